@@ -1,0 +1,37 @@
+"""Group advantages (DESIGN 2.6). Pure Python on G floats: G is small and the values must be exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+AdvantageName = Literal["group_norm", "mean_only", "rloo"]
+
+EPSILON = 1e-9  # of the denominator, as in OpenRLHF's group_norm
+
+
+def group_norm(rewards: Sequence[float]) -> tuple[float, ...]:
+    """GRPO (arXiv 2402.03300, section 4.1.2): (r - mean) / (std + 1e-9), unbiased std, as OpenRLHF."""
+    mean = math.fsum(rewards) / len(rewards)
+    std = math.sqrt(math.fsum((r - mean) ** 2 for r in rewards) / (len(rewards) - 1))
+    return tuple((r - mean) / (std + EPSILON) for r in rewards)
+
+
+def mean_only(rewards: Sequence[float]) -> tuple[float, ...]:
+    """Dr. GRPO (arXiv 2503.20783), section 3.2: r - mean."""
+    mean = math.fsum(rewards) / len(rewards)
+    return tuple(r - mean for r in rewards)
+
+
+def rloo(rewards: Sequence[float]) -> tuple[float, ...]:
+    """Leave-one-out baseline (arXiv 2402.14740): r_i minus the mean of the others."""
+    total, n = math.fsum(rewards), len(rewards)
+    return tuple(r - (total - r) / (n - 1) for r in rewards)
+
+
+def advantages(name: AdvantageName, rewards: Sequence[float]) -> tuple[float, ...]:
+    """A_i of one group, shape G. Permuting the rewards permutes them; equal rewards give exact zeros."""
+    if max(rewards) == min(rewards):
+        return (0.0,) * len(rewards)
+    return {"group_norm": group_norm, "mean_only": mean_only, "rloo": rloo}[name](rewards)

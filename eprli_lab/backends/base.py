@@ -1,0 +1,43 @@
+"""The one narrow interface between the loop and an engine (DESIGN section 3, "One loop, two engines")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
+
+
+class Backend(Protocol):
+    """An engine that holds one policy. Buffer, rewards, advantages and metrics are not its business.
+
+    All randomness of `sample` comes from its `seed` argument: an engine keeps no sampling state, so a resumed
+    run draws what the uninterrupted one would have drawn.
+    """
+
+    def sample(
+        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[tuple[Response, ...]]:
+        """n responses for each problem, in order, from the current policy."""
+        ...
+
+    def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:
+        """Train on the batch and make the new weights the ones that `sample` uses.
+
+        Raises NonFiniteError, with weights and optimizer as before the offending step, when the loss or the
+        gradient is NaN or infinite.
+        """
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write weights (a Hugging Face checkpoint) and optimizer state into the directory `path`."""
+        ...
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote, bit for bit. Raises UserError if the checkpoint has another shape."""
+        ...
+
+    def close(self) -> None:
+        """Release the engine."""
+        ...

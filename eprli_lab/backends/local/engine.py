@@ -1,0 +1,313 @@
+"""The local engine: an in-process torch policy that samples with our decode loop and trains on packed sequences."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eprli_lab.algorithm.loss import clip_counts, clipped_objective, entropy, k3, sequence_weights
+from eprli_lab.backends.local.packing import Packed, pack, padded
+from eprli_lab.backends.local.policy import load_policy, load_weights
+from eprli_lab.backends.local.sampler import decode, decoder_for
+from eprli_lab.errors import NonFiniteError, UserError
+from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
+from eprli_lab.spec import BackendSpec, ModelSpec, OptimSpec
+
+# Architectures whose attention takes a block-diagonal mask and whose head is plain: hidden states -> lm_head.
+PACKABLE = {"qwen3", "qwen2", "llama", "mistral"}
+
+
+class LocalBackend:
+    """One causal LM of transformers on CPU or CUDA (interface: backends/base.py)."""
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        optim: OptimSpec,
+        backend: BackendSpec,
+        *,
+        family: str | None,
+        kl_reference: bool,
+        seed: int,
+    ) -> None:
+        torch.set_num_threads(backend.threads)
+        self.spec = backend
+        device = backend.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif device == "cuda" and not torch.cuda.is_available():
+            raise UserError("backend.device: cuda was asked for, but torch sees no CUDA device: use cpu or auto")
+        torch.manual_seed(seed)
+        self.policy, self.tokenizer = load_policy(model, family, device)
+        self.policy.eval()  # no dropout: trainer and sampler must be the same function
+        self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_reference else None
+        self.packable = self.policy.config.model_type in PACKABLE
+        self.optimizer = torch.optim.AdamW(
+            self.policy.parameters(),
+            lr=optim.learning_rate,
+            betas=optim.betas,
+            weight_decay=optim.weight_decay,
+            fused=True,
+        )
+        self._decoder: Any = None
+
+    # ------------------------------------------------------------------ sampling
+
+    def sample(
+        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[tuple[Response, ...]]:
+        """n responses for each problem from the current weights, `sample_batch` rows at once."""
+        generator = torch.Generator(self.policy.device).manual_seed(seed)
+        self._decoder = self._decoder or decoder_for(self.policy)  # fused weights, made anew after an update
+        prompts = [self._prompt(p) for p in problems]
+        stops = self._stop_ids()
+        at_once = max(1, self.spec.sample_batch // n)
+        out: list[tuple[Response, ...]] = []
+        for i in range(0, len(prompts), at_once):
+            chunk = prompts[i : i + at_once]
+            ids, logprobs = decode(
+                self._decoder,
+                chunk,
+                n=n,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                stop_ids=stops,
+                generator=generator,
+            )
+            texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+            for j, prompt in enumerate(chunk):
+                out.append(
+                    tuple(
+                        Response(
+                            text=texts[r],
+                            prompt_tokens=tuple(prompt),
+                            tokens=tuple(ids[r]),
+                            logprobs=tuple(logprobs[r]),
+                            truncated=ids[r][-1] not in stops,
+                        )
+                        for r in range(j * n, (j + 1) * n)
+                    )
+                )
+        return out
+
+    def _prompt(self, problem: Problem) -> list[int]:
+        """Token ids: the chat template for chat-style problems where there is one, else plain text after BOS."""
+        if problem.messages and self.tokenizer.chat_template:
+            messages = [{"role": role, "content": content} for role, content in problem.messages]
+            text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        text = "\n".join(content for _, content in problem.messages) if problem.messages else problem.prompt
+        ids = list(self.tokenizer.encode(text))
+        bos = self.tokenizer.bos_token_id
+        return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
+
+    def _stop_ids(self) -> list[int]:
+        """End-of-sequence ids of tokenizer and generation config."""
+        ids = {self.tokenizer.eos_token_id}
+        more = getattr(self.policy.generation_config, "eos_token_id", None)
+        ids |= set(more) if isinstance(more, list) else {more}
+        return sorted(i for i in ids if i is not None)
+
+    # ------------------------------------------------------------------ training
+
+    def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:
+        """mu_l passes over the batch in minibatches of whole groups, one optimizer step each."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate
+        total = _Sums()
+        rng = random.Random(settings.seed)
+        for _ in range(settings.inner_iterations):
+            for members in _minibatches(batch, settings.minibatches, rng):
+                self._optimizer_step(batch, members, settings, total)
+        self._decoder = None
+        return total.terms()
+
+    def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: _Sums) -> None:
+        """Accumulate the gradient of one minibatch over microbatches, check it, step."""
+        lengths = [len(batch.responses[i].tokens) for i in members]
+        weights = sequence_weights(lengths, settings.aggregation, settings.constant_tokens)
+        weight_of = dict(zip(members, weights, strict=True))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, first = 0.0, total.steps == 0
+        for micro in _microbatches(batch, members, self.spec.microbatch_tokens):
+            part = self._loss(batch, micro, [weight_of[i] for i in micro], settings, total, mismatch=first)
+            part.backward()
+            loss += part.item()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.optimizer.zero_grad(set_to_none=True)
+            raise NonFiniteError(f"loss {loss} and gradient norm {norm} are not both finite")
+        self.optimizer.step()
+        total.step(loss, norm)
+
+    def _loss(
+        self,
+        batch: Batch,
+        members: list[int],
+        weights: list[float],
+        settings: UpdateSettings,
+        total: _Sums,
+        mismatch: bool,
+    ) -> Tensor:
+        """Weighted loss of some responses; adds what is measured on the way to `total`."""
+        device, chosen = self.policy.device, [batch.responses[i] for i in members]
+        packed = self._pack([[*r.prompt_tokens, *r.tokens] for r in chosen])
+        index = torch.cat(
+            [
+                torch.arange(o + len(r.prompt_tokens) - 1, o + len(r.prompt_tokens) + len(r.tokens) - 1)
+                for o, r in zip(packed.offsets, chosen, strict=True)
+            ]
+        ).to(device)
+        targets = packed.ids.flatten().to(device)[index + 1]
+        old = torch.tensor([x for r in chosen for x in r.logprobs], device=device)
+        advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
+        repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)
+        weight = torch.tensor(weights, device=device).repeat_interleave(repeats)
+        scores = F.log_softmax(self._logits(self.policy, packed, index) / settings.temperature, -1)
+        new = scores.gather(1, targets[:, None])[:, 0]
+        loss = clipped_objective(new, old, advantages, settings.clip_low, settings.clip_high)
+        reference = None
+        if self.reference is not None and settings.kl_coef > 0:
+            with torch.no_grad():
+                other = F.log_softmax(self._logits(self.reference, packed, index) / settings.temperature, -1)
+            reference = k3(new, other.gather(1, targets[:, None])[:, 0])
+            loss = loss + settings.kl_coef * reference
+        with torch.no_grad():
+            total.tokens_seen(scores, new, old, advantages, reference, settings)
+            if mismatch:
+                current = torch.tensor([batch.current[i] for i in members], device=device).repeat_interleave(repeats)
+                total.compare(new[current], old[current])
+        return (loss * weight).sum()
+
+    def _pack(self, rows: list[list[int]]) -> Packed:
+        return pack(rows, self.spec.pack_tokens) if self.packable else padded(rows)
+
+    def _logits(self, model: Any, packed: Packed, index: Tensor) -> Tensor:
+        """Float32 logits [T, V] at the flat positions `index` only."""
+        device = model.device
+        arguments = {
+            "input_ids": packed.ids.to(device),
+            "position_ids": packed.positions.to(device),
+            "attention_mask": None if packed.mask is None else packed.mask.to(device),
+            "use_cache": False,
+        }
+        if self.packable:
+            hidden = model.model(**arguments).last_hidden_state
+            return model.lm_head(hidden.reshape(-1, hidden.shape[-1])[index]).float()
+        logits = model(**arguments).logits
+        return logits.reshape(-1, logits.shape[-1])[index].float()
+
+    # ------------------------------------------------------------------ state
+
+    def save(self, path: Path) -> None:
+        """`path/policy`: a Hugging Face checkpoint. `path/optimizer.*`: AdamW's moments (safetensors) and steps (JSON)."""
+        from safetensors.torch import save_file
+
+        self.policy.save_pretrained(path / "policy")
+        self.tokenizer.save_pretrained(path / "policy")
+        tensors, steps = {}, {}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
+            steps[str(i)] = float(state["step"])
+        save_file({k: v.contiguous() for k, v in tensors.items()}, path / "optimizer.safetensors")
+        (path / "optimizer.json").write_text(json.dumps({"steps": steps}))
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote, bit for bit. Raises UserError for the checkpoint of another model."""
+        from safetensors.torch import load_file
+
+        load_weights(self.policy, path / "policy")
+        tensors = load_file(path / "optimizer.safetensors")
+        steps = json.loads((path / "optimizer.json").read_text())["steps"]
+        state = {
+            int(i): {
+                "step": torch.tensor(step),
+                "exp_avg": tensors[f"{i}.exp_avg"],
+                "exp_avg_sq": tensors[f"{i}.exp_avg_sq"],
+            }
+            for i, step in steps.items()
+        }
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self._decoder = None
+
+    def close(self) -> None:
+        """Nothing outlives the process."""
+        self._decoder = None
+
+
+def _minibatches(batch: Batch, count: int, rng: random.Random) -> list[list[int]]:
+    """Responses split into `count` parts of whole groups, shuffled; one part keeps its order."""
+    groups = sorted(set(batch.groups))
+    if count == 1:
+        return [list(range(len(batch.responses)))]
+    rng.shuffle(groups)
+    parts = [set(groups[i::count]) for i in range(min(count, len(groups)))]
+    return [[i for i, g in enumerate(batch.groups) if g in part] for part in parts]
+
+
+def _microbatches(batch: Batch, members: list[int], tokens: int) -> list[list[int]]:
+    """Members in order, cut so that a part has at most `tokens` tokens (but at least one response)."""
+    parts: list[list[int]] = [[]]
+    used = 0
+    for i in members:
+        size = len(batch.responses[i].prompt_tokens) + len(batch.responses[i].tokens)
+        if parts[-1] and used + size > tokens:
+            parts.append([])
+            used = 0
+        parts[-1].append(i)
+        used += size
+    return parts
+
+
+class _Sums:
+    """Running sums over the tokens and optimizer steps of one update."""
+
+    def __init__(self) -> None:
+        self.loss = self.norm = self.entropy = self.kl = self.reference = 0.0
+        self.steps = self.tokens = self.low = self.negative = self.high = self.positive = 0
+        self.mismatch, self.compared, self.mismatch_max, self.with_reference = 0.0, 0, 0.0, False
+
+    def step(self, loss: float, norm: float) -> None:
+        self.loss, self.norm, self.steps = self.loss + loss, self.norm + norm, self.steps + 1
+
+    def tokens_seen(
+        self, scores: Tensor, new: Tensor, old: Tensor, advantages: Tensor, reference: Tensor | None, s: UpdateSettings
+    ) -> None:
+        self.tokens += len(new)
+        self.entropy += float(entropy(scores).sum())
+        self.kl += float(k3(old, new).sum())  # samples are the old policy's
+        low, negative, high, positive = clip_counts((new - old).exp(), advantages, s.clip_low, s.clip_high)
+        self.low, self.negative = self.low + low, self.negative + negative
+        self.high, self.positive = self.high + high, self.positive + positive
+        if reference is not None:
+            self.reference, self.with_reference = self.reference + float(reference.sum()), True
+
+    def compare(self, trainer: Tensor, sampler: Tensor) -> None:
+        if len(trainer):
+            self.mismatch += float(k3(sampler, trainer).sum())
+            self.compared += len(trainer)
+            self.mismatch_max = max(self.mismatch_max, float((trainer - sampler).abs().max()))
+
+    def terms(self) -> LossTerms:
+        return LossTerms(
+            loss=self.loss / self.steps,
+            entropy=self.entropy / self.tokens,
+            approx_kl=self.kl / self.tokens,
+            mismatch_kl=self.mismatch / self.compared if self.compared else None,
+            mismatch_max=self.mismatch_max if self.compared else None,
+            kl_ref=self.reference / self.tokens if self.with_reference else None,
+            clip_fraction_low=self.low / max(1, self.negative),
+            clip_fraction_high=self.high / max(1, self.positive),
+            grad_norm=self.norm / self.steps,
+            optimizer_steps=self.steps,
+        )

@@ -1,0 +1,58 @@
+"""Packing sequences of unequal length into rows: no padding is trained on, no sequence sees another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows of one or several sequences each."""
+
+    ids: Tensor  # [rows, length]
+    positions: Tensor  # [rows, length]; restart at 0 with every sequence
+    mask: Tensor | None  # [rows, 1, length, length] bool, True: may attend; None: plain causal
+    offsets: tuple[int, ...]  # where sequence i begins in the flattened rows
+
+
+def pack(sequences: Sequence[Sequence[int]], row_tokens: int, pad: int = 0) -> Packed:
+    """First-fit-decreasing packing into rows of `row_tokens` (or the longest sequence, where that is longer).
+
+    The mask is block-diagonal and causal: a token sees the earlier tokens of its own sequence only.
+    """
+    length = max(row_tokens, max(len(s) for s in sequences))
+    order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
+    free: list[int] = []
+    place = [(0, 0)] * len(sequences)
+    for i in order:
+        n = len(sequences[i])
+        row = next((r for r, space in enumerate(free) if space >= n), len(free))
+        if row == len(free):
+            free.append(length)
+        place[i] = (row, length - free[row])
+        free[row] -= n
+    length -= min(free)
+    ids = torch.full((len(free), length), pad, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    owner = torch.full_like(ids, -1)
+    for i, (row, start) in enumerate(place):
+        n = len(sequences[i])
+        ids[row, start : start + n] = torch.tensor(sequences[i], dtype=torch.long)
+        positions[row, start : start + n] = torch.arange(n)
+        owner[row, start : start + n] = i
+    mask = (owner[:, :, None] == owner[:, None, :]).tril_()[:, None]
+    return Packed(ids, positions, mask, tuple(row * length + start for row, start in place))
+
+
+def padded(sequences: Sequence[Sequence[int]], pad: int = 0) -> Packed:
+    """One sequence a row, padded on the right (a causal mask then hides the padding): the alternative to packing."""
+    length = max(len(s) for s in sequences)
+    ids = torch.full((len(sequences), length), pad, dtype=torch.long)
+    for i, s in enumerate(sequences):
+        ids[i, : len(s)] = torch.tensor(s, dtype=torch.long)
+    positions = torch.arange(length).expand(len(sequences), length).contiguous()
+    return Packed(ids, positions, None, tuple(i * length for i in range(len(sequences))))

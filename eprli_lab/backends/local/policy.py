@@ -1,0 +1,139 @@
+"""The initial policy: any causal LM of transformers by path or id, or a config with its warm start.
+
+A warm start is found by fingerprint: shipped with the package, else cached, else made now (once, under a lock).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.errors import UserError
+from eprli_lab.paths import ASSETS_DIR
+from eprli_lab.spec import ModelSpec
+
+RECIPE_VERSION = 1  # of the warm start's code: raise it when the same recipe would give other weights
+
+
+def recipe_fingerprint(model: ModelSpec, family: str) -> str:
+    """12 hex digits of config, recipe, family and recipe version."""
+    assert model.warmstart is not None
+    content = {
+        "config": model.config,
+        "warmstart": model.warmstart.model_dump(mode="json"),
+        "family": family,
+        "version": RECIPE_VERSION,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def cache_directory() -> Path:
+    """Where warm starts of other configs are kept: $EPRLI_LAB_CACHE or ~/.cache/eprli_lab."""
+    return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab") / "warmstart"
+
+
+def build_model(config: dict[str, Any], seed: int) -> Any:
+    """A randomly initialised causal LM of the given transformers config over the 32-entry tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from eprli_lab.backends.local.tokenizer import SIZE
+
+    values = {"vocab_size": SIZE, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, **config}
+    kind = values.pop("model_type")
+    try:
+        made = AutoConfig.for_model(kind, **values)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"model.config: {error}".splitlines()[0]) from None
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(made, attn_implementation="sdpa")
+
+
+def find_asset(fingerprint: str) -> Path | None:
+    """A shipped or cached warm start with this fingerprint."""
+    for provenance in sorted(ASSETS_DIR.glob("*/provenance.json")):
+        if json.loads(provenance.read_text())["fingerprint"] == fingerprint:
+            return provenance.parent
+    cached = cache_directory() / fingerprint
+    return cached if (cached / "provenance.json").is_file() else None
+
+
+def load_weights(model: Any, directory: Path) -> None:
+    """Copy `model.safetensors` (or its shards) into the model. Raises UserError where a tensor's shape differs."""
+    import torch
+    from safetensors.torch import load_file
+
+    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    files = sorted(directory.glob("model*.safetensors"))
+    if not files:
+        raise UserError(f"{directory} holds no model.safetensors: it is not a checkpoint")
+    missing = set(dict(model.named_parameters()))
+    with torch.no_grad():
+        for file in files:
+            for name, value in load_file(file).items():
+                if name not in own:
+                    raise UserError(
+                        f"{file}: the tensor {name} is not part of this model: it is the checkpoint of another"
+                    )
+                if own[name].shape != value.shape:
+                    raise UserError(
+                        f"{file}: the tensor {name} has shape {tuple(value.shape)}, this model needs "
+                        f"{tuple(own[name].shape)}: the checkpoint is of another model"
+                    )
+                own[name].copy_(value)
+                missing.discard(name)
+    if missing:
+        raise UserError(f"{directory}: the tensor {min(missing)} is missing: the checkpoint is of another model")
+
+
+def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tuple[Any, Any]:
+    """(model, tokenizer), ready to sample from. Raises UserError for a path that holds no checkpoint."""
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a bar for every checkpoint says nothing
+
+    if model.path is not None:
+        return _pretrained(model, device)
+    from eprli_lab.backends.local.tokenizer import build_tokenizer
+
+    if family is None:
+        raise UserError("model.path: data that is not generated needs a trained model: give a directory or a model id")
+    assert model.config is not None and model.warmstart is not None
+    fingerprint = recipe_fingerprint(model, family)
+    asset = find_asset(fingerprint)
+    if asset is None:
+        from eprli_lab.warmstart import make_cached
+
+        asset = make_cached(model, family)
+    policy = build_model(model.config, model.warmstart.seed)
+    load_weights(policy, asset)
+    return policy.to(device=device, dtype=getattr(torch, model.dtype)), build_tokenizer()
+
+
+def _pretrained(model: ModelSpec, device: str) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert model.path is not None
+    local = Path(model.path).expanduser()
+    looks_local = model.path.startswith((".", "/", "~")) or local.exists() or model.path.count("/") > 1
+    if looks_local and not (local / "config.json").is_file():
+        raise UserError(
+            f"model.path: {model.path} holds no checkpoint (no config.json): give a directory or a model id"
+        )
+    where = str(local) if looks_local else model.path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
+        policy = AutoModelForCausalLM.from_pretrained(
+            where,
+            dtype=getattr(torch, model.dtype),
+            trust_remote_code=model.trust_remote_code,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    return policy.to(device), tokenizer

@@ -1,0 +1,96 @@
+"""A run's directory: checkpoints at safe points (atomic), and the append-only tables that belong to them.
+
+<run_dir>/checkpoint-<step>/   backend state + state.json; only whole ones carry this name
+<run_dir>/ledger.jsonl         one row a generated group
+<run_dir>/outcomes.jsonl       one row a (stage, suite, problem)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.backends.base import Backend
+from eprli_lab.errors import UserError
+
+TABLES = ("ledger", "outcomes")
+
+
+class RunStore:
+    """Saves and restores; a kill at any moment leaves the last whole checkpoint."""
+
+    def __init__(self, directory: Path, fingerprint: str) -> None:
+        self.directory, self.fingerprint = directory, fingerprint
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def append(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Add rows (each with its `step`) to a table."""
+        with open(self.directory / f"{table}.jsonl", "a") as f:
+            f.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def save(self, backend: Backend, state: dict[str, Any], step: int) -> Path:
+        """Write a checkpoint of `step`, then forget the older ones."""
+        final = self.directory / f"checkpoint-{step:08d}"
+        temporary = self.directory / f"saving-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        backend.save(temporary)
+        content = {"fingerprint": self.fingerprint, "step": step, "state": state}
+        (temporary / "state.json").write_text(json.dumps(content))
+        shutil.rmtree(final, ignore_errors=True)  # only ever the same step's, from the run that was resumed
+        temporary.rename(final)
+        for old in self.checkpoints():
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    def checkpoints(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        return sorted(p for p in self.directory.glob("checkpoint-*") if (p / "state.json").is_file())
+
+    def restore(self, backend: Backend) -> dict[str, Any] | None:
+        """Load the newest checkpoint into the backend and return its state; None where there is none.
+
+        Tables lose the rows that were written after it. Raises UserError for the checkpoint of another config.
+        """
+        found = self.checkpoints()
+        for table in TABLES:
+            self._truncate(table, int(found[-1].name.split("-")[1]) if found else -1)
+        for half in self.directory.glob("saving-*"):
+            shutil.rmtree(half, ignore_errors=True)
+        if not found:
+            return None
+        content = json.loads((found[-1] / "state.json").read_text())
+        if content["fingerprint"] != self.fingerprint:
+            raise UserError(
+                f"the checkpoint {found[-1]} belongs to another configuration (fingerprint {content['fingerprint']}, "
+                f"this run is {self.fingerprint}): remove {self.directory} or use the configuration it was made with"
+            )
+        backend.load(found[-1])
+        return content["state"]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of a table."""
+        path = self.directory / f"{table}.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def _truncate(self, table: str, step: int) -> None:
+        """Keep rows up to `step`; a half-written last line goes too."""
+        path = self.directory / f"{table}.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except json.JSONDecodeError:
+                break
+        partial = path.with_suffix(".tmp")
+        partial.write_text("".join(kept))
+        partial.replace(path)

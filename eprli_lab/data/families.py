@@ -1,0 +1,152 @@
+r"""Generated, seeded arithmetic: left-to-right chains with labelled steps; difficulty is the number of operations.
+
+A prompt is `66a+8b-5?`; a worked answer is `a66+8=74b74-5=69\boxed{69}`. Two families: `int` (running total 0 to 99,
+steps of 1 to 9) and `mod10` (digits, everything modulo 10). The space of prompts is partitioned by a hash of the prompt,
+so training and held-out problems cannot overlap at any size or seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from eprli_lab.errors import UserError
+from eprli_lab.records import Problem
+from eprli_lab.spec import GeneratedSpec
+
+LABELS = "abcdefgh"
+MAX_OPERATIONS = 8
+HELDOUT_SHARE = 8  # one prompt in eight is held out
+Family = Literal["int", "mod10"]
+Split = Literal["train", "heldout"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """start, then (sign, operand) steps."""
+
+    family: Family
+    start: int
+    steps: tuple[tuple[str, int], ...]
+
+    @property
+    def prompt(self) -> str:
+        """`66a+8b-5?`"""
+        return f"{self.start}" + "".join(f"{LABELS[i]}{s}{b}" for i, (s, b) in enumerate(self.steps)) + "?"
+
+    @property
+    def answer(self) -> int:
+        """Value of the chain."""
+        value = self.start
+        for sign, operand in self.steps:
+            value = apply(self.family, value, sign, operand)
+        return value
+
+    @property
+    def digest(self) -> int:
+        """Stable hash of the prompt; the last digit (base HELDOUT_SHARE) decides the split."""
+        return int.from_bytes(hashlib.blake2b(f"{self.family}:{self.prompt}".encode(), digest_size=6).digest(), "big")
+
+    @property
+    def split(self) -> Split:
+        """Which side of the partition the prompt is on."""
+        return "heldout" if self.digest % HELDOUT_SHARE == 0 else "train"
+
+
+def apply(family: Family, value: int, sign: str, operand: int) -> int:
+    """One step of a chain."""
+    result = value + operand if sign == "+" else value - operand
+    return result % 10 if family == "mod10" else result
+
+
+def draw(family: Family, operations: int, rng: random.Random) -> Chain:
+    """A random chain."""
+    if family == "mod10":
+        steps = tuple((rng.choice("+-"), rng.randint(0, 9)) for _ in range(operations))
+        return Chain(family, rng.randint(0, 9), steps)
+    start = value = rng.randint(1, 99)
+    drawn = []
+    for _ in range(operations):
+        operand, sign = rng.randint(1, 9), rng.choice("+-")
+        if not 0 <= apply(family, value, sign, operand) <= 99:
+            sign = "-" if sign == "+" else "+"
+        value = apply(family, value, sign, operand)
+        drawn.append((sign, operand))
+    return Chain(family, start, tuple(drawn))
+
+
+def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> Chain:
+    """A random chain of one side of the partition."""
+    while True:
+        chain = draw(family, operations, rng)
+        if chain.split == split:
+            return chain
+
+
+def problem(chain: Chain) -> Problem:
+    """The chain as a problem; declared difficulty is operations / 8."""
+    n = len(chain.steps)
+    return Problem(
+        id=f"{chain.family}-{n}-{chain.digest:012x}",
+        prompt=chain.prompt,
+        answers=(str(chain.answer),),
+        difficulty=n / MAX_OPERATIONS,
+        source=chain.family,
+    )
+
+
+def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
+    """`spec.problems` distinct problems, numbers of operations drawn evenly from `spec.operations`.
+
+    Short chains are few (mod10 has 200 with one operation): a number of operations that runs out is left to the others.
+    Raises UserError when all run out.
+    """
+    rng = random.Random(f"{spec.family}-{split}-{spec.seed}-{','.join(map(str, spec.operations))}")
+    open_counts, seen, out, misses = list(spec.operations), set(), [], dict.fromkeys(spec.operations, 0)
+    while len(out) < spec.problems:
+        if not open_counts:
+            raise UserError(
+                f"the family {spec.family} has only {len(out)} distinct {split} problems with {list(spec.operations)} "
+                f"operations, {spec.problems} were asked for: lower problems or name more operations"
+            )
+        n = open_counts[len(out) % len(open_counts)]
+        chain = draw_from(spec.family, n, rng, split)
+        if chain.prompt in seen:
+            misses[n] += 1
+            if misses[n] >= 400:  # in a row: practically all are taken
+                open_counts.remove(n)
+            continue
+        misses[n] = 0
+        seen.add(chain.prompt)
+        out.append(problem(chain))
+    rng.shuffle(out)
+    return out
+
+
+def demonstration(chain: Chain, rng: random.Random, noise: float = 0.0) -> str:
+    r"""A worked answer in one of three styles: direct (20%), running totals (40%), equations (40%).
+
+    With `noise` each step's result is wrong with that probability and the error is carried on: the policy learns how to
+    work a chain but is unsure of each step, and RL has something to do.
+    """
+    style = rng.random()
+    if style < 0.2 and not noise:
+        return f"\\boxed{{{chain.answer}}}"
+    parts, value = [], chain.start
+    for i, (sign, operand) in enumerate(chain.steps):
+        result = apply(chain.family, value, sign, operand)
+        if noise and rng.random() < noise:
+            if chain.family == "mod10":
+                result = rng.randint(0, 9)
+            else:
+                result = max(0, min(99, result + rng.choice((-10, -1, 1, 10))))
+        if style < 0.6:
+            parts.append(f"{LABELS[i]}{result}")
+        else:
+            parts.append(f"{LABELS[i]}{value}{sign}{operand}={result}")
+        value = result
+    if style < 0.2:
+        return f"\\boxed{{{value}}}"
+    return "".join(parts) + f"\\boxed{{{value}}}"

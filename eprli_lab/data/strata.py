@@ -1,0 +1,80 @@
+"""D_l: the problems of each level by difficulty, and a resumable stream of them (DESIGN section 2)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eprli_lab.errors import UserError
+from eprli_lab.records import Problem
+from eprli_lab.spec import CurriculumSpec
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Problems by level, and how many were left out."""
+
+    levels: dict[str, list[Problem]]
+    left_out: int  # problems above Q_L
+
+
+def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
+    """Q_{l-1} < d(q) <= Q_l with Q_0 = -inf. Raises UserError for an empty stratum, or a problem without difficulty."""
+    unknown = [p.id for p in problems if p.difficulty is None]
+    if unknown:
+        raise UserError(
+            f"{len(unknown)} of {len(problems)} problems have no difficulty, {unknown[0]} for one: name a difficulty column "
+            "or measure it with python -m eprli_lab.difficulty"
+        )
+    below, levels = float("-inf"), {}
+    for name, level in curriculum.levels.items():
+        top = level.quality_threshold
+        levels[name] = [p for p in problems if p.difficulty is not None and below < p.difficulty <= top]
+        below = top
+    left_out = sum(p.difficulty > below for p in problems if p.difficulty is not None)
+    for (name, chosen), floor in zip(levels.items(), [None, *levels], strict=False):
+        if not chosen:
+            bounds = f"<= {curriculum.levels[name].quality_threshold}"
+            if floor is not None:
+                bounds = (
+                    f"in ({curriculum.levels[floor].quality_threshold}, {curriculum.levels[name].quality_threshold}]"
+                )
+            known = [p.difficulty for p in problems if p.difficulty is not None]
+            span = f"{min(known):.3g} to {max(known):.3g}" if known else "of nothing"
+            raise UserError(
+                f"curriculum.levels.{name}.quality_threshold: the stratum of {name} is empty: none of {len(problems)} "
+                f"problems has a difficulty {bounds} (the data's is {span}; {left_out} dropped above the last threshold): "
+                "move the thresholds or take other data"
+            )
+    return Strata(levels, left_out)
+
+
+class Stream:
+    """Problems in a seeded order, epoch after epoch without replacement, each epoch shuffled anew."""
+
+    def __init__(self, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None) -> None:
+        self.problems, self.seed = sorted(problems, key=lambda p: p.id), seed
+        self.epoch, self.position = (state["epoch"], state["position"]) if state else (0, 0)
+        self._order = self._shuffled()
+
+    def take(self, n: int) -> list[Problem]:
+        """The next n problems."""
+        out = []
+        while len(out) < n:
+            if self.position == len(self._order):
+                self.epoch, self.position = self.epoch + 1, 0
+                self._order = self._shuffled()
+            out.append(self._order[self.position])
+            self.position += 1
+        return out
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream is; plain data."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def _shuffled(self) -> list[Problem]:
+        order = list(self.problems)
+        random.Random(f"{self.seed}-{self.epoch}").shuffle(order)
+        return order

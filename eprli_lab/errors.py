@@ -1,0 +1,31 @@
+"""Errors that are the user's to mend: one clear sentence, exit code 2, no stack trace."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something outside the program is wrong (config, file, command line, environment).
+
+    The message is one sentence that says what, where and what to do. Entry points print it to
+    standard error as ``eprli_lab: <message>`` and exit with code 2.
+    """
+
+
+class NonFiniteError(Exception):
+    """The loss or a gradient is NaN or infinite; the run stops as failed, its last checkpoint is good."""
+
+
+class Interrupted(Exception):
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM); its state was saved at the last safe point."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` when a choice is near to ``word``, else the choices, ready to append."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (choose from: {', '.join(choices)})" if choices else ""

@@ -1,0 +1,112 @@
+"""Suites -> per-problem outcomes -> scores. The same problems and sampling seeds in every arm (DESIGN section 2)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.backends.base import Backend
+from eprli_lab.records import Grade, Problem, Response
+from eprli_lab.spec import EvaluationSpec
+
+
+class Grading(Protocol):
+    """What is needed of a grader."""
+
+    def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
+        """One grade for each (response text, accepted answers)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One problem of a suite at one stage of a run."""
+
+    suite: str
+    problem: str  # id
+    difficulty: float | None
+    samples: int  # n
+    correct: int  # c, of n
+    majority_correct: bool
+    mean_tokens: float
+    truncated: int  # of n
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Unbiased estimate 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, eq. 1). Raises ValueError unless 0 <= c <= n >= k."""
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, not n={n}, c={c}, k={k}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def majority_correct(grades: Sequence[Grade]) -> bool:
+    """Is the most frequent extracted answer correct? Ties go to the answer that came first; no answer never wins."""
+    votes = Counter(g.answer for g in grades if g.answer is not None)
+    if not votes:
+        return False
+    winner = votes.most_common(1)[0][0]  # most_common keeps insertion order among equals
+    return next(g.correct for g in grades if g.answer == winner)
+
+
+def outcome(suite: str, problem: Problem, responses: Sequence[Response], grades: Sequence[Grade]) -> Outcome:
+    """One problem's n samples, counted."""
+    return Outcome(
+        suite=suite,
+        problem=problem.id,
+        difficulty=problem.difficulty,
+        samples=len(grades),
+        correct=sum(g.correct for g in grades),
+        majority_correct=majority_correct(grades),
+        mean_tokens=statistics.fmean(len(r.tokens) for r in responses),
+        truncated=sum(r.truncated for r in responses),
+    )
+
+
+def evaluate(
+    backend: Backend,
+    grader: Grading,
+    suites: Mapping[str, Sequence[Problem]],
+    spec: EvaluationSpec,
+    *,
+    full: bool,
+) -> list[Outcome]:
+    """Sample every suite and grade it. `full=False` uses the first `boundary_problems` of each suite."""
+    out = []
+    for name, problems in suites.items():
+        chosen = problems if full or spec.boundary_problems == 0 else problems[: spec.boundary_problems]
+        groups = backend.sample(
+            chosen,
+            n=spec.samples,
+            max_tokens=spec.max_response_tokens,
+            temperature=spec.temperature,
+            seed=derive_seed(spec.seed, "evaluate", name),
+        )
+        flat = grader.grade([(r.text, p.answers) for p, g in zip(chosen, groups, strict=True) for r in g])
+        for i, (problem, group) in enumerate(zip(chosen, groups, strict=True)):
+            out.append(outcome(name, problem, group, flat[i * spec.samples : (i + 1) * spec.samples]))
+    return out
+
+
+def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """eval/{suite}/... and `score`, the mean over suites of avg_at_k."""
+    out: dict[str, float] = {}
+    names = list(dict.fromkeys(o.suite for o in outcomes))
+    for name in names:
+        rows = [o for o in outcomes if o.suite == name]
+        out[f"eval/{name}/avg_at_k"] = statistics.fmean(o.correct / o.samples for o in rows)
+        out[f"eval/{name}/pass_at_k"] = statistics.fmean(pass_at_k(o.samples, o.correct, o.samples) for o in rows)
+        out[f"eval/{name}/maj_at_k"] = statistics.fmean(float(o.majority_correct) for o in rows)
+        out[f"eval/{name}/response_tokens"] = statistics.fmean(o.mean_tokens for o in rows)
+        out[f"eval/{name}/truncation_rate"] = sum(o.truncated for o in rows) / sum(o.samples for o in rows)
+    out["score"] = statistics.fmean(out[f"eval/{name}/avg_at_k"] for name in names)
+    return out
+
+
+def rows(stage: str, step: int, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Rows of the per-problem table artifact."""
+    return [{"stage": stage, "step": step, **asdict(o)} for o in outcomes]

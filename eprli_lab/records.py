@@ -1,0 +1,111 @@
+"""What travels between the parts: Problem, Response, Group, Batch, UpdateSettings, LossTerms.
+
+Every field says its shape, symbol and unit. Imports no torch: tensors are made by the backend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["admitted", "too_hard", "too_easy", "no_signal", "errored"]
+VERDICTS: tuple[Verdict, ...] = ("admitted", "too_hard", "too_easy", "no_signal", "errored")
+GradeStatus = Literal["exact", "symbolic", "wrong", "no_answer", "timeout", "error"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """q: one question with a verifiable answer."""
+
+    id: str  # stable within its data set
+    prompt: str  # plain text given to the policy (the last user message where the data is chat-style)
+    answers: tuple[str, ...]  # accepted gold answers, at least one
+    difficulty: float | None = None  # d(q) in [0, 1]; one minus the pass rate of the initial policy
+    source: str = ""  # the data set's name
+    messages: tuple[tuple[str, str], ...] = ()  # chat-style prompt as (role, content); empty: plain text
+
+
+@dataclass(frozen=True)
+class Response:
+    """o_i: one sampled response."""
+
+    text: str  # decoded, without special tokens
+    prompt_tokens: tuple[int, ...]  # ids of q
+    tokens: tuple[int, ...]  # ids of o_i, the end-of-sequence token included when it was sampled
+    logprobs: tuple[float, ...]  # nats, under the sampling policy at the sampling temperature; one a token
+    truncated: bool  # ended by the length limit, not by the end-of-sequence token
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The verifier's word on one response."""
+
+    correct: bool
+    status: GradeStatus  # timeout counts as wrong; error means that nothing is known
+    answer: str | None = None  # what was extracted
+
+
+@dataclass(frozen=True)
+class Group:
+    """G_l responses to one problem, graded and rewarded, as they were sampled."""
+
+    problem: Problem
+    level: str
+    responses: tuple[Response, ...]  # G
+    grades: tuple[Grade, ...]  # G
+    rewards: tuple[float, ...]  # G; r_i after shaping
+    version: int  # updates made before it was sampled; staleness is measured against it
+    verdict: Verdict
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct responses, before any shaping."""
+        return sum(g.correct for g in self.grades) / len(self.grades)
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens of the whole group."""
+        return sum(len(r.tokens) for r in self.responses)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update trains on: B responses of whole groups."""
+
+    responses: tuple[Response, ...]  # B
+    advantages: tuple[tuple[float, ...], ...]  # B x |o_i|; A_{i,t}
+    groups: tuple[int, ...]  # B; index of the group a response belongs to
+    current: tuple[bool, ...]  # B; sampled from the very weights that the update starts from (not carried over)
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How one update is made: the level's clip bounds and inner iterations, and what is common to all levels."""
+
+    clip_low: float  # eps_low
+    clip_high: float  # eps_high
+    inner_iterations: int  # mu_l: passes over the batch
+    minibatches: int  # optimizer steps a pass
+    aggregation: Literal["token_mean", "sequence_mean", "constant"]
+    constant_tokens: int  # divisor of `constant`
+    kl_coef: float  # of the k3 estimate to the frozen reference; 0: no reference is kept
+    temperature: float  # of sampling
+    learning_rate: float
+    max_grad_norm: float
+    seed: int  # of the shuffle into minibatches
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Means over the optimizer steps of one update; nats a token unless said otherwise."""
+
+    loss: float
+    entropy: float
+    approx_kl: float  # k3 of the new against the sampling policy
+    mismatch_kl: float | None  # k3 of the trainer against the sampler, same weights (None: every group was carried)
+    mismatch_max: float | None  # largest |difference| of a token's log-probability in that comparison, nats
+    kl_ref: float | None  # k3 against the reference; None when its coefficient is zero
+    clip_fraction_low: float  # of negative-advantage tokens, those with ratio < 1 - eps_low
+    clip_fraction_high: float  # of positive-advantage tokens, those with ratio > 1 + eps_high
+    grad_norm: float  # before clipping
+    optimizer_steps: int

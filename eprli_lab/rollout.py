@@ -1,0 +1,121 @@
+"""Filling the buffer: sample rounds, grade, reward, judge; count everything before anything is thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from eprli_lab.algorithm import schedule
+from eprli_lab.algorithm.admission import judge
+from eprli_lab.algorithm.advantage import AdvantageName, advantages
+from eprli_lab.algorithm.buffer import Buffer
+from eprli_lab.algorithm.reward import rewards
+from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.backends.base import Backend
+from eprli_lab.checkpoint import RunStore
+from eprli_lab.evaluate import Grading
+from eprli_lab.records import Batch, Group, Problem
+from eprli_lab.spec import RunSpec
+from eprli_lab.state import TrainState
+
+
+@dataclass
+class Rollouts:
+    """Samples for one level at a time, into its buffer and into the run's ledger."""
+
+    spec: RunSpec
+    backend: Backend
+    grader: Grading
+    store: RunStore
+    clock: Counter[str] = field(default_factory=Counter)  # s, since the loop last took it
+
+    def fill(self, level: str, buffer: Buffer, state: TrainState) -> list[Group]:
+        """Sampling rounds until N_l groups are admitted, max_rounds are over or the level's budget is spent.
+
+        Returns every group of these rounds, whatever its verdict. A level that can pay no further round is marked
+        ended, so no configuration can spin.
+        """
+        spec, progress = self.spec.curriculum.levels[level], state.progress
+        end = schedule.pass_end(self.spec.curriculum, level, self.spec.budget.amount)
+        sampled: list[Group] = []
+        for _ in range(spec.admission.max_rounds):
+            if buffer.full:
+                break
+            count = spec.problems_per_round
+            if self.spec.budget.unit == "tokens":
+                mean = progress.levels[level].tokens_per_group
+                count = schedule.affordable_problems(end - progress.tokens, mean, count)
+            elif progress.spent(self.spec.budget.unit) >= end:
+                count = 0
+            if count == 0:
+                progress.levels[level].ended = "budget"
+                break
+            groups = self.round(level, state.streams[level].take(count), state)
+            buffer.add_round(groups)
+            sampled += groups
+        return sampled
+
+    def round(self, level: str, problems: Sequence[Problem], state: TrainState) -> list[Group]:
+        """One round: G_l responses a problem, each group with exactly one verdict."""
+        spec, progress = self.spec.curriculum.levels[level], state.progress
+        began = time.perf_counter()
+        responses = self.backend.sample(
+            problems,
+            n=spec.group_size,
+            max_tokens=spec.max_response_tokens,
+            temperature=self.spec.algorithm.temperature,
+            seed=derive_seed(self.spec.seed, "sample", progress.rounds),
+        )
+        sampled = time.perf_counter()
+        grades = self.grader.grade([(r.text, p.answers) for p, g in zip(problems, responses, strict=True) for r in g])
+        groups = []
+        for i, (problem, group) in enumerate(zip(problems, responses, strict=True)):
+            graded = tuple(grades[i * spec.group_size : (i + 1) * spec.group_size])
+            correct = [g.correct for g in graded]
+            reward = rewards(spec, correct, [len(r.tokens) for r in group])
+            verdict = judge(spec.admission, correct, reward, errored=any(g.status == "error" for g in graded))
+            groups.append(Group(problem, level, tuple(group), graded, reward, progress.updates, verdict))
+        progress.count(level, [g.tokens for g in groups], sum(len(g.responses) for g in groups))
+        self.clock["generate"] += sampled - began
+        self.clock["verify"] += time.perf_counter() - sampled
+        self.store.append("ledger", [ledger_row(progress.steps, progress.tokens, g) for g in groups])
+        return groups
+
+    def take_clock(self) -> Counter[str]:
+        """Seconds per phase since the last call."""
+        clock, self.clock = self.clock, Counter()
+        return clock
+
+
+def make_batch(groups: Sequence[Group], advantage: AdvantageName, version: int) -> Batch:
+    """B = sum of G responses, whole groups together, each token with its response's advantage.
+
+    `version` is the number of updates made so far: groups sampled at it are current, older ones were carried.
+    """
+    responses, values, index, current = [], [], [], []
+    for i, group in enumerate(groups):
+        for response, value in zip(group.responses, advantages(advantage, group.rewards), strict=True):
+            responses.append(response)
+            values.append((value,) * len(response.tokens))
+            index.append(i)
+            current.append(group.version == version)
+    return Batch(tuple(responses), tuple(values), tuple(index), tuple(current))
+
+
+def ledger_row(step: int, tokens: int, group: Group) -> dict[str, object]:
+    """One generated group in the buffer's ledger."""
+    return {
+        "step": step,
+        "progress_tokens": tokens,
+        "level": group.level,
+        "problem": group.problem.id,
+        "difficulty": group.problem.difficulty,
+        "verdict": group.verdict,
+        "accuracy": group.accuracy,
+        "rewards": list(group.rewards),
+        "response_tokens": [len(r.tokens) for r in group.responses],
+        "truncated": sum(r.truncated for r in group.responses),
+        "version": group.version,
+    }

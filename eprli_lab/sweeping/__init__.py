@@ -1,0 +1,1 @@
+"""The study: arms x seeds, workers, resume (Optuna ask and tell)."""

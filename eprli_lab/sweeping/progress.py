@@ -1,0 +1,78 @@
+"""What a person sees while a sweep runs: a live display in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from eprli_lab.sweeping.plan import Plan, PlannedRun
+
+
+def clock(seconds: float) -> str:
+    """`1:23` or `1:02:03`"""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+class Progress:
+    """One line a finished run; in a terminal also a bar for the sweep and one for each run that is under way."""
+
+    def __init__(self, plan: Plan, done: int, live: bool | None = None) -> None:
+        self.total, self.done, self.began = len(plan.runs), done, time.monotonic()
+        self.at_start = done
+        self.width = max(len(r.arm) for r in plan.runs)
+        self.bars: Any = None
+        self.tasks: dict[tuple[str, int], Any] = {}
+        if sys.stdout.isatty() if live is None else live:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bars
+
+            self.bars = Bars(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), transient=True
+            )
+            self.whole = self.bars.add_task(f"study {plan.study}", total=self.total, completed=done)
+            self.bars.start()
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        if self.bars is not None:
+            self.bars.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, flush=True)
+
+    def update(self, run: PlannedRun, state: dict[str, Any]) -> None:
+        """A run under way."""
+        if self.bars is None:
+            return
+        if run.key not in self.tasks:
+            self.tasks[run.key] = self.bars.add_task(f"  {run.arm} seed {run.seed}", total=100)
+        self.bars.update(self.tasks[run.key], completed=int(100 * state["fraction"]))
+
+    def finished(self, run: PlannedRun, seconds: float, objective: float) -> None:
+        """A run that is complete."""
+        self.done += 1
+        self._forget(run)
+        spent = time.monotonic() - self.began
+        left = spent / (self.done - self.at_start) * (self.total - self.done)
+        self.say(
+            f"[{self.done:>{len(str(self.total))}}/{self.total}] {run.arm:<{self.width}} seed {run.seed:<3} "
+            f"score {objective:.3f}  {seconds:5.1f} s   about {clock(left)} left"
+        )
+        if self.bars is not None:
+            self.bars.update(self.whole, completed=self.done)
+
+    def trouble(self, run: PlannedRun, sentence: str) -> None:
+        """A run that failed or was stopped."""
+        self._forget(run)
+        self.say(f"{run.arm} seed {run.seed}: {sentence}")
+
+    def close(self) -> None:
+        """Take the display down."""
+        if self.bars is not None:
+            self.bars.stop()
+
+    def _forget(self, run: PlannedRun) -> None:
+        if self.bars is not None and run.key in self.tasks:
+            self.bars.remove_task(self.tasks.pop(run.key))

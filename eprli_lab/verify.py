@@ -1,0 +1,275 @@
+r"""Response text -> correct? Exact match after normalisation first, math-verify second, in processes with a hard limit.
+
+An answer can neither hang nor crash a run: the parent watches the clock, kills a worker that is over time and starts
+another; what timed out is counted (and graded wrong), what crashed a worker is an `error`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import re
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from eprli_lab.records import Grade, GradeStatus
+from eprli_lab.spec import VerifySpec
+
+BOXES = ("\\boxed", "\\fbox")
+LONGEST_ANSWER = 4096  # characters; longer extracted answers are not sent to the symbolic grader
+CACHE_SIZE = 100_000
+STARTUP_SECONDS = 60.0  # a worker imports sympy before its first answer
+
+
+def extract_boxed(text: str) -> str | None:
+    r"""Content of the last complete `\boxed{...}` (or `\fbox{...}`); None where there is none. Linear time.
+
+    Nesting and escaped braces are respected: of nested boxes the outermost counts. An unclosed box (a truncated
+    response) hides nothing: the last complete box, inside it or before it, is taken.
+    """
+    best: str | None = None  # last complete outermost box
+    inner: tuple[int, str] | None = None  # last complete box inside a box that is still open
+    opened: list[int] = []  # per open brace: start of the content if a box opened it, else -1
+    boxes, i = 0, 0
+    while i < len(text):
+        c = text[i]
+        if c == "\\":
+            name = next((b for b in BOXES if text.startswith(b, i)), None)
+            if name is None:
+                i += 2  # an escaped character, brace or not
+                continue
+            i += len(name)
+            while i < len(text) and text[i] == " ":
+                i += 1
+            if i < len(text) and text[i] == "{":
+                opened.append(i + 1)
+                boxes += 1
+                i += 1
+            continue
+        if c == "{":
+            opened.append(-1)
+        elif c == "}" and opened:
+            start = opened.pop()
+            if start >= 0:
+                boxes -= 1
+                if boxes == 0:
+                    best, inner = text[start:i], None
+                else:
+                    inner = (start, text[start:i])
+        i += 1
+    return inner[1] if inner is not None else best
+
+
+_WRAPPERS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textrm|mathit)\s*\{([^{}]*)\}")
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:(?:,|\{,\}|\\!,\\!|,\\!)\d{3})+(?:\.\d+)?")
+_SPACING = re.compile(r"\\[,;:! ]|\\quad|\\qquad|~")
+
+
+def normalise(answer: str) -> str:
+    r"""A canonical spelling of an answer: spacing, `$`, `\left`, `\text{}`, `\dfrac`, thousands separators, trailing dot.
+
+    Only spelling goes; nothing that could make two different values equal.
+    """
+    s = answer.strip().strip("$").strip()
+    inner = extract_boxed(s) if s.startswith(BOXES) else None
+    if inner is not None:
+        s = inner.strip()
+    s = s.replace("\\left", "").replace("\\right", "").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    s = s.replace("^\\circ", "").replace("^{\\circ}", "").replace("\\$", "").replace("\\%", "%")
+    s = _WRAPPERS.sub(r"\1", s)
+    s = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", s)
+    if _THOUSANDS.fullmatch(_SPACING.sub("", s).replace(" ", "")):
+        s = re.sub(r"[,{}]", "", _SPACING.sub("", s).replace("\\!", ""))
+    s = _SPACING.sub("", s)
+    s = re.sub(r"\s+", "", s)
+    return s[:-1] if s.endswith(".") else s
+
+
+def _number(s: str) -> Fraction | None:
+    """An integer or decimal, exactly; None for anything else (also `12_5`, which Python would take)."""
+    if not re.fullmatch(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})", s):
+        return None
+    return Fraction(s)
+
+
+def exact(answer: str, golds: Sequence[str]) -> bool | None:
+    """True: equal after normalisation. False: certainly different (two plain numbers). None: not decided here."""
+    mine = normalise(answer)
+    theirs = [normalise(g) for g in golds]
+    if mine in theirs:
+        return True
+    value = _number(mine)
+    values = [_number(t) for t in theirs]
+    if value is not None and value in values:
+        return True
+    return False if value is not None and None not in values else None
+
+
+def _serve(pipe: Any, seconds: float) -> None:
+    """Worker process: grade pairs until the pipe closes. math-verify's own time limits need the main thread."""
+    import logging
+    import signal
+    import warnings
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    from math_verify import parse, verify
+
+    inside = max(1, int(seconds))
+    verify(parse("$\\frac{1}{2}$"), parse("\\boxed{0.5}"))  # imports and caches
+    pipe.send("ready")
+    while True:
+        try:
+            answer, gold = pipe.recv()
+        except EOFError:
+            return
+        try:
+            left = parse(f"\\boxed{{{gold}}}", parsing_timeout=inside)
+            right = parse(f"\\boxed{{{answer}}}", parsing_timeout=inside)
+            pipe.send(bool(verify(left, right, timeout_seconds=inside)))
+        except Exception:
+            pipe.send(False)  # cannot be parsed: not shown to be equal
+
+
+class _Worker:
+    """One grading process and the pipe to it."""
+
+    def __init__(self, seconds: float) -> None:
+        context = mp.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, seconds), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.ready = False
+        self.started = time.monotonic()
+
+    def wait_ready(self) -> None:
+        """Block until the imports are done. Raises EOFError when the process died over them."""
+        if not self.ready:
+            if not self.pipe.poll(STARTUP_SECONDS):
+                raise EOFError
+            self.pipe.recv()
+            self.ready = True
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+class Grader:
+    """Grades responses. Worker processes start at the first answer that exact matching cannot decide."""
+
+    def __init__(self, spec: VerifySpec) -> None:
+        self.spec = spec
+        self.counters: Counter[GradeStatus] = Counter()
+        self._workers: list[_Worker] = []
+        self._cache: OrderedDict[tuple[str, tuple[str, ...]], GradeStatus] = OrderedDict()
+
+    def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
+        """One grade for each (response text, accepted answers), in order. Never raises for an answer."""
+        grades: list[Grade | None] = []
+        pending: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        for i, (text, golds) in enumerate(pairs):
+            answer = extract_boxed(text)
+            grades.append(None)
+            if answer is None:
+                grades[i] = Grade(False, "no_answer")
+                continue
+            key = (answer, golds)
+            status = self._cache.get(key)
+            if status is None:
+                decided = exact(answer, golds)
+                if decided is None and self.spec.symbolic and answer.strip() and len(answer) <= LONGEST_ANSWER:
+                    pending.setdefault(key, []).append(i)
+                    continue
+                status = "exact" if decided else "wrong"
+                self._remember(key, status)
+            grades[i] = Grade(status in ("exact", "symbolic"), status, answer)
+        if pending:
+            for key, status in self._symbolic(list(pending)).items():
+                self._remember(key, status)
+                for i in pending[key]:
+                    grades[i] = Grade(status == "symbolic", status, key[0])
+        out = [g for g in grades if g is not None]
+        self.counters.update(g.status for g in out)
+        return out
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _remember(self, key: tuple[str, tuple[str, ...]], status: GradeStatus) -> None:
+        if status == "error":
+            return  # nothing is known: another time it may be
+        self._cache[key] = status
+        if len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+
+    def _symbolic(self, keys: list[tuple[str, tuple[str, ...]]]) -> dict[tuple[str, tuple[str, ...]], GradeStatus]:
+        """math-verify on every key, one worker each at a time, `timeout_seconds` for each pair."""
+        jobs = [(key, gold) for key in keys for gold in key[1]][::-1]
+        results: dict[tuple[str, tuple[str, ...]], GradeStatus] = {}
+        busy: dict[_Worker, tuple[tuple[str, tuple[str, ...]], float]] = {}
+        while len(self._workers) < min(self.spec.processes, len(jobs)):
+            self._workers.append(_Worker(self.spec.timeout_seconds))
+        while jobs or busy:
+            for i, worker in enumerate(self._workers):
+                if worker in busy or not jobs:
+                    continue
+                key, gold = jobs.pop()
+                if results.get(key) == "symbolic":
+                    continue
+                try:
+                    worker.wait_ready()
+                    worker.pipe.send((key[0].encode("utf-8", "replace").decode(), gold))
+                    busy[worker] = (key, time.monotonic() + self.spec.timeout_seconds)
+                except (EOFError, OSError):
+                    results.setdefault(key, "error")
+                    self._replace(i)
+            self._collect(busy, results)
+        return results
+
+    def _collect(self, busy: dict[_Worker, Any], results: dict[Any, GradeStatus]) -> None:
+        """Wait for an answer, a death or the nearest deadline."""
+        from multiprocessing.connection import wait
+
+        if not busy:
+            return
+        patience = max(0.0, min(deadline for _, deadline in busy.values()) - time.monotonic())
+        wait([w.pipe for w in busy], timeout=patience)
+        for worker in list(busy):
+            key, deadline = busy[worker]
+            status: GradeStatus | None = None
+            try:
+                if worker.pipe.poll():
+                    status = "symbolic" if worker.pipe.recv() else "wrong"
+                elif time.monotonic() >= deadline:
+                    status = "timeout"
+            except (EOFError, OSError):
+                status = "error"  # it died over this answer
+            if status is None:
+                continue
+            del busy[worker]
+            if results.get(key) in (None, "wrong"):
+                results[key] = status
+            if status in ("timeout", "error"):
+                self._replace(self._workers.index(worker))
+
+    def _replace(self, index: int) -> None:
+        self._workers[index].stop()
+        self._workers[index] = _Worker(self.spec.timeout_seconds)

@@ -1,0 +1,79 @@
+"""The Hydra side of sweeping. Hydra scans this module at every start, of any app: nothing heavy is imported here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Optional
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.plugins.sweeper import Sweeper
+
+GROUP = "sweep"
+
+
+class SweepFilesSource(FileConfigSource):
+    """A plain directory of sweep files, shown to Hydra as the config group `sweep` (`sweeps://<directory>`)."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "sweeps"
+
+    def available(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", GROUP)
+
+    def is_config(self, config_path: str) -> bool:
+        head, _, name = config_path.partition("/")
+        return head == GROUP and bool(name) and super().is_config(name)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        return super().load_config(config_path.partition("/")[2])
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == GROUP:
+            return [] if results_filter == ObjectType.GROUP else super().list("", ObjectType.CONFIG)
+        return [GROUP] if config_path == "" and results_filter != ObjectType.CONFIG else []
+
+
+class SweepFilesPath(SearchPathPlugin):
+    """Adds the package's sweeps and those in ./sweeps of the working directory, for our own application only."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from eprli_lab.paths import CONF_DIR, SWEEPS_DIR
+
+        ours = any(
+            e.provider == "main" and e.path is not None and Path(e.path.partition("://")[2] or e.path) == CONF_DIR
+            for e in search_path.get_path()
+        )
+        if not ours:
+            return
+        own = Path.cwd() / "sweeps"
+        if own.is_dir() and own.resolve() != SWEEPS_DIR.resolve():
+            search_path.append("eprli-user", f"sweeps://{own}")
+        search_path.append("eprli", f"sweeps://{SWEEPS_DIR}")
+
+
+@dataclass
+class AblationSweeperConf:
+    _target_: str = "hydra_plugins.eprli_sweeper.AblationSweeper"
+
+
+class AblationSweeper(Sweeper):
+    """arms x seeds, described by the config node `study`; the work is done in eprli_lab.sweeping."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        self.loader, self.config = hydra_context.config_loader, config
+
+    def sweep(self, arguments: list[str]) -> int:
+        from eprli_lab.sweeping.command import sweep
+
+        return sweep(self.loader, self.config, arguments)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="ablation", node=AblationSweeperConf, provider="eprli")
