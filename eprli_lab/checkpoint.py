@@ -27,8 +27,8 @@ class RunStore:
         directory.mkdir(parents=True, exist_ok=True)
 
     def append(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Add rows (each with its `step`) to a table."""
-        with open(self.directory / f"{table}.jsonl", "a") as f:
+        """Add rows to a table."""
+        with open(self._path(table), "a") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
 
     def save(self, backend: Backend, state: dict[str, Any], step: int) -> Path:
@@ -38,7 +38,8 @@ class RunStore:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         backend.save(temporary)
-        content = {"fingerprint": self.fingerprint, "step": step, "state": state}
+        sizes = {t: self._path(t).stat().st_size if self._path(t).is_file() else 0 for t in TABLES}
+        content = {"fingerprint": self.fingerprint, "step": step, "tables": sizes, "state": state}
         (temporary / "state.json").write_text(json.dumps(content))
         shutil.rmtree(final, ignore_errors=True)  # only ever the same step's, from the run that was resumed
         temporary.rename(final)
@@ -56,14 +57,15 @@ class RunStore:
 
         Tables lose the rows that were written after it. Raises UserError for the checkpoint of another config.
         """
-        found = self.checkpoints()
-        for table in TABLES:
-            self._truncate(table, int(found[-1].name.split("-")[1]) if found else -1)
         for half in self.directory.glob("saving-*"):
             shutil.rmtree(half, ignore_errors=True)
+        found = self.checkpoints()
+        content = json.loads((found[-1] / "state.json").read_text()) if found else {"tables": dict.fromkeys(TABLES, 0)}
+        for table, size in content["tables"].items():
+            if self._path(table).is_file():
+                os.truncate(self._path(table), size)
         if not found:
             return None
-        content = json.loads((found[-1] / "state.json").read_text())
         if content["fingerprint"] != self.fingerprint:
             raise UserError(
                 f"the checkpoint {found[-1]} belongs to another configuration (fingerprint {content['fingerprint']}, "
@@ -74,23 +76,8 @@ class RunStore:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table."""
-        path = self.directory / f"{table}.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        path = self._path(table)
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
-    def _truncate(self, table: str, step: int) -> None:
-        """Keep rows up to `step`; a half-written last line goes too."""
-        path = self.directory / f"{table}.jsonl"
-        if not path.is_file():
-            return
-        kept = []
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:
-                break
-        partial = path.with_suffix(".tmp")
-        partial.write_text("".join(kept))
-        partial.replace(path)
+    def _path(self, table: str) -> Path:
+        return self.directory / f"{table}.jsonl"

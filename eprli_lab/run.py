@@ -8,6 +8,7 @@ Only Hydra is imported at the top: `--help`, `--cfg job` and a refused config an
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -38,6 +39,11 @@ def spec_tree(cfg: DictConfig) -> dict[str, Any]:
     try:
         tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
+        if "data.generated.family" in str(error):
+            raise UserError(
+                "evaluation: the held-out suites need generated data, and this data is a file: name suites of your own, "
+                "for instance evaluation=benchmarks"
+            ) from None
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}: give it a value") from None
     assert isinstance(tree, dict)
     return {str(k): v for k, v in tree.items() if k not in NOT_OF_THE_RUN}
@@ -294,7 +300,8 @@ def _nearest_key(path: str) -> str:
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    chosen = [a for a in sys.argv[1:] if re.match(r"(curriculum|model|data|evaluation|backend|tracking|preset)=", a)]
+    groups = r"(curriculum|model|data|evaluation|backend|tracking|preset|sweep)="
+    chosen = [a for a in sys.argv[1:] if re.match(groups, a)]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         try:
             node: Any = compose("config", overrides=chosen)
@@ -309,21 +316,43 @@ def _nearest_key(path: str) -> str:
     return ""
 
 
+def pin_levels(arguments: list[str]) -> list[str]:
+    """A sweep's arms have different levels: overrides of single levels are handed to the plan, arm by arm.
+
+    Hydra composes the command line once more before any arm, with the default curriculum, and would refuse them there.
+    """
+    level = re.compile(r"\+*curriculum\.levels\.")
+    if not any(a.startswith("sweep=") for a in arguments) or not {"-m", "--multirun"} & set(arguments):
+        return arguments
+    pinned = [a for a in arguments if level.match(a)]
+    if not pinned:
+        return arguments
+    quoted = ",".join("'" + a.replace("\\", "\\\\").replace("'", "\\'") + "'" for a in pinned)
+    return [a for a in arguments if a not in pinned] + [f"study.pinned=[{quoted}]"]
+
+
 _exit_code = 0
+_errors: list[Exception] = []  # of jobs; raised in Hydra's job they would be printed by Hydra as well
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
     global _exit_code
-    _exit_code = _single(cfg)
+    try:
+        _exit_code = max(_exit_code, _single(cfg))
+    except (UserError, NonFiniteError, OSError) as error:
+        _errors.append(error)
 
 
 def main() -> None:
     """Console entry: exit code 0, 1 (a run failed), 2 (the user's mistake, one sentence), 130 (interrupted)."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.argv[1:] = pin_levels(sys.argv[1:])
     try:
         _hydra_main()
+        for error in _errors:
+            raise error
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sentence = str(error) if isinstance(error, UserError) else explain(error)
         print(f"eprli_lab: {sentence}", file=sys.stderr)
@@ -332,7 +361,7 @@ def main() -> None:
         print(f"eprli_lab: the run failed: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (13, 28, 30):  # permission, no space, read-only
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS):
             raise
         print(f"eprli_lab: {error.filename or Path.cwd()} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(2)

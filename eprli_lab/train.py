@@ -66,9 +66,8 @@ class Trainer:
                 self._save()
                 raise Interrupted(f"stopped after step {self.state.progress.steps}; state saved")
             self._step(level)
-        final = self._evaluate("final", full=True)
-        self._save()
-        return final
+        self._save()  # before the last evaluation: a run killed in it, or run again, repeats no more than that
+        return self._evaluate("final", full=True)
 
     def _step(self, level: str) -> None:
         """One pass: fill the buffer, update if it is full, log, evaluate and save when due."""

@@ -30,8 +30,8 @@ def extract_boxed(text: str) -> str | None:
     Nesting and escaped braces are respected: of nested boxes the outermost counts. An unclosed box (a truncated
     response) hides nothing: the last complete box, inside it or before it, is taken.
     """
-    best: str | None = None  # last complete outermost box
-    inner: tuple[int, str] | None = None  # last complete box inside a box that is still open
+    best: tuple[int, int] | None = None  # content (start, end) of the last complete outermost box
+    inner: tuple[int, int] | None = None  # of the last complete box inside a box that is still open
     opened: list[int] = []  # per open brace: start of the content if a box opened it, else -1
     boxes, i = 0, 0
     while i < len(text):
@@ -56,36 +56,50 @@ def extract_boxed(text: str) -> str | None:
             if start >= 0:
                 boxes -= 1
                 if boxes == 0:
-                    best, inner = text[start:i], None
+                    best, inner = (start, i), None
                 else:
-                    inner = (start, text[start:i])
+                    inner = (start, i)
         i += 1
-    return inner[1] if inner is not None else best
+    found = inner or best
+    return text[found[0] : found[1]] if found else None
 
 
 _WRAPPERS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textrm|mathit)\s*\{([^{}]*)\}")
-_THOUSANDS = re.compile(r"-?\d{1,3}(?:(?:,|\{,\}|\\!,\\!|,\\!)\d{3})+(?:\.\d+)?")
-_SPACING = re.compile(r"\\[,;:! ]|\\quad|\\qquad|~")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,|\{,\}|\\!,\\!|,\\!|\\,)\d{3})+(?:\.\d+)?")
+_SPACING = re.compile(r"\\[,;: ]|\\q?quad(?![a-zA-Z])|~")
+_SIZES = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
+_WHOLE_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+
+
+def _gap(match: re.Match[str]) -> str:
+    """White space goes, except between two digits: `1 2` is not 12, `1 1/2` is not 11/2."""
+    text, (start, end) = match.string, match.span()
+    digits = 0 < start and end < len(text) and all(c.isdigit() or c == "." for c in (text[start - 1], text[end]))
+    return " " if digits else ""
 
 
 def normalise(answer: str) -> str:
     r"""A canonical spelling of an answer: spacing, `$`, `\left`, `\text{}`, `\dfrac`, thousands separators, trailing dot.
 
-    Only spelling goes; nothing that could make two different values equal.
+    Only spelling goes; nothing that could make two different numbers equal. By convention a degree sign and a currency
+    sign are spelling; a per cent sign is not.
     """
-    s = answer.strip().strip("$").strip()
-    inner = extract_boxed(s) if s.startswith(BOXES) else None
-    if inner is not None:
-        s = inner.strip()
-    s = s.replace("\\left", "").replace("\\right", "").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    s = s.replace("^\\circ", "").replace("^{\\circ}", "").replace("\\$", "").replace("\\%", "%")
-    s = _WRAPPERS.sub(r"\1", s)
+    s = answer.replace("\\$", " ").strip().strip("$").strip()
+    whole = _WHOLE_BOX.fullmatch(s)
+    if whole and extract_boxed(s) == whole[1]:
+        s = whole[1].strip()
+    s = _SIZES.sub(" ", s).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\%", "%")
+    s = s.replace("^\\circ", " ").replace("^{\\circ}", " ")
+    s = _WRAPPERS.sub(r" \1 ", s).strip()
+    if _THOUSANDS.fullmatch(s.removesuffix(".")):
+        s = re.sub(r"[^\d.+-]", "", s)
     s = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", s)
-    if _THOUSANDS.fullmatch(_SPACING.sub("", s).replace(" ", "")):
-        s = re.sub(r"[,{}]", "", _SPACING.sub("", s).replace("\\!", ""))
-    s = _SPACING.sub("", s)
-    s = re.sub(r"\s+", "", s)
-    return s[:-1] if s.endswith(".") else s
+    s = re.sub(r"\s+", _gap, _SPACING.sub(" ", s.replace("\\!", "")).strip())
+    return s.removesuffix(".")
+
+
+_BASED = re.compile(r"[+-]?[0-9A-Za-z]+_(?:\{\d+\}|\d+)")
+_NO_BRACES = str.maketrans("", "", "{}")
 
 
 def _number(s: str) -> Fraction | None:
@@ -96,7 +110,7 @@ def _number(s: str) -> Fraction | None:
 
 
 def exact(answer: str, golds: Sequence[str]) -> bool | None:
-    """True: equal after normalisation. False: certainly different (two plain numbers). None: not decided here."""
+    """True: equal after normalisation. False: certainly different (plain numbers, `12_5` and 12). None: not decided."""
     mine = normalise(answer)
     theirs = [normalise(g) for g in golds]
     if mine in theirs:
@@ -105,11 +119,19 @@ def exact(answer: str, golds: Sequence[str]) -> bool | None:
     values = [_number(t) for t in theirs]
     if value is not None and value in values:
         return True
-    return False if value is not None and None not in values else None
+    if value is not None and None not in values:
+        return False
+    if _BASED.fullmatch(mine) and all(v is not None or _BASED.fullmatch(g) for v, g in zip(values, theirs, strict=True)):
+        return mine.translate(_NO_BRACES) in {g.translate(_NO_BRACES) for g in theirs}  # math-verify reads 12_5 as 12
+    return None
 
 
 def _serve(pipe: Any, seconds: float) -> None:
-    """Worker process: grade pairs until the pipe closes. math-verify's own time limits need the main thread."""
+    """Worker process: grade pairs until the pipe closes. The parent keeps the time; math-verify's own limits are off.
+
+    Should the parent be killed while a computation is stuck in C, where no Python code runs, SIGPROF ends this process:
+    its default action, after processor time that no living parent would grant.
+    """
     import logging
     import signal
     import warnings
@@ -119,7 +141,6 @@ def _serve(pipe: Any, seconds: float) -> None:
     logging.disable(logging.CRITICAL)
     from math_verify import parse, verify
 
-    inside = max(1, int(seconds))
     verify(parse("$\\frac{1}{2}$"), parse("\\boxed{0.5}"))  # imports and caches
     pipe.send("ready")
     while True:
@@ -127,12 +148,18 @@ def _serve(pipe: Any, seconds: float) -> None:
             answer, gold = pipe.recv()
         except EOFError:
             return
+        signal.setitimer(signal.ITIMER_PROF, 2 * seconds + 5)
         try:
-            left = parse(f"\\boxed{{{gold}}}", parsing_timeout=inside)
-            right = parse(f"\\boxed{{{answer}}}", parsing_timeout=inside)
-            pipe.send(bool(verify(left, right, timeout_seconds=inside)))
+            left = parse(f"\\boxed{{{gold}}}", parsing_timeout=None)
+            right = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
+            equal = bool(verify(left, right, timeout_seconds=None))
         except Exception:
-            pipe.send(False)  # cannot be parsed: not shown to be equal
+            equal = False  # cannot be parsed: not shown to be equal
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        try:
+            pipe.send(equal)
+        except OSError:
+            return  # the parent is gone
 
 
 class _Worker:
@@ -161,6 +188,14 @@ class _Worker:
             self.pipe.close()
         self.process.kill()
         self.process.join()
+
+
+STRENGTH: tuple[GradeStatus, ...] = ("wrong", "timeout", "error", "symbolic")
+
+
+def _note(results: dict[Any, GradeStatus], key: Any, status: GradeStatus) -> None:
+    """Keep the strongest word on an answer: equal to one accepted answer is right, whatever came of the others."""
+    results[key] = max(results.get(key, status), status, key=STRENGTH.index)
 
 
 class Grader:
@@ -223,10 +258,19 @@ class Grader:
     def _symbolic(self, keys: list[tuple[str, tuple[str, ...]]]) -> dict[tuple[str, tuple[str, ...]], GradeStatus]:
         """math-verify on every key, one worker each at a time, `timeout_seconds` for each pair."""
         jobs = [(key, gold) for key in keys for gold in key[1]][::-1]
-        results: dict[tuple[str, tuple[str, ...]], GradeStatus] = {}
+        results: dict[tuple[str, tuple[str, ...]], GradeStatus] = {key: "wrong" for key in keys if not key[1]}
         busy: dict[_Worker, tuple[tuple[str, tuple[str, ...]], float]] = {}
         while len(self._workers) < min(self.spec.processes, len(jobs)):
             self._workers.append(_Worker(self.spec.timeout_seconds))
+        try:
+            self._run(jobs, busy, results)
+        except BaseException:
+            self.close()  # a worker's late answer must not be taken for the answer to the next question
+            raise
+        return results
+
+    def _run(self, jobs: list[Any], busy: dict[_Worker, Any], results: dict[Any, GradeStatus]) -> None:
+        """Hand the jobs out until all are answered."""
         while jobs or busy:
             for i, worker in enumerate(self._workers):
                 if worker in busy or not jobs:
@@ -239,10 +283,9 @@ class Grader:
                     worker.pipe.send((key[0].encode("utf-8", "replace").decode(), gold))
                     busy[worker] = (key, time.monotonic() + self.spec.timeout_seconds)
                 except (EOFError, OSError):
-                    results.setdefault(key, "error")
+                    _note(results, key, "error")
                     self._replace(i)
             self._collect(busy, results)
-        return results
 
     def _collect(self, busy: dict[_Worker, Any], results: dict[Any, GradeStatus]) -> None:
         """Wait for an answer, a death or the nearest deadline."""
@@ -265,8 +308,7 @@ class Grader:
             if status is None:
                 continue
             del busy[worker]
-            if results.get(key) in (None, "wrong"):
-                results[key] = status
+            _note(results, key, status)
             if status in ("timeout", "error"):
                 self._replace(self._workers.index(worker))
 

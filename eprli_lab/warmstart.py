@@ -61,7 +61,7 @@ def _demonstration_loss(policy: Any, tokenizer: Any, family: str, rng: random.Ra
     import torch
     import torch.nn.functional as F
 
-    from eprli_lab.backends.local.packing import pack
+    from eprli_lab.backends.local.packing import rows_for, token_logits
     from eprli_lab.data.families import demonstration, draw_from
 
     counts = rng.choices(list(OPERATION_WEIGHTS), list(OPERATION_WEIGHTS.values()), k=batch)
@@ -72,15 +72,11 @@ def _demonstration_loss(policy: Any, tokenizer: Any, family: str, rng: random.Ra
         answer = tokenizer.encode(demonstration(chain, rng, noise), add_special_tokens=False)
         rows.append([*prompt, *answer, tokenizer.eos_token_id])
         starts.append(len(prompt))
-    packed = pack(rows, ROW_TOKENS)
+    packed = rows_for(policy, rows, ROW_TOKENS)
     index = torch.cat(
         [torch.arange(o + s - 1, o + len(r) - 1) for o, s, r in zip(packed.offsets, starts, rows, strict=True)]
     )
-    hidden = policy.model(
-        input_ids=packed.ids, position_ids=packed.positions, attention_mask=packed.mask, use_cache=False
-    ).last_hidden_state
-    logits = policy.lm_head(hidden.reshape(-1, hidden.shape[-1])[index])
-    return F.cross_entropy(logits, packed.ids.flatten()[index + 1])
+    return F.cross_entropy(token_logits(policy, packed, index), packed.ids.flatten()[index + 1])
 
 
 def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, float]:

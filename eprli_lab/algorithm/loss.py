@@ -44,10 +44,10 @@ def sequence_weights(
 def k3(logp: Tensor, logp_other: Tensor) -> Tensor:
     """Per-token estimate [T] of KL(pi || other) from samples of pi: exp(d) - d - 1 with d = other - pi, never negative.
 
-    arXiv 2402.03300, eq. 4.
+    arXiv 2402.03300, eq. 4. By expm1: near equality exp(d) - 1 cancels and the estimate would come out negative.
     """
     difference = logp_other - logp
-    return difference.exp() - difference - 1.0
+    return difference.expm1() - difference
 
 
 def clip_counts(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> tuple[int, int, int, int]:

@@ -1,8 +1,8 @@
 r"""Generated, seeded arithmetic: left-to-right chains with labelled steps; difficulty is the number of operations.
 
 A prompt is `66a+8b-5?`; a worked answer is `a66+8=74b74-5=69\boxed{69}`. Two families: `int` (running total 0 to 99,
-steps of 1 to 9) and `mod10` (digits, everything modulo 10). The space of prompts is partitioned by a hash of the prompt,
-so training and held-out problems cannot overlap at any size or seed.
+steps of 1 to 9) and `mod10` (digits, everything modulo 10). The space of prompts is partitioned by a hash of the
+prompt, so training and held-out problems cannot overlap at any size or seed.
 """
 
 from __future__ import annotations

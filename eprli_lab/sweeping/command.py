@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf, open_dict
@@ -13,16 +14,18 @@ from eprli_lab.sweeping.plan import Plan, build_plan
 
 def sweep(loader: Any, config: Any, arguments: list[str]) -> int:
     """Run the study that `config.study` describes. Exits with 0, 1 (a run failed for good) or 130 (interrupted)."""
-    from eprli_lab.run import finish_study, start_study
+    from eprli_lab.run import check_writable, finish_study, start_study
     from eprli_lab.sweeping.controller import run_study
     from eprli_lab.sweeping.study import Study
 
     plan = plan_from_hydra(loader, config, arguments)
-    parent = start_study(plan)
+    check_writable(Path.cwd())
     study = Study(plan)
+    parent = start_study(plan)
     for note in plan.notes:
         print(note)
-    done = len({r.key for r in plan.runs} & study.complete().keys())
+    planned = {r.key for r in plan.runs}
+    done = len(planned & study.complete().keys())
     already = f", {done} of them done before" if done else ""
     print(
         f"study {plan.study}: {len(plan.arms)} arms x {len(plan.node.seeds)} seeds = {len(plan.runs)} runs{already}",
@@ -30,15 +33,14 @@ def sweep(loader: Any, config: Any, arguments: list[str]) -> int:
     )
     result = run_study(plan, study, executor="eprli_lab.run:execute", parent_run_id=parent)
     if result.interrupted:
-        print(
-            f"interrupted with {len(result.complete)} runs complete: the same command goes on from here",
-            file=sys.stderr,
-        )
+        done = len(planned & result.complete.keys())
+        print(f"interrupted with {done} of {len(planned)} runs complete: the same command resumes", file=sys.stderr)
         sys.exit(130)
-    finish_study(plan, result)
+    if planned & result.complete.keys():
+        finish_study(plan, result)
+    for (arm, seed), reason in result.failed.items():
+        print(f"failed: {arm} seed {seed}: {reason}", file=sys.stderr)
     if result.failed:
-        for (arm, seed), reason in result.failed.items():
-            print(f"failed: {arm} seed {seed}: {reason}", file=sys.stderr)
         sys.exit(1)
     return 0
 
@@ -56,6 +58,8 @@ def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
             raise UserError(
                 f"{override.input_line}: this sweep has its own arms; give one value to pin it for every arm"
             )
+        if override.key_or_group == "seed":
+            raise UserError(f"{override.input_line}: the arms of a sweep share study.seeds; set study.seeds=[...]")
     choices = OmegaConf.to_container(config.hydra.runtime.choices)
     assert isinstance(choices, dict)
 
@@ -70,12 +74,10 @@ def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
             del master["hydra"]
         return spec_tree(master)
 
-    node = OmegaConf.to_container(config.study, resolve=True)
-    assert isinstance(node, dict)
+    node: Any = OmegaConf.to_container(config.study, resolve=True)
     own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/", "sweep="))]
-    return build_plan(
-        compose, node, str(choices.get("preset")), own + [a for a in arguments if a.startswith("study.name=")]
-    )
+    named = [a for a in arguments if a.startswith("study.name=")]
+    return build_plan(compose, node, str(choices.get("preset")), [*own, *node["pinned"], *named])
 
 
 def _run_mode() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
+from eprli_lab.errors import UserError, nearest
 from eprli_lab.spec import parse_spec
 from eprli_lab.sweeping.plan import Plan, PlannedRun
 from eprli_lab.sweeping.progress import Progress
@@ -60,16 +62,17 @@ class _Controller:
                 self._stop()
         finally:
             self.progress.close()
+            for worker in self.busy:
+                worker.process.kill()
+            for worker in self.idle:
+                worker.give(None)
             for worker in [*self.idle, *self.busy]:
-                if worker in self.busy:
-                    worker.process.kill()
                 worker.end()
         return self.result
 
     def ask_to_stop(self) -> None:
+        """Called by a signal's handler, so at any instruction: it only counts."""
         self.asked += 1
-        if self.asked == 1:
-            self.progress.say("stopping: the runs under way save their state (again to stop at once) ...")
 
     def _start_ready(self, count: int) -> None:
         """Give every free worker the first run that waits for nothing."""
@@ -78,27 +81,38 @@ class _Controller:
                 return
             if run.after is not None and (run.after.arm, run.seed) not in self.result.complete:
                 continue
-            worker = self.idle.pop() if self.idle else Worker(self.executor)
             self.waiting.remove(run)
+            try:
+                spec_json = self._spec_json(run)
+            except UserError as error:
+                self._give_up(run, str(error))
+                continue
+            worker = self.idle.pop() if self.idle else Worker(self.executor)
             self.tries[run.key] += 1
             self.busy[worker] = _Busy(run, self.study.start(run), time.monotonic())
-            worker.give(Job(self._spec_json(run), str(run.directory), self.parent))
+            worker.give(Job(spec_json, str(run.directory), self.parent))
 
     def _spec_json(self, run: PlannedRun) -> str:
-        """The run's spec, with what it takes from the run it waited for."""
+        """The run's spec, with what it takes from the run it waited for. Raises UserError when that does not fit."""
         if run.after is None:
             return run.spec.model_dump_json()
         metrics = self.result.complete[run.after.arm, run.seed]["metrics"]
         tree = run.spec.model_dump(mode="json")
         for key, metric in run.after.set.items():
-            node, parts = tree, key.split(".")
+            if metric not in metrics:
+                raise UserError(f"after: {run.after.arm} seed {run.seed} logs no '{metric}'{nearest(metric, metrics)}")
+            node, parts, value = tree, key.split("."), metrics[metric]
             for part in parts[:-1]:
                 node = node[part]
-            node[parts[-1]] = metrics[metric]
-        return parse_spec(tree).model_dump_json()
+            whole = isinstance(node[parts[-1]], int) and float(value).is_integer()  # metrics are always floats
+            node[parts[-1]] = int(value) if whole else value
+        try:
+            return parse_spec(tree).model_dump_json()
+        except UserError as error:
+            raise UserError(f"after {run.after.arm} seed {run.seed}: {error}") from None
 
     def _listen(self, seconds: float) -> None:
-        wait([w.pipe for w in self.busy], timeout=seconds)
+        wait([x for w in self.busy for x in (w.pipe, w.process.sentinel)], timeout=seconds)
         for worker in list(self.busy):
             for message in worker.heard():
                 self._hear(worker, message)
@@ -111,41 +125,48 @@ class _Controller:
             self.progress.update(job.run, message.content)
             return
         del self.busy[worker]
-        if message.kind == "died":
+        if message.kind in ("died", "interrupted"):  # who was interrupted leaves
             worker.end()
         else:
             self.idle.append(worker)
-        if message.kind == "done":
-            objective, metrics = message.content["objective"], message.content["metrics"]
-            self.study.succeed(job.trial, objective, metrics)
-            self.result.complete[job.run.key] = {"objective": objective, "metrics": metrics}
-            self.progress.finished(job.run, time.monotonic() - job.began, objective)
-            for sentence in message.content.get("starved", ()):
-                self.progress.say(f"  warning: {sentence}")
+        if message.kind == "done" and math.isfinite(message.content["objective"]):
+            self._succeed(job, message.content)
             return
-        self.study.fail(job.trial, str(message.content))
-        if message.kind == "interrupted" or self.asked:
-            self.result.interrupted = True
+        reason = str(message.content)
+        if message.kind == "done":
+            reason = f"its {job.run.spec.objective} is {message.content['objective']}"
+        self.study.fail(job.trial, reason)
+        if self.asked:
             return
         if self.tries[job.run.key] <= self.plan.node.retries:
-            self.progress.trouble(job.run, f"{message.content}; trying once more")
+            self.progress.trouble(job.run, f"{reason}; trying once more")
             self.waiting.insert(0, job.run)
         else:
-            self.progress.trouble(job.run, f"failed: {message.content}")
-            self.result.failed[job.run.key] = str(message.content)
+            self._give_up(job.run, reason)
+
+    def _succeed(self, job: _Busy, content: dict[str, Any]) -> None:
+        objective, metrics = content["objective"], content["metrics"]
+        self.study.succeed(job.trial, objective, metrics)
+        self.result.complete[job.run.key] = {"objective": objective, "metrics": metrics}
+        self.progress.finished(job.run, time.monotonic() - job.began, objective)
+        for sentence in content.get("starved", ()):
+            self.progress.say(f"  warning: {sentence}")
+
+    def _give_up(self, run: PlannedRun, reason: str) -> None:
+        self.progress.trouble(run, f"failed: {reason}")
+        self.result.failed[run.key] = reason
 
     def _give_up_blocked(self) -> None:
         """Runs that wait for one that failed for good."""
         for run in self.waiting:
             assert run.after is not None
-            reason = f"waits for {run.after.arm} seed {run.seed}, which failed"
-            self.progress.trouble(run, reason)
-            self.result.failed[run.key] = reason
+            self._give_up(run, f"it waits for {run.after.arm} seed {run.seed}, which failed")
         self.waiting = []
 
     def _stop(self) -> None:
         """Let the workers save; at once when asked twice."""
         self.result.interrupted = True
+        self.progress.say("stopping: the runs under way save their state (again to stop at once) ...")
         for worker in self.busy:
             worker.ask_to_stop()
         deadline = time.monotonic() + STOP_PATIENCE

@@ -1,10 +1,15 @@
-"""Who owns a piece of work: host, process id and the process's start time, so that a reused id fools nobody."""
+"""Who owns a piece of work: host, process id and the process's start time, so that a reused id fools nobody.
+
+And locks that the system lets go of when their process ends, however it ends.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from pathlib import Path
+from typing import IO
 
 
 def start_time(pid: int) -> str | None:
@@ -21,11 +26,11 @@ def me() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{start_time(os.getpid()) or ''}"
 
 
-def alive(owner: str) -> bool:
-    """Is that process still there? Of another host nothing is known: assumed alive."""
+def alive(owner: str, elsewhere: bool = True) -> bool:
+    """Is that process still there? Of another host nothing is known: `elsewhere` is the answer."""
     host, pid, began = owner.rsplit(":", 2)
     if host != socket.gethostname():
-        return True
+        return elsewhere
     if not began:  # a system without /proc
         try:
             os.kill(int(pid), 0)
@@ -33,3 +38,25 @@ def alive(owner: str) -> bool:
             return False
         return True
     return start_time(int(pid)) == began
+
+
+class Held(Exception):
+    """Another process has the lock; the text is its owner (empty when it did not say)."""
+
+
+def lock(path: Path) -> IO[str] | None:
+    """Lock a file for as long as the result stays open; None where the file system knows no locks. Raises Held."""
+    file = open(path, "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            raise Held(file.read().strip()) from None
+    except OSError:
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(me())
+    file.flush()
+    return file

@@ -43,6 +43,7 @@ class StudySpec(Strict):
     workers: int | None = Field(default=None, ge=1, le=256)
     retries: int = Field(default=1, ge=0, le=10)
     allow_duplicates: bool = False
+    pinned: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ Key = tuple[str, int]
 class Study:
     """`studies/<name>.journal` in the working directory.
 
-    Raises UserError when the study is bound to another config (the difference is shown) or is being run by a live
-    process of this host.
+    One process at a time holds it, by a lock on `studies/<name>.lock`, until `close`.
+    Raises UserError when the study is bound to another config (the difference is shown) or another process holds it.
     """
 
     def __init__(self, plan: Plan, directory: Path = Path("studies")) -> None:
@@ -29,7 +29,13 @@ class Study:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{plan.study}.journal"
         self.plan = plan
+        try:
+            self._lock = owner.lock(self.path.with_suffix(".lock"))
+        except owner.Held as held:
+            raise self._refusal(str(held)) from None
+        _mend(self.path)
         self._state = optuna.trial.TrialState
+        self._open: dict[int, Any] = {}  # the trials that were asked for and not told yet
         self.study = optuna.create_study(
             study_name=plan.study,
             storage=JournalStorage(JournalFileBackend(str(self.path))),
@@ -38,9 +44,18 @@ class Study:
             direction="maximize",
             load_if_exists=True,
         )
-        self._bind(plan)
-        self._take_over()
+        try:
+            self._bind(plan)
+            self._take_over()
+        except UserError:
+            self.close()
+            raise
         self._distributions = self._spaces()
+
+    def close(self) -> None:
+        """Let go of the study."""
+        if self._lock is not None:
+            self._lock.close()
 
     def complete(self) -> dict[Key, dict[str, Any]]:
         """(arm, seed) -> {"objective", "metrics"} of what is done."""
@@ -55,19 +70,20 @@ class Study:
         self.study.enqueue_trial(params, user_attrs={"owner": owner.me(), "directory": str(run.directory)})
         trial = self.study.ask(self._distributions)
         assert trial.params == params
+        self._open[trial.number] = trial
         return trial.number
 
     def succeed(self, number: int, objective: float, metrics: dict[str, float]) -> None:
         """Tell a result, once."""
-        trial = self.study.get_trials(deepcopy=False)[number]
-        self.study._storage.set_trial_user_attr(trial._trial_id, "metrics", metrics)
-        self.study.tell(number, objective)
+        trial = self._open.pop(number)
+        trial.set_user_attr("metrics", metrics)
+        self.study.tell(trial, objective)
 
     def fail(self, number: int, error: str) -> None:
         """Tell a failure (also of a run that was stopped: it is asked for again next time)."""
-        trial = self.study.get_trials(deepcopy=False)[number]
-        self.study._storage.set_trial_user_attr(trial._trial_id, "error", error)
-        self.study.tell(number, state=self._state.FAIL)
+        trial = self._open.pop(number)
+        trial.set_user_attr("error", error)
+        self.study.tell(trial, state=self._state.FAIL)
 
     def _key(self, trial: Any) -> Key:
         return trial.params["arm"], trial.params["seed"]
@@ -83,8 +99,9 @@ class Study:
 
     def _bind(self, plan: Plan) -> None:
         """Remember what the name stands for, or compare with what is remembered."""
-        now = plan.binding()
-        bound: dict[str, dict[str, Any]] = json.loads(self.study.user_attrs.get("binding", "{}"))
+        now = json.loads(json.dumps(plan.binding()))
+        known = self.study.user_attrs if self.study.get_trials(deepcopy=False) else {}  # nothing ran: nothing binds
+        bound: dict[str, dict[str, Any]] = json.loads(known.get("binding", "{}"))
         changes = []
         for arm in now.keys() & bound.keys():
             for key in sorted(now[arm].keys() | bound[arm].keys()):
@@ -96,31 +113,48 @@ class Study:
             shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
             raise UserError(
                 f"the study {plan.study} was started with another configuration ({shown}): give this one its own name "
-                f"(study.name=...) or remove {self.path} to start over"
+                f"(study.name=...), or remove {self.path} and outputs/{plan.study} to start over"
             )
-        if set(now) - set(bound):
-            self.study.set_user_attr("binding", json.dumps({**bound, **now}))
-        if "arms" not in self.study.user_attrs:  # all arms of the file, so that `only` can be widened later
-            self.study.set_user_attr("arms", list(plan.node.arms))
-        unknown = set(plan.node.arms) - set(self.study.user_attrs["arms"])
+        unknown = set(plan.node.arms) - set(known.get("arms", plan.node.arms))
         if unknown:
             raise UserError(
                 f"the study {plan.study} was started without the arm {min(unknown)}: give this one its own name "
-                f"(study.name=...) or remove {self.path} to start over"
+                f"(study.name=...), or remove {self.path} and outputs/{plan.study} to start over"
             )
+        if set(now) - set(bound):
+            self.study.set_user_attr("binding", json.dumps({**bound, **now}))
+        if "arms" not in known:  # all arms of the file, so that `only` can be widened later
+            self.study.set_user_attr("arms", list(plan.node.arms))
 
     def _take_over(self) -> None:
-        """Trials of processes that are gone are told failed; a live one on this host keeps the study."""
+        """Trials of processes that are gone are told failed; a live one keeps the study.
+
+        Who holds the lock need not fear a process of another host; without locks nothing is known of it.
+        """
         states = (self._state.RUNNING, self._state.WAITING)
         for trial in self.study.get_trials(deepcopy=False, states=states):
             who = trial.user_attrs.get("owner", "")
-            if who and who != owner.me() and owner.alive(who):
-                host, pid, _ = who.rsplit(":", 2)
-                raise UserError(
-                    f"the study {self.plan.study} is being run by process {pid} on {host}: wait for it, or give this one "
-                    "its own name (study.name=...)"
-                )
+            if who and who != owner.me() and owner.alive(who, elsewhere=self._lock is None):
+                raise self._refusal(who)
         for trial in self.study.get_trials(deepcopy=False, states=states):
             # a kill between enqueueing and asking leaves a waiting trial: ask for it, so that it can be told
             number = self.study.ask().number if trial.state == self._state.WAITING else trial.number
             self.study.tell(number, state=self._state.FAIL)
+
+    def _refusal(self, who: str) -> UserError:
+        host, _, pid = who.rpartition(":")[0].rpartition(":")
+        by = f"process {pid} on {host}" if pid else "another process"
+        return UserError(
+            f"the study {self.plan.study} is being run by {by}: wait for it, or give this one its own name "
+            "(study.name=...)"
+        )
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a kill or a full disk left half written: Optuna could not read past it."""
+    if not path.is_file():
+        return
+    with open(path, "r+b") as file:
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)

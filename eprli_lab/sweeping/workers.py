@@ -16,12 +16,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
+from eprli_lab.sweeping import owner
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ORPHAN_GRACE = 20.0  # s that a worker may take to save after its controller died
@@ -63,7 +64,6 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_watch_parent, args=(parent, stop), daemon=True).start()
-    run = resolve(executor)
     while True:
         try:
             job = pipe.recv()
@@ -71,14 +71,14 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
             return
         if job is None:
             return
-        message = _work(run, job, stop, pipe)
+        message = _work(executor, job, stop, pipe)
         with contextlib.suppress(OSError):
             pipe.send(message)
         if stop.is_set():
             return
 
 
-def _work(run: Callable[..., dict[str, Any]], job: Job, stop: threading.Event, pipe: Any) -> Message:
+def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
     """One run, with whatever it prints and warns of in <directory>/log.txt."""
     Path(job.directory).mkdir(parents=True, exist_ok=True)
     said = [0.0]
@@ -89,22 +89,62 @@ def _work(run: Callable[..., dict[str, Any]], job: Job, stop: threading.Event, p
             with contextlib.suppress(OSError):
                 pipe.send(Message("progress", state))
 
-    with open(Path(job.directory) / "log.txt", "a", buffering=1) as log:
+    with _output_to(Path(job.directory) / "log.txt"):
+        try:
+            with _alone(Path(job.directory), stop):
+                run = resolve(executor)
+                return Message("done", run(job.spec_json, job.directory, job.parent_run_id, stop.is_set, on_progress))
+        except Interrupted as error:
+            return Message("interrupted", str(error))
+        except (UserError, NonFiniteError) as error:
+            return Message("failed", str(error))
+        except Exception as error:
+            traceback.print_exc()
+            return Message("failed", f"{type(error).__name__}: {error} (see {job.directory}/log.txt)")
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Everything that is printed or logged, also by C code and child processes, is appended to a file."""
+    kept = [os.dup(1), os.dup(2)]
+    with open(path, "a", buffering=1) as log:
         handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            try:
-                result = run(job.spec_json, job.directory, job.parent_run_id, stop.is_set, on_progress)
-                return Message("done", result)
-            except Interrupted as error:
-                return Message("interrupted", str(error))
-            except (UserError, NonFiniteError) as error:
-                return Message("failed", str(error))
-            except Exception as error:
-                traceback.print_exc(file=log)
-                return Message("failed", f"{type(error).__name__}: {error} (see {job.directory}/log.txt)")
-            finally:
-                logging.getLogger().removeHandler(handler)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path, stop: threading.Event) -> Iterator[None]:
+    """Hold the run's directory: the worker of a controller that was killed may still be saving there.
+
+    Raises Interrupted when asked to stop meanwhile, UserError when the other one does not leave.
+    """
+    deadline = time.monotonic() + ORPHAN_GRACE + 10
+    while True:
+        try:
+            held = owner.lock(directory / "lock")
+            break
+        except owner.Held as other:
+            if stop.is_set():
+                raise Interrupted("stopped before the start") from None
+            if time.monotonic() > deadline:
+                raise UserError(f"{directory} is being written by another process ({other})") from None
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.close()
 
 
 def _watch_parent(parent: int, stop: threading.Event) -> None:
@@ -116,24 +156,36 @@ def _watch_parent(parent: int, stop: threading.Event) -> None:
     os._exit(1)
 
 
+@contextlib.contextmanager
+def _spawning() -> Iterator[None]:
+    """What a worker inherits: one thread a library, deaf to Ctrl-C from its first instruction on, no main module."""
+    saved = {k: os.environ.get(k) for k in THREAD_VARIABLES}
+    main_module = sys.modules["__main__"]
+    identity = {k: main_module.__dict__.get(k) for k in ("__spec__", "__file__")}
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    main_module.__dict__.update(dict.fromkeys(identity))  # else every worker would import the controller's again
+    try:
+        yield
+    finally:
+        main_module.__dict__.update(identity)
+        signal.signal(signal.SIGINT, on_interrupt)
+        for k, v in saved.items():
+            if v is None:
+                del os.environ[k]
+            else:
+                os.environ[k] = v
+
+
 class Worker:
     """The controller's side of one worker process."""
 
     def __init__(self, executor: str) -> None:
         context = mp.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        saved = {k: os.environ.get(k) for k in THREAD_VARIABLES}
-        main_module = sys.modules["__main__"]
-        spec = getattr(main_module, "__spec__", None)
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # inherited at spawn
-        try:
-            main_module.__spec__ = None  # a worker must not import the controller's main module again
-            self.process = context.Process(target=_serve, args=(theirs, executor, os.getpid()), daemon=False)
+        self.process = context.Process(target=_serve, args=(theirs, executor, os.getpid()), daemon=False)
+        with _spawning():
             self.process.start()
-        finally:
-            main_module.__spec__ = spec
-            for k, v in saved.items():
-                os.environ.pop(k) if v is None else os.environ.__setitem__(k, v)
         theirs.close()
 
     def give(self, job: Job | None) -> None:
@@ -148,10 +200,13 @@ class Worker:
     def heard(self) -> list[Message]:
         """Messages since the last call; a dead worker's last one is its death."""
         out: list[Message] = []
+        gone = not self.process.is_alive()  # asked first: what it said before it went is still in the pipe
         try:
             while self.pipe.poll():
                 out.append(self.pipe.recv())
-        except (EOFError, OSError):
+        except Exception:  # closed, or a message cut short by a kill
+            gone = True
+        if gone:
             self.process.join(5)
             code = self.process.exitcode
             how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

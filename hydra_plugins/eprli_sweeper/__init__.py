@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
@@ -35,9 +35,10 @@ class SweepFilesSource(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         return super().load_config(config_path.partition("/")[2])
 
-    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+    def list(self, config_path: str, results_filter: Any) -> Any:
         if config_path == GROUP:
-            return [] if results_filter == ObjectType.GROUP else super().list("", ObjectType.CONFIG)
+            names = sorted(p.stem for p in Path(self.path).glob("*.yaml"))
+            return [] if results_filter == ObjectType.GROUP else names
         return [GROUP] if config_path == "" and results_filter != ObjectType.CONFIG else []
 
 

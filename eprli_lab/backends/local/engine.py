@@ -15,15 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eprli_lab.algorithm.loss import clip_counts, clipped_objective, entropy, k3, sequence_weights
-from eprli_lab.backends.local.packing import Packed, pack, padded
+from eprli_lab.backends.local.packing import rows_for, token_logits
 from eprli_lab.backends.local.policy import load_policy, load_weights
 from eprli_lab.backends.local.sampler import decode, decoder_for
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
 from eprli_lab.spec import BackendSpec, ModelSpec, OptimSpec
-
-# Architectures whose attention takes a block-diagonal mask and whose head is plain: hidden states -> lm_head.
-PACKABLE = {"qwen3", "qwen2", "llama", "mistral"}
 
 
 class LocalBackend:
@@ -50,7 +47,6 @@ class LocalBackend:
         self.policy, self.tokenizer = load_policy(model, family, device)
         self.policy.eval()  # no dropout: trainer and sampler must be the same function
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_reference else None
-        self.packable = self.policy.config.model_type in PACKABLE
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(),
             lr=optim.learning_rate,
@@ -108,7 +104,11 @@ class LocalBackend:
         text = "\n".join(content for _, content in problem.messages) if problem.messages else problem.prompt
         ids = list(self.tokenizer.encode(text))
         bos = self.tokenizer.bos_token_id
-        return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
+        if bos is not None and ids[:1] != [bos]:
+            ids = [bos, *ids]
+        if not ids:
+            raise UserError(f"data: the prompt of problem {problem.id} is empty, and this tokenizer has no start token")
+        return ids
 
     def _stop_ids(self) -> list[int]:
         """End-of-sequence ids of tokenizer and generation config."""
@@ -121,6 +121,9 @@ class LocalBackend:
 
     def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:
         """mu_l passes over the batch in minibatches of whole groups, one optimizer step each."""
+        if settings.kl_coef > 0 and self.reference is None:
+            raise ValueError("kl_coef is positive, but this engine was built without a reference policy")
+        self._decoder = None  # also when a later step fails: its weights are those before the first step
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate
         total = _Sums()
@@ -128,7 +131,6 @@ class LocalBackend:
         for _ in range(settings.inner_iterations):
             for members in _minibatches(batch, settings.minibatches, rng):
                 self._optimizer_step(batch, members, settings, total)
-        self._decoder = None
         return total.terms()
 
     def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: _Sums) -> None:
@@ -160,7 +162,7 @@ class LocalBackend:
     ) -> Tensor:
         """Weighted loss of some responses; adds what is measured on the way to `total`."""
         device, chosen = self.policy.device, [batch.responses[i] for i in members]
-        packed = self._pack([[*r.prompt_tokens, *r.tokens] for r in chosen])
+        packed = rows_for(self.policy, [[*r.prompt_tokens, *r.tokens] for r in chosen], self.spec.pack_tokens)
         index = torch.cat(
             [
                 torch.arange(o + len(r.prompt_tokens) - 1, o + len(r.prompt_tokens) + len(r.tokens) - 1)
@@ -172,13 +174,13 @@ class LocalBackend:
         advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
         repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)
         weight = torch.tensor(weights, device=device).repeat_interleave(repeats)
-        scores = F.log_softmax(self._logits(self.policy, packed, index) / settings.temperature, -1)
+        scores = F.log_softmax(token_logits(self.policy, packed, index) / settings.temperature, -1)
         new = scores.gather(1, targets[:, None])[:, 0]
         loss = clipped_objective(new, old, advantages, settings.clip_low, settings.clip_high)
         reference = None
         if self.reference is not None and settings.kl_coef > 0:
             with torch.no_grad():
-                other = F.log_softmax(self._logits(self.reference, packed, index) / settings.temperature, -1)
+                other = F.log_softmax(token_logits(self.reference, packed, index) / settings.temperature, -1)
             reference = k3(new, other.gather(1, targets[:, None])[:, 0])
             loss = loss + settings.kl_coef * reference
         with torch.no_grad():
@@ -188,28 +190,10 @@ class LocalBackend:
                 total.compare(new[current], old[current])
         return (loss * weight).sum()
 
-    def _pack(self, rows: list[list[int]]) -> Packed:
-        return pack(rows, self.spec.pack_tokens) if self.packable else padded(rows)
-
-    def _logits(self, model: Any, packed: Packed, index: Tensor) -> Tensor:
-        """Float32 logits [T, V] at the flat positions `index` only."""
-        device = model.device
-        arguments = {
-            "input_ids": packed.ids.to(device),
-            "position_ids": packed.positions.to(device),
-            "attention_mask": None if packed.mask is None else packed.mask.to(device),
-            "use_cache": False,
-        }
-        if self.packable:
-            hidden = model.model(**arguments).last_hidden_state
-            return model.lm_head(hidden.reshape(-1, hidden.shape[-1])[index]).float()
-        logits = model(**arguments).logits
-        return logits.reshape(-1, logits.shape[-1])[index].float()
-
     # ------------------------------------------------------------------ state
 
     def save(self, path: Path) -> None:
-        """`path/policy`: a Hugging Face checkpoint. `path/optimizer.*`: AdamW's moments (safetensors) and steps (JSON)."""
+        """`path/policy`: a Hugging Face checkpoint; `path/optimizer.*`: AdamW's moments (safetensors), steps (JSON)."""
         from safetensors.torch import save_file
 
         self.policy.save_pretrained(path / "policy")
@@ -285,7 +269,7 @@ class _Sums:
     ) -> None:
         self.tokens += len(new)
         self.entropy += float(entropy(scores).sum())
-        self.kl += float(k3(old, new).sum())  # samples are the old policy's
+        self.kl += float(k3(old.double(), new.double()).sum())  # samples are the old policy's
         low, negative, high, positive = clip_counts((new - old).exp(), advantages, s.clip_low, s.clip_high)
         self.low, self.negative = self.low + low, self.negative + negative
         self.high, self.positive = self.high + high, self.positive + positive
@@ -294,7 +278,7 @@ class _Sums:
 
     def compare(self, trainer: Tensor, sampler: Tensor) -> None:
         if len(trainer):
-            self.mismatch += float(k3(sampler, trainer).sum())
+            self.mismatch += float(k3(sampler.double(), trainer.double()).sum())
             self.compared += len(trainer)
             self.mismatch_max = max(self.mismatch_max, float((trainer - sampler).abs().max()))
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+# Architectures whose attention takes a block-diagonal mask and whose head is plain: hidden states -> lm_head.
+PACKABLE = {"qwen3", "qwen2", "llama", "mistral"}
 
 
 @dataclass(frozen=True)
@@ -56,3 +61,31 @@ def padded(sequences: Sequence[Sequence[int]], pad: int = 0) -> Packed:
         ids[i, : len(s)] = torch.tensor(s, dtype=torch.long)
     positions = torch.arange(length).expand(len(sequences), length).contiguous()
     return Packed(ids, positions, None, tuple(i * length for i in range(len(sequences))))
+
+
+def packable(model: Any) -> bool:
+    """May its sequences be packed? Not with a sliding window: our mask would take the window's place."""
+    return model.config.model_type in PACKABLE and not getattr(model.config, "sliding_window", None)
+
+
+def rows_for(model: Any, sequences: Sequence[Sequence[int]], row_tokens: int) -> Packed:
+    """Packed where the model allows it, else padded."""
+    return pack(sequences, row_tokens) if packable(model) else padded(sequences)
+
+
+def token_logits(model: Any, rows: Packed, index: Tensor) -> Tensor:
+    """Float32 logits [T, V] of the model at the flat positions `index` of the rows only."""
+    device = model.device
+    arguments = {
+        "input_ids": rows.ids.to(device),
+        "position_ids": rows.positions.to(device),
+        "attention_mask": None if rows.mask is None else rows.mask.to(device),
+        "use_cache": False,
+    }
+    if packable(model):
+        hidden = model.model(**arguments).last_hidden_state
+        return model.lm_head(hidden.reshape(-1, hidden.shape[-1])[index]).float()
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        del arguments["position_ids"]
+    logits = model(**arguments).logits
+    return logits.reshape(-1, logits.shape[-1])[index].float()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,17 @@ def build_model(config: dict[str, Any], seed: int) -> Any:
     except (ValueError, KeyError) as error:
         raise UserError(f"model.config: {error}".splitlines()[0]) from None
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(made, attn_implementation="sdpa")
+    return _fast_attention(lambda kind: AutoModelForCausalLM.from_config(made, attn_implementation=kind))
+
+
+def _fast_attention(make: Callable[[str], Any]) -> Any:
+    """The model with torch's fused attention, or with its own where the architecture has no other."""
+    try:
+        return make("sdpa")
+    except ValueError as error:
+        if "attention implementation" not in str(error):
+            raise
+        return make("eager")
 
 
 def find_asset(fingerprint: str) -> Path | None:
@@ -64,29 +75,34 @@ def find_asset(fingerprint: str) -> Path | None:
 def load_weights(model: Any, directory: Path) -> None:
     """Copy `model.safetensors` (or its shards) into the model. Raises UserError where a tensor's shape differs."""
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     files = sorted(directory.glob("model*.safetensors"))
     if not files:
         raise UserError(f"{directory} holds no model.safetensors: it is not a checkpoint")
-    missing = set(dict(model.named_parameters()))
-    with torch.no_grad():
-        for file in files:
-            for name, value in load_file(file).items():
-                if name not in own:
-                    raise UserError(
-                        f"{file}: the tensor {name} is not part of this model: it is the checkpoint of another"
-                    )
-                if own[name].shape != value.shape:
-                    raise UserError(
-                        f"{file}: the tensor {name} has shape {tuple(value.shape)}, this model needs "
-                        f"{tuple(own[name].shape)}: the checkpoint is of another model"
-                    )
-                own[name].copy_(value)
-                missing.discard(name)
+    values: dict[str, torch.Tensor] = {}
+    for file in files:
+        try:
+            tensors = load_file(file)
+        except SafetensorError as error:
+            raise UserError(f"{file} cannot be read, it is damaged or half-written: {error}") from None
+        for name, value in tensors.items():
+            if name not in own:
+                raise UserError(f"{file}: the tensor {name} is not part of this model: it is the checkpoint of another")
+            if own[name].shape != value.shape:
+                raise UserError(
+                    f"{file}: the tensor {name} has shape {tuple(value.shape)}, this model needs "
+                    f"{tuple(own[name].shape)}: the checkpoint is of another model"
+                )
+        values |= tensors
+    missing = set(dict(model.named_parameters())) - set(values)
     if missing:
         raise UserError(f"{directory}: the tensor {min(missing)} is missing: the checkpoint is of another model")
+    with torch.no_grad():  # only now: a refused checkpoint leaves the model as it was
+        for name, value in values.items():
+            own[name].copy_(value)
 
 
 def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tuple[Any, Any]:
@@ -116,6 +132,7 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
 
 def _pretrained(model: ModelSpec, device: str) -> tuple[Any, Any]:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     assert model.path is not None
@@ -128,12 +145,14 @@ def _pretrained(model: ModelSpec, device: str) -> tuple[Any, Any]:
     where = str(local) if looks_local else model.path
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
-        policy = AutoModelForCausalLM.from_pretrained(
-            where,
-            dtype=getattr(torch, model.dtype),
-            trust_remote_code=model.trust_remote_code,
-            attn_implementation="sdpa",
+        policy = _fast_attention(
+            lambda kind: AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=getattr(torch, model.dtype),
+                trust_remote_code=model.trust_remote_code,
+                attn_implementation=kind,
+            )
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
     return policy.to(device), tokenizer

@@ -7,12 +7,15 @@ agree within 1e-5 in float32.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from eprli_lab.errors import UserError
 
 COMPACT_BELOW = 0.75  # compact when fewer than this share of the rows is still alive
 
@@ -65,10 +68,12 @@ class Qwen3Decoder:
     def fits(model: Any) -> bool:
         """Plain Qwen3: no sliding window, no biases, default rotary embedding."""
         c = model.config
+        if c.model_type != "qwen3":
+            return False
         kinds = set(getattr(c, "layer_types", None) or ["full_attention"])
         rope = getattr(c, "rope_parameters", None) or {}
         plain = kinds == {"full_attention"} and not getattr(c, "attention_bias", False) and c.hidden_act == "silu"
-        return c.model_type == "qwen3" and plain and rope.get("rope_type", "default") == "default"
+        return plain and rope.get("rope_type", "default") == "default"
 
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, new_tokens: int) -> Tensor:
         longest, count = max(len(p) for p in prompts), len(prompts)
@@ -147,6 +152,7 @@ class AnyDecoder:
 
     def __init__(self, model: Any) -> None:
         self.model, self.device = model, model.device
+        self.accepted = set(inspect.signature(model.forward).parameters)  # some take no position_ids
 
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, new_tokens: int) -> Tensor:
         from transformers import DynamicCache
@@ -159,6 +165,11 @@ class AnyDecoder:
             self.mask[i, longest - len(p) :] = 1
         self.mask = self.mask.to(self.device)
         self.cache = DynamicCache(config=self.model.config)
+        if not all(hasattr(layer, "batch_select_indices") for layer in self.cache.layers):
+            raise UserError(
+                f"model.path: {self.model.config.model_type} keeps a recurrent state instead of a key-value cache; "
+                "the local backend cannot sample from it: use a model with attention in every layer"
+            )
         logits = self._forward(ids.to(self.device), (self.mask.cumsum(-1) - 1).clamp(min=0))
         self.cache.batch_repeat_interleave(n)
         self.mask = self.mask.repeat_interleave(n, 0)
@@ -173,13 +184,13 @@ class AnyDecoder:
         self.mask = self.mask[rows]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        optional = {"position_ids": positions, "logits_to_keep": 1}
         out = self.model(
             input_ids=ids,
             attention_mask=self.mask,
-            position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=1,
+            **{name: value for name, value in optional.items() if name in self.accepted},
         )
         return out.logits[:, -1].float()
 
@@ -209,7 +220,7 @@ def decode(
     out = torch.zeros(total, max_tokens, dtype=torch.long, device=device)
     logprobs = torch.zeros(total, max_tokens, device=device)
     lengths = torch.full((total,), max_tokens, device=device)
-    stops = torch.tensor(list(stop_ids), device=device)
+    stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     rows = torch.arange(total, device=device)  # original index of the rows in the cache
     alive = torch.ones(total, dtype=torch.bool, device=device)
     for t in range(max_tokens):

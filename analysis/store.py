@@ -1,0 +1,152 @@
+"""A study as it was logged: the parent's description and every finished run with its metric histories."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from eprli_lab.errors import UserError, nearest
+from eprli_lab.spec import TrackingSpec
+from eprli_lab.tracking import History, LoggedRun, read_histories, read_runs
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One finished (arm, seed)."""
+
+    run_id: str
+    arm: str
+    seed: int
+    params: dict[str, str]
+    histories: dict[str, History]
+
+    def last(self, metric: str) -> float:
+        """The last value; nan when it was never logged."""
+        history = self.histories.get(metric)
+        return history[-1][2] if history else math.nan
+
+    def first(self, metric: str) -> float:
+        """The first value; nan when it was never logged."""
+        history = self.histories.get(metric)
+        return history[0][2] if history else math.nan
+
+    def by_step(self, metric: str) -> dict[int, float]:
+        """Step -> value; where a step has several points, the last one."""
+        return {step: value for step, _, value in self.histories.get(metric, [])}
+
+    def total(self, metric: str) -> float:
+        """Sum over steps, for counts a step; nan when it was never logged."""
+        values = self.by_step(metric).values()
+        return math.fsum(values) if values else math.nan
+
+    def mean(self, metric: str) -> float:
+        """Mean over the steps at which it was logged; nan when it never was."""
+        values = self.by_step(metric).values()
+        return math.fsum(values) / len(values) if values else math.nan
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An (arm, seed) without a finished run."""
+
+    arm: str
+    seed: int
+    status: str  # as MLflow has it, or "not run"
+    reason: str
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """What tables and figures are made of."""
+
+    name: str
+    description: dict[str, Any]  # question, claim, baseline, arms, seeds, objective
+    parent_run_id: str | None
+    runs: list[RunData]  # one an (arm, seed), in the order of the arms and seeds
+    unfinished: list[Unfinished]
+    notes: list[str] = field(default_factory=list)  # sentences a reader of the table must know
+
+    @property
+    def arms(self) -> list[str]:
+        """Names in the order of the study."""
+        named = [str(a) for a in self.description.get("arms") or []]
+        found = [r.arm for r in self.runs] + [u.arm for u in self.unfinished]
+        return list(dict.fromkeys([*named, *found]))
+
+    @property
+    def objective(self) -> str:
+        """The metric that the arms are compared by."""
+        return str(self.description.get("objective") or "score")
+
+    @property
+    def suites(self) -> list[str]:
+        """Evaluation suites, in the order of the config where it is known."""
+        logged = {k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("eval/")}
+        configured = [k.split(".")[2] for r in self.runs for k in r.params if k.startswith("evaluation.suites.")]
+        return [s for s in dict.fromkeys([*sorted(configured, key=_difficulty), *sorted(logged)]) if s in logged]
+
+    @property
+    def levels(self) -> list[str]:
+        """Names of all levels that any arm has."""
+        return sorted({k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("buffer/")})
+
+    def of(self, arm: str) -> list[RunData]:
+        """The finished runs of an arm, by seed."""
+        return [r for r in self.runs if r.arm == arm]
+
+
+def _difficulty(suite: str) -> tuple[int, str]:
+    """easy, medium, hard in that order; other names by the alphabet, before them."""
+    for rank, word in enumerate(("easy", "medium", "hard"), start=1):
+        if suite.endswith(word):
+            return rank, suite
+    return 0, suite
+
+
+def load_study(uri: str, experiment: str, study: str) -> StudyData:
+    """Read a study. Raises UserError when the store or the study does not exist; the sentence names those that do."""
+    tracking = TrackingSpec(uri=uri, experiment=experiment)
+    logged = read_runs(tracking, study)
+    if not logged:
+        known = {r.tags.get("study", "") for r in read_runs(tracking)} - {""}
+        raise UserError(f"study={study}: {uri} holds no such study{nearest(study, known) or ' and no other one'}")
+    parents = [r for r in logged if r.tags.get("kind") == "study"]
+    description = json.loads(parents[-1].tags.get("eprli.study", "{}")) if parents else {}
+    children = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
+    chosen, notes = _choose(children)
+    histories = read_histories(tracking, [r.run_id for r in chosen])
+    runs = [RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id]) for r in chosen]
+    found = StudyData(study, description, parents[-1].run_id if parents else None, runs, [], notes)
+    ranks = {arm: i for i, arm in enumerate(found.arms)}
+    runs.sort(key=lambda r: (ranks[r.arm], r.seed))
+    found.unfinished.extend(_unfinished(children, runs, description))
+    return found
+
+
+def _choose(children: list[LoggedRun]) -> tuple[list[LoggedRun], list[str]]:
+    """The last finished run of every (arm, seed), and a sentence where there were several."""
+    chosen: dict[tuple[str, str], LoggedRun] = {}
+    notes = []
+    for run in children:  # oldest first
+        if run.status != "FINISHED":
+            continue
+        key = (run.tags["arm"], run.tags["seed"])
+        if key in chosen:
+            notes.append(f"{key[0]} seed {key[1]} finished more than once: the last one counts ({run.run_id})")
+        chosen[key] = run
+    return list(chosen.values()), notes
+
+
+def _unfinished(children: list[LoggedRun], runs: list[RunData], description: dict[str, Any]) -> list[Unfinished]:
+    """Every (arm, seed) that was started or planned and has no finished run."""
+    done = {(r.arm, r.seed) for r in runs}
+    out: dict[tuple[str, int], Unfinished] = {}
+    for arm in description.get("arms") or []:
+        for seed in description.get("seeds") or []:
+            out[str(arm), int(seed)] = Unfinished(str(arm), int(seed), "not run", "")
+    for run in children:
+        key = (run.tags["arm"], int(run.tags["seed"]))
+        out[key] = Unfinished(*key, run.status.lower(), run.tags.get("eprli.ended", ""))
+    return [u for key, u in out.items() if key not in done]

@@ -1,0 +1,171 @@
+"""Every YAML of the repository composes and validates; what is wrong is refused in one sentence, fast."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+from helpers import small_spec
+
+from eprli_lab.compose import compose_spec
+from eprli_lab.errors import UserError
+from eprli_lab.spec import flatten, parse_spec
+
+GROUPS = {
+    "curriculum": ["l1", "l2", "l3", "l4"],
+    "model": ["mod10", "int"],
+    "data": ["mod10", "int", "jsonl", "rl_parquet"],
+    "evaluation": ["heldout", "benchmarks"],
+    "backend": ["local"],
+    "tracking": ["sqlite", "server"],
+    "preset": ["smoke", "default", "full"],
+}
+NEEDS = {  # what a user must give, for files that say ???
+    "data=jsonl": ["data.source.path=x.jsonl", "data.difficulty_file=d.jsonl", "evaluation=benchmarks"],
+    "data=rl_parquet": ["data.source.path=x.parquet", "data.difficulty_file=d.jsonl", "evaluation=benchmarks"],
+    "tracking=server": ["tracking.uri=http://127.0.0.1:5000"],
+}
+PATHS = [f"evaluation.suites.{s}.source.path=x.jsonl" for s in ("aime24", "amc23", "math500")]
+
+
+def run(*arguments: str, cwd: Path, check: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "eprli_lab.run", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=check,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        timeout=300,
+    )
+
+
+def test_the_list_of_files_is_complete():
+    here = {f"{p.parent.name}={p.stem}" for p in (REPO / "conf").glob("*/*.yaml") if p.name != "base.yaml"}
+    assert here == {f"{g}={n}" for g, names in GROUPS.items() for n in names}
+
+
+@pytest.mark.parametrize("choice", [f"{g}={n}" for g, names in GROUPS.items() for n in names])
+def test_every_file_composes_and_validates(choice):
+    more = NEEDS.get(choice, [])
+    if choice == "evaluation=benchmarks" or "evaluation=benchmarks" in more:
+        more = [*more, *PATHS]
+    assert compose_spec([choice, *more]).seed == 0
+
+
+@pytest.mark.parametrize("sweep", [p.stem for p in (REPO / "sweeps").glob("*.yaml")])
+@pytest.mark.parametrize("preset", GROUPS["preset"])
+def test_every_sweep_composes_under_every_preset(sweep, preset):
+    from test_sweeping_plan import plan_of
+
+    plan = plan_of(f"sweep={sweep}", f"preset={preset}")
+    assert len(plan.runs) == len(plan.arms) * len(plan.node.seeds)
+
+
+def test_level_files_hold_only_their_deltas():
+    for n in range(1, 5):
+        levels = compose_spec([f"curriculum=l{n}"]).curriculum.levels
+        assert list(levels) == [f"l{i}" for i in range(1, n + 1)]
+        assert list(levels.values())[-1].quality_threshold == 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["curriculum.levels.l1.quality_threshold=1.0", "curriculum.levels.l2.quality_threshold=0.5"], "must increase"),
+        (["curriculum.levels.l1.clip.low=1.5"], "curriculum.levels.l1.clip.low: input should be less than 1, not 1.5"),
+        (["curriculum.levels.l1.group_size=1"], "curriculum.levels.l1.group_size: input should be greater than or equal to 2"),
+        (["budget.amount=-5"], "budget.amount: input should be greater than 0, not -5"),
+        (["budget.amount=10.5"], "budget: amount must be a whole number of tokens, not 10.5"),
+        (["+curriculum.levels.l1.clip.hihg=0.3"], "curriculum.levels.l1.clip.hihg: unknown key (did you mean 'high'?)"),
+        (["curriculum.levels.l1.clip.hihg=0.3"], "unknown key (did you mean 'high'?)"),
+        (["curriculum.levels.l9.clip.high=0.3"], "curriculum.levels.l9.clip.high: unknown key"),
+        (["tracking.uri=mlflow"], "'mlflow' is no tracking URI"),
+        (["curriculum.levels.l1.length_coef=0.5"], "length_coef is positive but length_term is 'none'"),
+        (["curriculum.levels.l1.admission.accuracy_min=0.99"], "accuracy_min 0.99 is above accuracy_max 0.95"),
+        (["algorithm.advantage=gruop_norm"], "algorithm.advantage: input should be 'group_norm', 'mean_only' or 'rloo'"),
+        (["preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),
+        (["data=jsonl"], "data.source.path"),
+        (["model.path=somewhere"], "give either path"),
+    ],
+)
+def test_bad_configs_are_refused_in_one_sentence(overrides, sentence):
+    with pytest.raises(UserError) as error:
+        compose_spec(overrides)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_repaired_and_nothing_is_mutable():
+    spec = small_spec()
+    with pytest.raises(Exception, match="frozen"):
+        spec.seed = 3
+    tree = spec.model_dump(mode="json")
+    assert parse_spec(tree) == spec
+    with pytest.raises(UserError, match=r"seed: .*valid integer"):
+        parse_spec({**tree, "seed": "3"})
+
+
+def test_fingerprint_follows_what_determines_the_numbers():
+    base = small_spec()
+    assert small_spec().fingerprint() == base.fingerprint()
+    assert small_spec("tracking.uri=sqlite:///other.db").fingerprint() == base.fingerprint()
+    assert base.model_copy(update={"study": "s", "arm": "a"}).fingerprint() == base.fingerprint()
+    for change in ("seed=1", "curriculum.levels.l2.clip.high=0.2718", "budget.amount=31000"):
+        assert small_spec(change).fingerprint() != base.fingerprint()
+
+
+def test_flat_has_the_dotted_paths():
+    flat = small_spec("curriculum.levels.l2.clip.high=0.2718").flat()
+    assert flat["curriculum.levels.l2.clip.high"] == 0.2718
+    assert flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}}) == {"a.b": 1, "a.c": [1, 2], "d": {}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-m", "sweep=levls"], "sweep=levls: there is no such sweep (did you mean 'levels'?)"),
+        (["sweep=levels"], "add -m to the command line"),
+        (["-m", "sweep=levels", "study.only=[l5]"], "study.only: there is no arm 'l5'"),
+        (["-m", "sweep=levels", "study.seeds=[0,0]"], "names a seed twice"),
+        (["-m", "sweep=levels", "curriculum.levels.l7.group_size=4"], "no arm has a level 'l7'"),
+        (["curriculum.levels.l1.quality_threshold=0.1"], "the stratum of l1 is empty"),
+        (
+            ["data=jsonl", "data.source.path=nowhere.jsonl", "data.difficulty_file=x", "evaluation=benchmarks", *PATHS],
+            "data.source.path: there is no file nowhere.jsonl",
+        ),
+        (["data=jsonl", "data.source.path=x.jsonl", "data.difficulty_file=x"], "name suites of your own"),
+        (["-m", "sweep=levels", "curriculum.levels.l3.clip.low=7"], "arm l3: curriculum.levels.l3.clip.low: input should"),
+        (["seed=x"], "seed: input should be a valid integer"),
+    ],
+)
+def test_the_command_line_refuses_with_exit_code_2(arguments, sentence, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.startswith("eprli_lab: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []  # nothing started
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
+    readonly = Path("/sys/kernel")
+    if not readonly.is_dir() or (os.statvfs(readonly).f_flag & os.ST_RDONLY) == 0 and os.access(readonly, os.W_OK) and os.getuid():
+        pytest.skip("no read-only directory here")
+    done = run(cwd=readonly)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_heavy_imports_are_lazy(tmp_path):
+    code = (
+        "import sys, eprli_lab.run, eprli_lab.spec, eprli_lab.metrics, eprli_lab.tracking, analysis.report;"
+        "print([m for m in ('torch','transformers','mlflow','optuna','datasets','pandas','matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=True)
+    assert done.stdout.strip() == "[]"
