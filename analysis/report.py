@@ -41,7 +41,9 @@ def write_report(uri: str, experiment: str, study: str, out_dir: Path, baseline:
         tracking = TrackingSpec(uri=uri, experiment=experiment)
         note = table.markdown()
         shown = note if len(note) < NOTE_LENGTH else None
-        parent_summary(tracking, data.parent_run_id, summary_metrics(table), artifacts=files, note=shown)
+        columns = [f"eval/{suite}/avg_at_k" for suite in data.suites]
+        summary = summary_metrics(table)
+        parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=shown, columns=columns)
     return text
 
 

@@ -3,7 +3,7 @@
     python -m eprli_lab.difficulty k=8                            # the default data, into ./mod10.difficulty.jsonl
     python -m eprli_lab.difficulty k=8 data=jsonl data.source.path=problems.jsonl model.path=...   # beside the data
 
-Any config override is taken. The result is used with `data.difficulty_file=FILE`. Interrupted work goes on where it was.
+Any config override is taken. The result is used with `data.difficulty_file=FILE`. Interrupted work goes on.
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ def _arguments(given: list[str]) -> tuple[int, Path | None, int | None, list[str
             overrides.append(a)
     numbers = {}
     for key in ("k", "limit"):
-        if key in own and not (own[key].isdigit() and int(own[key]) >= 1):
+        if key in own and not (own[key].isdecimal() and int(own[key]) >= 1):
             raise UserError(f"{key}={own[key]}: a whole number of at least 1 is needed")
         numbers[key] = int(own[key]) if key in own else None
+    if own.get("out") == "":
+        raise UserError("out=: name the file to write, for instance out=pass_rates.jsonl")
     return numbers["k"] or 8, Path(own["out"]) if "out" in own else None, numbers["limit"], overrides
 
 
@@ -103,7 +105,7 @@ def run(given: list[str]) -> Path:
         "max_response_tokens": last.max_response_tokens,
         "seed": spec.seed,
     }
-    done = _resume(out, meta)
+    done = _resume(out, meta, [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
     print(f"{out}: {len(done)} of {len(problems)} problems measured, k={k}", flush=True)
     family = spec.data.generated.family if spec.data.generated else None
@@ -132,28 +134,48 @@ def run(given: list[str]) -> Path:
     backend.close()
     rates = [json.loads(line)["pass_rate"] for line in out.read_text().splitlines()]
     print(
-        f"{out}: mean pass rate {sum(rates) / len(rates):.3f} over {len(rates)} problems; use data.difficulty_file={out}"
+        f"{out}: mean pass rate {sum(rates) / len(rates):.3f} over {len(rates)} problems; "
+        f"use data.difficulty_file={out}"
     )
     return out
 
 
-def _resume(out: Path, meta: dict[str, Any]) -> set[str]:
-    """Ids that were measured before under the same settings. Raises UserError where they differ."""
+def _resume(out: Path, meta: dict[str, Any], ids: Sequence[str]) -> set[str]:
+    """Ids that were measured before under the same settings. Raises UserError where they differ.
+
+    Of interrupted work whole chunks are kept: the sampling seed belongs to the chunk, so half a one is measured again.
+    """
     side = out.with_suffix(".meta.json")
     try:
+        if out.is_file() and out.stat().st_size and not side.is_file():
+            raise UserError(f"{out} exists and was not written by this command ({side} is missing): give out=FILE")
         if out.is_file() and side.is_file():
-            before = json.loads(side.read_text())
+            before = _object(side.read_text(errors="replace")) or {}
             changed = [key for key in meta if before.get(key) != meta[key]]
             if changed:
                 raise UserError(f"{out} was measured with another {changed[0]}: give out=FILE or remove it")
-            whole = [line for line in out.read_text().splitlines() if line.endswith("}")]
-            out.write_text("".join(line + "\n" for line in whole))  # a half-written last line is measured again
-            return {json.loads(line)["id"] for line in whole}
-        out.write_text("")
+            lines = out.read_text(errors="replace").splitlines()
+            found = [str((_object(line) or {}).get("id", "")) for line in lines]
+            whole = found.index("") if "" in found else len(found)  # the last line may be half written
+            measured = found[:whole]
+            if not set(ids) <= set(measured):
+                measured = measured[: whole - whole % CHUNK]
+            out.write_text("".join(line + "\n" for line in lines[: len(measured)]))
+            return set(measured)
         side.write_text(json.dumps(meta, indent=1) + "\n")
+        out.write_text("")
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): give out=FILE") from None
     return set()
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """A JSON object, or None where the text is not a whole one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def main() -> None:

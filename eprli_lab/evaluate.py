@@ -38,7 +38,7 @@ class Outcome:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Unbiased estimate 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, eq. 1). Raises ValueError unless 0 <= c <= n >= k."""
+    """Unbiased estimate 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, eq. 1). ValueError unless 0 <= c <= n >= k."""
     if not (0 <= c <= n and 1 <= k <= n):
         raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, not n={n}, c={c}, k={k}")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)

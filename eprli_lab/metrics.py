@@ -172,3 +172,16 @@ def policy_metrics(level: str, terms: LossTerms, lr: float) -> dict[str, float]:
 def progress_metrics(progress: Progress) -> dict[str, float]:
     """progress/...: the x axes."""
     return {f"progress/{k}": float(getattr(progress, k)) for k in ("tokens", "responses", "problems", "updates")}
+
+
+def catalogue_markdown() -> str:
+    """The catalogue as docs/metrics.md shows it."""
+    made = "Made by `python -m eprli_lab.metrics > docs/metrics.md`. `{l}`: a level; `{suite}`: a suite."
+    lines = ["# Metrics", "", made, ""]
+    lines += ["| name | unit | definition |", "|---|---|---|"]
+    lines += [f"| `{metric.name}` | {metric.unit} | {metric.definition} |" for metric in CATALOGUE]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(catalogue_markdown(), end="")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +20,8 @@ from eprli_lab.records import Batch, Group, Problem
 from eprli_lab.spec import RunSpec
 from eprli_lab.state import TrainState
 
+Clock = defaultdict[str, float]  # s by phase
+
 
 @dataclass
 class Rollouts:
@@ -29,7 +31,7 @@ class Rollouts:
     backend: Backend
     grader: Grading
     store: RunStore
-    clock: Counter[str] = field(default_factory=Counter)  # s, since the loop last took it
+    clock: Clock = field(default_factory=lambda: defaultdict(float))  # s, since the loop last took it
 
     def fill(self, level: str, buffer: Buffer, state: TrainState) -> list[Group]:
         """Sampling rounds until N_l groups are admitted, max_rounds are over or the level's budget is spent.
@@ -83,9 +85,9 @@ class Rollouts:
         self.store.append("ledger", [ledger_row(progress.steps, progress.tokens, g) for g in groups])
         return groups
 
-    def take_clock(self) -> Counter[str]:
+    def take_clock(self) -> Clock:
         """Seconds per phase since the last call."""
-        clock, self.clock = self.clock, Counter()
+        clock, self.clock = self.clock, defaultdict(float)
         return clock
 
 

@@ -169,10 +169,8 @@ def _artifacts(directory: Path, tracker: Any) -> None:
         tracker.artifact(directory / f"{table}.parquet", "")
 
 
-def start_study(plan: Plan) -> str:
-    """Check every arm's data, open the study's parent run, close what died; the parent's run id."""
-    from eprli_lab import tracking
-
+def check_study(plan: Plan) -> None:
+    """Every arm's data is read before anything is started. Raises UserError."""
     check_writable(Path.cwd())
     specs = [run.spec for run in plan.runs]
     for spec in {s.fingerprint(): s for s in (s.model_copy(update={"seed": 0}) for s in specs)}.values():
@@ -180,9 +178,16 @@ def start_study(plan: Plan) -> str:
             preflight(spec)
         except UserError as error:
             raise UserError(f"arm {spec.arm}: {error}") from None
-    tracking.prepare(specs[0].tracking)
-    tracking.close_dead_runs(specs[0].tracking)
-    return tracking.open_parent(specs[0].tracking, plan.study, plan.description)
+
+
+def start_study(plan: Plan) -> str:
+    """Open the study's parent run, close what died; the parent's run id."""
+    from eprli_lab import tracking
+
+    where = plan.runs[0].spec.tracking
+    tracking.prepare(where)
+    tracking.close_dead_runs(where)
+    return tracking.open_parent(where, plan.study, plan.description)
 
 
 def finish_study(plan: Plan, result: Any) -> None:

@@ -40,8 +40,8 @@ class AdmissionSpec(Strict):
     """Which groups enter the buffer, and when a level gives up (DESIGN 2.2 to 2.4)."""
 
     metric: Literal["accuracy", "reward"] = "accuracy"
-    accuracy_min: float = 0.05  # a_min; a bound on the mean shaped reward where metric is 'reward'
-    accuracy_max: float = 0.95  # a_max
+    accuracy_min: float = 0.125  # a_min; a bound on the mean shaped reward where metric is 'reward'
+    accuracy_max: float = 0.875  # a_max
     max_rounds: Positive = 8  # sampling rounds before an update is skipped
     max_skipped_updates: Positive = 3  # skipped updates in a row before the level ends as starved
     surplus: Literal["carry", "drop", "train"] = "carry"  # what becomes of admitted groups beyond N_l

@@ -12,6 +12,7 @@ Use one process a run and start processes by spawn: a database connection does n
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import logging
@@ -23,6 +24,7 @@ import tempfile
 import threading
 import time
 import uuid
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -254,6 +256,7 @@ def open_parent(tracking: TrackingSpec, study: str, description: dict[str, Any] 
     """
     try:
         client, experiment = _open(tracking)
+        _save_view(client, experiment, study, ())
         parents = _search(client, experiment, f"tags.study = {_quoted(study)} and tags.kind = 'study'")
         tags = {"study": study, "kind": "study", **_process_tags()}
         if description is not None:
@@ -299,19 +302,67 @@ def parent_summary(
     artifacts: Sequence[Path] = (),
     folder: str = "report",
     note: str | None = None,
-    status: Status = "FINISHED",
+    columns: Sequence[str] = (),
 ) -> None:
-    """What a person sees on the parent's row: aggregates, the report's files, its text; and the study's end."""
+    """What a person sees of a study: aggregates on the parent's row, the report's files and text; its end.
+
+    `columns`: metrics that the study's saved view shows in the runs table.
+    """
     from mlflow.entities import Metric
 
-    client, _ = _open(tracking)
+    client, experiment = _open(tracking)
+    _save_view(client, experiment, client.get_run(run_id).data.tags["study"], columns)
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()][:BATCH])
     for path in artifacts:
         client.log_artifact(run_id, str(path), folder)
     if note is not None:
         client.set_tag(run_id, "mlflow.note.content", note)
-    client.set_terminated(run_id, status)
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _view_key(study: str) -> str:
+    return f"eprli-{study}"
+
+
+def _save_view(client: Any, experiment: str, study: str, columns: Sequence[str]) -> None:
+    """A saved view of MLflow's UI (in its list "Views"): the study's runs grouped by arm, against training tokens."""
+    shown = [f"metrics.`{m}`" for m in ("score", *columns, "progress/updates", "progress/tokens", "time/total")]
+    state = {
+        "searchFilter": f"tags.study = {_quoted(study)} and tags.kind = 'run'",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [*shown, "tags.`seed`"],
+        "runsHiddenMode": "SHOWALL",
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]},
+        "groupsExpanded": {},
+        "globalLineChartConfig": {
+            "xAxisKey": "metric",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "progress/tokens",
+        },
+    }
+    packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    view = {"name": f"{study} by arm", "createdAt": now, "updatedAt": now, "state": packed}
+    client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{_view_key(study)}", json.dumps(view))
+
+
+def view_link(tracking: TrackingSpec, study: str, *, charts: bool = False) -> str:
+    """Where `mlflow ui` (or the server) shows a study's runs grouped by arm; '' when the store cannot be reached."""
+    try:
+        _, experiment = _open(tracking)
+    except Exception:
+        return ""
+    host = tracking.uri.rstrip("/") if tracking.uri.startswith("http") else "http://127.0.0.1:5000"
+    link = f"{host}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={_view_key(study)}"
+    return link + ("&compareRunsMode=CHART" if charts else "")
 
 
 # --- the spool ---------------------------------------------------------------------------------------------------

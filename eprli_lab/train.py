@@ -24,7 +24,7 @@ from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
 from eprli_lab.evaluate import Grading, evaluate, rows, scores
 from eprli_lab.records import Group, Problem, UpdateSettings, Verdict
-from eprli_lab.rollout import Rollouts, make_batch
+from eprli_lab.rollout import Clock, Rollouts, make_batch
 from eprli_lab.spec import RunSpec
 from eprli_lab.state import TrainState
 
@@ -94,7 +94,7 @@ class Trainer:
             self._save()
         self.on_progress({"fraction": self._fraction(), "accuracy": done.accuracy or 0.0})
 
-    def _update(self, level: str, groups: Sequence[Group], clock: Counter[str]) -> dict[str, float]:
+    def _update(self, level: str, groups: Sequence[Group], clock: Clock) -> dict[str, float]:
         """Advantages per group, then mu_l passes of the clipped objective over the batch."""
         progress, algorithm, began = self.state.progress, self.spec.algorithm, time.perf_counter()
         rate = schedule.learning_rate(self.spec.optim, self._fraction(), progress.updates)
@@ -161,7 +161,7 @@ class Trainer:
         self.log(out | times | m.progress_metrics(self.state.progress), step)
         return out
 
-    def _log(self, out: dict[str, float], seconds: float, clock: Counter[str], tokens: int) -> None:
+    def _log(self, out: dict[str, float], seconds: float, clock: Clock, tokens: int) -> None:
         state = self.state
         state.progress.seconds += seconds
         state.wall += seconds

@@ -79,7 +79,7 @@ def _gap(match: re.Match[str]) -> str:
 
 
 def normalise(answer: str) -> str:
-    r"""A canonical spelling of an answer: spacing, `$`, `\left`, `\text{}`, `\dfrac`, thousands separators, trailing dot.
+    r"""A canonical spelling of an answer: spacing, `$`, `\left`, `\text{}`, `\dfrac`, thousands separators, final dot.
 
     Only spelling goes; nothing that could make two different numbers equal. By convention a degree sign and a currency
     sign are spelling; a per cent sign is not.
@@ -121,7 +121,7 @@ def exact(answer: str, golds: Sequence[str]) -> bool | None:
         return True
     if value is not None and None not in values:
         return False
-    if _BASED.fullmatch(mine) and all(v is not None or _BASED.fullmatch(g) for v, g in zip(values, theirs, strict=True)):
+    if _BASED.fullmatch(mine) and all(_number(t) is not None or _BASED.fullmatch(t) for t in theirs):
         return mine.translate(_NO_BRACES) in {g.translate(_NO_BRACES) for g in theirs}  # math-verify reads 12_5 as 12
     return None
 

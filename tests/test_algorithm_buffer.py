@@ -71,7 +71,7 @@ def test_starvation_names_the_threshold_to_change():
     buffer.add_round([group([False, False], verdict="too_hard") for _ in range(4)])
     sentence = starvation_advice("l2", AdmissionSpec(), buffer.tally.verdicts, 1)
     assert "l2 starved" in sentence
-    assert "lower curriculum.levels.l2.admission.accuracy_min (now 0.05)" in sentence
+    assert "lower curriculum.levels.l2.admission.accuracy_min (now 0.125)" in sentence
 
 
 def curriculum(kind: str = "sequential", weights=(1.0, 1.0, 2.0)) -> CurriculumSpec:

@@ -1,4 +1,4 @@
-"""Causal LMs of many architectures through the whole local engine: sampler and trainer are the same function of each."""
+"""Causal LMs of many architectures through the whole local engine: sampler and trainer compute the same function."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any], bool]] = {  # name -> (model_type,
     "gpt2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "initializer_range": 0.2}, False),
     "gpt_neox": ("gpt_neox", COMMON, False),
     "opt": ("opt", {**PLAIN, "ffn_dim": 48, "word_embed_proj_dim": 32, "init_std": 0.2}, False),
-    "bloom": ("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}, False),
+    "bloom": ("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.1}, False),
     "falcon": ("falcon", PLAIN, False),
 }
 PROBLEMS = [
@@ -58,9 +58,7 @@ def checkpoint(name: str, directory: Path) -> Path:
     """A random model of the architecture with our tokenizer, as anybody would save it."""
     kind, arguments, _ = CONFIGS[name]
     torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        kind, vocab_size=SIZE, pad_token_id=0, eos_token_id=1, bos_token_id=2, **arguments
-    )
+    config = AutoConfig.for_model(kind, vocab_size=SIZE, pad_token_id=0, eos_token_id=1, bos_token_id=2, **arguments)
     AutoModelForCausalLM.from_config(config).save_pretrained(directory)
     build_tokenizer().save_pretrained(directory)
     return directory

@@ -11,7 +11,7 @@ from eprli_lab.algorithm.loss import clip_counts, clipped_objective, k3, sequenc
 
 @pytest.fixture
 def tensors() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(new, old, advantages, mask), each [4, 6]: drawn as they were drawn for OpenRLHF; 21 tokens, rows of 3, 6, 6, 6."""
+    """(new, old, advantages, mask), each [4, 6]: drawn as for OpenRLHF; 21 tokens, rows of 3, 6, 6, 6."""
     generator = torch.Generator().manual_seed(0)
     old = torch.randn(4, 6, generator=generator) * 0.1 - 1
     new = old + torch.randn(4, 6, generator=generator) * 0.5

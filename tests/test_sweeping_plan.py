@@ -1,12 +1,13 @@
-"""Sweep files to plans: what is wrong is refused before anything starts."""
+"""From the command line to a plan, through Hydra and the package's own files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 
 from eprli_lab.errors import UserError
@@ -17,92 +18,66 @@ from eprli_lab.sweeping.plan import Plan
 
 
 def plan_of(*arguments: str) -> Plan:
-    """The plan of `-m <arguments>`."""
-    GlobalHydra.instance().clear()
-    arguments = tuple(a for a in pin_levels(["-m", *arguments]) if a != "-m")
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", list(arguments), run_mode=RunMode.MULTIRUN)
-        config.hydra.job.config_name = "config"
-        return plan_from_hydra(loader, config, list(arguments))
+    """The plan of `python -m eprli_lab.run -m <arguments>`."""
+    arguments = tuple(pin_levels(["-m", *arguments])[1:])
+    Plugins.instance()
+    loader = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(CONF_DIR)))
+    config = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
+    return plan_from_hydra(loader, config, list(arguments))
 
 
-def own_sweep(directory: Path, arms: str, more: str = "") -> None:
+def own_sweep(directory: Path, arms: str, common: str = "", name: str = "mine") -> None:
+    """A sweep file in a user's own `sweeps` folder; its baseline is arm a."""
     (directory / "sweeps").mkdir(exist_ok=True)
-    (directory / "sweeps" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\n"
-        f"study:\n  name: mine\n  baseline: a\n{more}  arms:\n{arms}"
-    )
+    head = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\n"
+    study = f"study:\n  name: {name}\n  baseline: a\n  arms:\n{arms}"
+    (directory / "sweeps" / f"{name}.yaml").write_text(head + common + study)
 
 
-def test_levels_has_its_arms_seeds_and_order():
+def refused(*arguments: str) -> str:
+    with pytest.raises(UserError) as caught:
+        plan_of(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_levels_sweep() -> None:
     plan = plan_of("sweep=levels")
-    assert plan.study == "levels"
-    assert sorted(plan.arms) == ["l1", "l1_matched", "l2", "l3", "l4"]
-    assert plan.description["arms"] == ["l1", "l1_matched", "l2", "l3", "l4"]
-    assert [r.seed for r in plan.runs] == [s for s in range(4) for _ in range(5)]
-    for seed in range(4):
-        arms = [r.arm for r in plan.runs if r.seed == seed]
-        assert arms.index("l4") < arms.index("l1_matched")
-    matched = next(r for r in plan.runs if r.arm == "l1_matched")
-    assert matched.spec.budget.unit == "updates"
-    assert matched.after is not None and matched.after.set == {"budget.amount": "progress/updates"}
+    assert plan.study == "levels" and plan.baseline == "l1"
+    assert len(plan.runs) == 5 * 4 and plan.node.seeds == [0, 1, 2, 3]
+    levels = {r.arm: list(r.spec.curriculum.levels) for r in plan.runs}
+    assert levels == {
+        "l4": ["l1", "l2", "l3", "l4"],
+        "l3": ["l1", "l2", "l3"],
+        "l2": ["l1", "l2"],
+        "l1": ["l1"],
+        "l1_matched": ["l1"],
+    }
+    assert {r.arm: r.spec.budget.unit for r in plan.runs} == dict.fromkeys(levels, "tokens") | {"l1_matched": "updates"}
+    # every level of every arm is reachable from the command line, also those that the default curriculum lacks
+    clip = plan_of("sweep=levels", "curriculum.levels.l4.clip.high=0.2718")
+    assert [r.spec.curriculum.levels["l4"].clip.high for r in clip.runs if r.arm == "l4"] == [0.2718] * 4
+    assert len(clip.notes) == 4
+
+
+def test_names_and_seeds_from_the_command_line() -> None:
     assert plan_of("sweep=levels", "preset=smoke").study == "levels-smoke"
-    assert plan_of("sweep=levels", "preset=smoke", "study.name=own").study == "own"
+    plan = plan_of("sweep=levels", "preset=smoke", "study.name=mine", "study.seeds=[7]", "study.only=[l2]")
+    assert [(plan.study, r.key) for r in plan.runs] == [("mine", ("l1", 7)), ("mine", ("l2", 7))]
 
 
-def test_arms_differ_in_nothing_but_what_they_say():
-    plan = plan_of("sweep=levels")
-    specs = {r.arm: r.spec.flat() for r in plan.runs if r.seed == 0}
-    differing = {k for k in specs["l1"] if specs["l1"][k] != specs["l1_matched"].get(k)}
-    assert differing == {"arm", "budget.unit"}
-    assert all(k.startswith(("curriculum.levels.", "arm")) for k in specs["l3"].keys() ^ specs["l1"].keys())
-
-
-def test_the_command_line_pins_a_value_in_every_arm_that_has_it():
-    plan = plan_of("sweep=levels", "curriculum.levels.l2.clip.high=0.2718", "optim.learning_rate=1e-4")
-    for run in plan.runs:
-        assert run.spec.optim.learning_rate == 1e-4
-        if "l2" in run.spec.curriculum.levels:
-            assert run.spec.curriculum.levels["l2"].clip.high == 0.2718
-    assert plan.notes == tuple(
-        f"curriculum.levels.l2.clip.high=0.2718 does not apply to arm {a} (no level l2)" for a in ("l1", "l1_matched")
-    )
-
-
-def test_only_keeps_the_baseline_and_what_is_waited_for():
-    assert plan_of("sweep=levels", "study.only=[l3]").arms == ["l1", "l3"]
-    assert sorted(plan_of("sweep=levels", "study.only=[l1_matched]").arms) == ["l1", "l1_matched", "l4"]
-
-
-@pytest.mark.parametrize(
-    ("arms", "more", "sentence"),
-    [
-        ("    a: {overrides: [seed=0]}\n    b: {overrides: [seed=0]}\n", "", "arms a and b are the same configuration"),
-        ("    a: {}\n    b: {overrides: [curriculum=l7]}\n", "", "arm b: curriculum=l7: there is no such curriculum"),
-        ("    a: {}\n    b: {overrides: [budget.amount=-1]}\n", "", "arm b: budget.amount: input should be greater than 0"),
-        ("    a: {}\n    b: {overides: [seed=1]}\n", "", "study.arms.b.overides: extra inputs are not permitted"),
-        ("    b: {}\n", "", "study.baseline: there is no arm 'a'"),
-        ("    a: {after: {arm: c, set: {}}}\n", "", "study.arms.a.after.arm: there is no arm 'c'"),
-        ("    a: {after: {arm: b, set: {}}}\n    b: {after: {arm: a, set: {}}}\n", "", "a, b wait for each other"),
-        ("    a: {}\n    b: {after: {arm: a, set: {budget.amuont: score}}}\n", "", "unknown key 'budget.amuont' (did you"),
-    ],
-)
-def test_bad_sweep_files_are_refused_in_one_sentence(tmp_path, monkeypatch, arms, more, sentence):
-    own_sweep(tmp_path, arms, more)
+def test_values_common_to_all_arms_of_a_sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = "    a: {}\n    b: {overrides: [optim.weight_decay=0.5]}\n"
+    own_sweep(tmp_path, arms, "optim:\n  learning_rate: 0.25\n  weight_decay: 0.125\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError) as error:
-        plan_of("sweep=mine")
-    assert sentence in str(error.value)
-    assert "\n" not in str(error.value)
+    optim = [(r.spec.optim.learning_rate, r.spec.optim.weight_decay) for r in plan_of("sweep=mine").runs[:2]]
+    assert optim == [(0.25, 0.125), (0.25, 0.5)]
+    pinned = plan_of("sweep=mine", "optim.learning_rate=0.0625")
+    assert {r.spec.optim.learning_rate for r in pinned.runs} == {0.0625}
 
 
-def test_duplicates_are_allowed_when_asked_for(tmp_path, monkeypatch):
-    own_sweep(tmp_path, "    a: {}\n    b: {}\n", "  allow_duplicates: true\n")
-    monkeypatch.chdir(tmp_path)
-    assert plan_of("sweep=mine").arms == ["a", "b"]
-
-
-def test_a_sweep_over_values_is_refused():
-    with pytest.raises(UserError, match="this sweep has its own arms"):
-        plan_of("sweep=levels", "optim.learning_rate=1e-4,1e-3")
+def test_what_makes_no_sense_in_a_sweep() -> None:
+    assert "has its own arms" in refused("sweep=levels", "curriculum=l1,l2")
+    assert "study.seeds" in refused("sweep=levels", "seed=3")
+    assert "are the same configuration" in refused("sweep=levels", "curriculum=l2")
+    assert "no arm 'l22' (did you mean 'l2'?)" in refused("sweep=levels", "study.only=[l22]")

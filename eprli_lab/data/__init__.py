@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from decimal import Decimal
 from pathlib import Path
 
 from eprli_lab.errors import UserError
@@ -45,10 +46,12 @@ def with_measured(problems: list[Problem], path: Path) -> list[Problem]:
     """d(q) = 1 - pass rate of the initial policy, from the lines {id, pass_rate, ...} of a difficulty file."""
     rates: dict[str, float] = {}
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UserError(f"data.difficulty_file: {path} cannot be read ({error.strerror})") from None
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
             rates[str(row["id"])] = float(row["pass_rate"])
@@ -64,4 +67,5 @@ def with_measured(problems: list[Problem], path: Path) -> list[Problem]:
             f"{path}: {len(missing)} of {len(problems)} problems have no pass rate, {missing[0]} for one: run "
             "python -m eprli_lab.difficulty again for this data"
         )
-    return [dataclasses.replace(p, difficulty=1.0 - rates[p.id]) for p in problems]
+    # in decimals: 1 - 0.7 in binary is above 0.3, and the problem would fall into the stratum above
+    return [dataclasses.replace(p, difficulty=float(1 - Decimal(repr(rates[p.id])))) for p in problems]

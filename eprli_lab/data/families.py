@@ -104,7 +104,9 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
     Raises UserError when all run out.
     """
     rng = random.Random(f"{spec.family}-{split}-{spec.seed}-{','.join(map(str, spec.operations))}")
-    open_counts, seen, out, misses = list(spec.operations), set(), [], dict.fromkeys(spec.operations, 0)
+    open_counts, misses = list(spec.operations), dict.fromkeys(spec.operations, 0)
+    seen: set[str] = set()
+    out: list[Problem] = []
     while len(out) < spec.problems:
         if not open_counts:
             raise UserError(

@@ -44,7 +44,10 @@ def _rows(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]
         if not path.is_file():
             raise UserError(f"{where}.path: there is no file {source.path}")
         reader = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}[path.suffix]
-        yield from reader(path)
+        try:
+            yield from reader(path)
+        except OSError as error:
+            raise UserError(f"{where}.path: {source.path} cannot be read ({error.strerror or error})") from None
         return
     if path.exists() or source.path.startswith((".", "/", "~")):
         raise UserError(f"{where}.path: {source.path} is not a {', '.join(SUFFIXES)} file")
@@ -52,7 +55,7 @@ def _rows(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, encoding="utf-8", errors="replace") as f:
+    with open(path, encoding="utf-8-sig", errors="replace") as f:
         for number, line in enumerate(f, 1):
             if not line.strip():
                 continue
@@ -60,6 +63,8 @@ def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno})") from None
+            except (ValueError, RecursionError) as error:  # an integer too long, or brackets too deep, for Python
+                raise UserError(f"{path}:{number}: cannot be read ({error})") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}:{number}: a JSON object is needed, not {type(row).__name__}")
             yield f"{path}:{number}", row
@@ -67,9 +72,11 @@ def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _json(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig", errors="replace"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg} at column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise UserError(f"{path}: a list of objects is needed; one object a line belongs into a .jsonl file")
     for number, row in enumerate(rows):
@@ -87,7 +94,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for row in batch.to_pylist():
                 yield f"{path} row {number}", row
                 number += 1
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
 
 
@@ -99,8 +106,8 @@ def _hub(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]]
     except Exception as error:  # the library raises whatever its storage and network layers raise
         text = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{where}.path: the data set {source.path} (split {source.split}) cannot be loaded ({text}): check the id and the "
-            "network, or give a local .jsonl or .parquet file"
+            f"{where}.path: the data set {source.path} (split {source.split}) cannot be loaded ({text}): "
+            "check the id and the network, or give a local .jsonl or .parquet file"
         ) from None
     for number, row in enumerate(rows):
         yield f"{source.path} row {number}", row

@@ -25,8 +25,8 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
     unknown = [p.id for p in problems if p.difficulty is None]
     if unknown:
         raise UserError(
-            f"{len(unknown)} of {len(problems)} problems have no difficulty, {unknown[0]} for one: name a difficulty column "
-            "or measure it with python -m eprli_lab.difficulty"
+            f"{len(unknown)} of {len(problems)} problems have no difficulty, {unknown[0]} for one: name a difficulty "
+            "column or measure it with python -m eprli_lab.difficulty"
         )
     below, levels = float("-inf"), {}
     for name, level in curriculum.levels.items():
@@ -45,8 +45,8 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
             span = f"{min(known):.3g} to {max(known):.3g}" if known else "of nothing"
             raise UserError(
                 f"curriculum.levels.{name}.quality_threshold: the stratum of {name} is empty: none of {len(problems)} "
-                f"problems has a difficulty {bounds} (the data's is {span}; {left_out} dropped above the last threshold): "
-                "move the thresholds or take other data"
+                f"problems has a difficulty {bounds} (the data's is {span}; {left_out} dropped above the last "
+                "threshold): move the thresholds or take other data"
             )
     return Strata(levels, left_out)
 
@@ -56,12 +56,13 @@ class Stream:
 
     def __init__(self, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None) -> None:
         self.problems, self.seed = sorted(problems, key=lambda p: p.id), seed
-        self.epoch, self.position = (state["epoch"], state["position"]) if state else (0, 0)
+        self.epoch: int = state["epoch"] if state else 0
+        self.position: int = state["position"] if state else 0
         self._order = self._shuffled()
 
     def take(self, n: int) -> list[Problem]:
         """The next n problems."""
-        out = []
+        out: list[Problem] = []
         while len(out) < n:
             if self.position == len(self._order):
                 self.epoch, self.position = self.epoch + 1, 0

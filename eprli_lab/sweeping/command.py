@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf, open_dict
@@ -14,13 +13,13 @@ from eprli_lab.sweeping.plan import Plan, build_plan
 
 def sweep(loader: Any, config: Any, arguments: list[str]) -> int:
     """Run the study that `config.study` describes. Exits with 0, 1 (a run failed for good) or 130 (interrupted)."""
-    from eprli_lab.run import check_writable, finish_study, start_study
+    from eprli_lab.run import check_study, finish_study, start_study
     from eprli_lab.sweeping.controller import run_study
     from eprli_lab.sweeping.study import Study
 
     plan = plan_from_hydra(loader, config, arguments)
-    check_writable(Path.cwd())
-    study = Study(plan)
+    check_study(plan)
+    study = Study(plan)  # before anything is logged: it may be refused
     parent = start_study(plan)
     for note in plan.notes:
         print(note)
@@ -75,7 +74,8 @@ def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
         return spec_tree(master)
 
     node: Any = OmegaConf.to_container(config.study, resolve=True)
-    own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/", "sweep="))]
+    # `sweep=` stays in: what its file sets beside `study` is common to all arms
+    own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
     named = [a for a in arguments if a.startswith("study.name=")]
     return build_plan(compose, node, str(choices.get("preset")), [*own, *node["pinned"], *named])
 

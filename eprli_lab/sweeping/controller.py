@@ -160,7 +160,7 @@ class _Controller:
         """Runs that wait for one that failed for good."""
         for run in self.waiting:
             assert run.after is not None
-            self._give_up(run, f"it waits for {run.after.arm} seed {run.seed}, which failed")
+            self._give_up(run, f"waits for {run.after.arm} seed {run.seed}, which failed")
         self.waiting = []
 
     def _stop(self) -> None:

@@ -198,7 +198,8 @@ class LocalBackend:
 
         self.policy.save_pretrained(path / "policy")
         self.tokenizer.save_pretrained(path / "policy")
-        tensors, steps = {}, {}
+        tensors: dict[str, Tensor] = {}
+        steps: dict[str, float] = {}
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
             steps[str(i)] = float(state["step"])

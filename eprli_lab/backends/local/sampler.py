@@ -2,7 +2,8 @@
 
 Two decoders share the loop: `Qwen3Decoder` computes the Qwen3 layers on fused weights (the default policies; about 3x
 `generate()`), `AnyDecoder` calls any transformers causal LM with its own cache. Sampler and trainer log-probabilities
-agree within 1e-5 in float32.
+agree as far as float32 goes: 2e-7 nats on average on the default policies, about 1e-5 at the worst of 10,000 tokens
+(either is as far from the same policy in float64).
 """
 
 from __future__ import annotations

@@ -1,0 +1,108 @@
+"""Small real work for the tests of the sweep engine: what a worker runs, and a controller to start as a process.
+
+    python -m sweeping_work '{"arms": {...}, "seeds": [...]}' [behaviour]
+
+Runs in the working directory. `behaviour.json` there says how the run "<arm>/<seed>" behaves: `steps`, `seconds` a
+step, `kill_at` (SIGKILL itself at that step, once), `fail` (always), `say` (print), `objective`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.compose import compose_tree
+from eprli_lab.errors import Interrupted, UserError
+from eprli_lab.sweeping.controller import StudyResult, run_study
+from eprli_lab.sweeping.plan import Plan, build_plan
+from eprli_lab.sweeping.study import Study
+
+STEPS = 5
+
+
+def expected(seed: int, steps: int = STEPS) -> float:
+    """What `work` must return after so many steps, however often it was interrupted."""
+    total = 0
+    for step in range(steps):
+        total = (31 * total + seed + step) % 1009
+    return total / 1009
+
+
+def work(
+    spec_json: str, run_dir: str, parent: str | None, stop: Callable[[], bool], on_progress: Callable[[dict], None]
+) -> dict[str, Any]:
+    """Deterministic arithmetic with a checkpoint after every step."""
+    spec = json.loads(spec_json)
+    how = json.loads(Path("behaviour.json").read_text()).get(f"{spec['arm']}/{spec['seed']}", {})
+    directory = Path(run_dir)
+    state = directory / "state.json"
+    step, total = json.loads(state.read_text()) if state.is_file() else (0, 0)
+    with open(directory / "starts", "a") as f:
+        f.write(f"{os.getpid()} {step}\n")
+    if "say" in how:
+        print(how["say"], flush=True)
+        os.write(1, b"below python\n")
+        subprocess.run(["sh", "-c", "echo of a child >&2"], check=True)
+    steps = how.get("steps", STEPS)
+    while step < steps:
+        if stop():
+            raise Interrupted(f"stopped after step {step}; state saved")
+        total, step = (31 * total + spec["seed"] + step) % 1009, step + 1
+        state.with_suffix(".tmp").write_text(json.dumps([step, total]))
+        state.with_suffix(".tmp").replace(state)
+        on_progress({"fraction": step / steps, "accuracy": 0.0})
+        if how.get("kill_at") == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "fail" in how:
+            raise UserError(how["fail"])
+        time.sleep(how.get("seconds", 0.0))
+    metrics = {"score": total / 1009, "progress/updates": float(steps), "amount": float(spec["budget"]["amount"])}
+    metrics["threads"] = float(os.environ["OMP_NUM_THREADS"])
+    return {"objective": how.get("objective", metrics["score"]), "metrics": metrics}
+
+
+def crash(*_: Any) -> dict[str, Any]:
+    """A programming error."""
+    return {"objective": 1 / 0}
+
+
+def make_plan(node: dict[str, Any], command_line: list[str] | None = None) -> Plan:
+    """A plan over the package's own configuration."""
+    full = {"name": "study", "baseline": next(iter(node["arms"]), "a"), "seeds": [0]} | node
+    return build_plan(compose_tree, full, "default", command_line or [])
+
+
+def arms(*names: str) -> dict[str, Any]:
+    """Arms that differ in their learning rate."""
+    return {name: {"overrides": [f"optim.learning_rate={1 + i}e-4"]} for i, name in enumerate(names)}
+
+
+def behave(**how: Any) -> None:
+    """Write behaviour.json; a key `l1_0` means arm l1, seed 0."""
+    content = {"/".join(key.rsplit("_", 1)): value for key, value in how.items()}
+    Path("behaviour.json").write_text(json.dumps(content))
+
+
+def run(plan: Plan, executor: str = "sweeping_work:work") -> StudyResult:
+    """Take the study up, run it, let go of it."""
+    study = Study(plan)
+    try:
+        return run_study(plan, study, executor=executor, parent_run_id=None)
+    finally:
+        study.close()
+
+
+if __name__ == "__main__":
+    try:
+        result = run(make_plan(json.loads(sys.argv[1]), sys.argv[2:]))
+    except UserError as error:
+        print(f"eprli_lab: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(130 if result.interrupted else 1 if result.failed else 0)

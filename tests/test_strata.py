@@ -1,0 +1,114 @@
+"""D_l and the stream of problems through it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprli_lab.data.strata import Stream, stratify
+from eprli_lab.errors import UserError
+from eprli_lab.records import Problem
+from eprli_lab.spec import CurriculumSpec, LevelSpec
+
+
+def problems(*difficulties):
+    return [Problem(f"p{i:03d}", "q", ("1",), d) for i, d in enumerate(difficulties)]
+
+
+def curriculum(*thresholds: float) -> CurriculumSpec:
+    levels = {f"l{i}": LevelSpec(quality_threshold=q, max_response_tokens=8) for i, q in enumerate(thresholds, 1)}
+    return CurriculumSpec(levels=levels)
+
+
+def ids(strata):
+    return {name: [p.id for p in chosen] for name, chosen in strata.levels.items()}
+
+
+def test_thresholds_are_closed_above_and_open_below():
+    strata = stratify(problems(0.0, 0.25, 0.250000001, 0.5, 0.6, 0.75, 1.0), curriculum(0.25, 0.5, 0.75))
+    assert ids(strata) == {"l1": ["p000", "p001"], "l2": ["p002", "p003"], "l3": ["p004", "p005"]}
+    assert strata.left_out == 1
+
+
+def test_the_first_level_takes_difficulty_zero_and_below():
+    strata = stratify(problems(0.0, -0.0), curriculum(1.0))
+    assert ids(strata) == {"l1": ["p000", "p001"]} and strata.left_out == 0
+
+
+def test_an_empty_stratum_is_named():
+    with pytest.raises(UserError) as caught:
+        stratify(problems(0.1, 0.2, 0.9, 0.95), curriculum(0.3, 0.6, 0.8))
+    said = str(caught.value)
+    assert said.startswith("curriculum.levels.l2.quality_threshold: the stratum of l2 is empty: none of 4 problems has")
+    assert "in (0.3, 0.6]" in said and "0.1 to 0.95" in said and "2 dropped above the last threshold" in said
+    with pytest.raises(UserError, match=r"l1 is empty: none of 1 problems has a difficulty <= 0\.3 "):
+        stratify(problems(0.5), curriculum(0.3))
+    with pytest.raises(UserError, match="l1 is empty: none of 0 problems"):
+        stratify([], curriculum(0.3))
+
+
+def test_problems_without_difficulty_are_refused():
+    with pytest.raises(UserError, match=r"2 of 3 problems have no difficulty, p001 for one: .*eprli_lab\.difficulty"):
+        stratify(problems(0.1, None, None), curriculum(1.0))
+
+
+EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)
+THRESHOLDS = st.lists(st.integers(1, 8).map(lambda n: n / 8), min_size=1, max_size=4, unique=True).map(sorted)
+
+
+@given(st.lists(st.one_of(EIGHTHS, st.floats(0, 1)), max_size=40), THRESHOLDS)
+def test_strata_and_what_is_left_out_are_everything(difficulties, thresholds):
+    given_problems = problems(*difficulties)
+    try:
+        strata = stratify(given_problems, curriculum(*thresholds))
+    except UserError:
+        below = [float("-inf"), *thresholds]
+        counts = [sum(a < d <= b for d in difficulties) for a, b in zip(below, thresholds, strict=False)]
+        assert 0 in counts
+        return
+    seen = [p.id for chosen in strata.levels.values() for p in chosen]
+    assert len(seen) == len(set(seen))
+    assert len(seen) + strata.left_out == len(given_problems)
+    assert strata.left_out == sum(d > thresholds[-1] for d in difficulties)
+    tops = [max(p.difficulty for p in chosen) for chosen in strata.levels.values()]
+    assert all(t <= q for t, q in zip(tops, thresholds, strict=True))
+
+
+# --- the stream
+
+
+@given(st.integers(1, 12), st.lists(st.integers(0, 20), max_size=8), st.data())
+def test_a_resumed_stream_is_the_uninterrupted_one(n, takes, data):
+    given_problems = problems(*[0.5] * n)
+    whole = Stream(given_problems, "7-l1")
+    expected = [p.id for t in takes for p in whole.take(t)]
+    split = data.draw(st.integers(0, len(takes)))
+    first = Stream(given_problems, "7-l1")
+    got = [p.id for t in takes[:split] for p in first.take(t)]
+    state = json.loads(json.dumps(first.state()))
+    resumed = Stream(list(reversed(given_problems)), "7-l1", state)  # the order of the file does not matter
+    got += [p.id for t in takes[split:] for p in resumed.take(t)]
+    assert got == expected
+    assert resumed.state() == whole.state()
+
+
+@given(st.integers(1, 15), st.integers(1, 4))
+def test_each_epoch_is_a_permutation(n, epochs):
+    given_problems = problems(*[0.5] * n)
+    taken = [p.id for p in Stream(given_problems, "s").take(n * epochs)]
+    for e in range(epochs):
+        assert sorted(taken[e * n : (e + 1) * n]) == sorted(p.id for p in given_problems)
+
+
+def test_epochs_and_seeds_are_shuffled_anew():
+    given_problems = problems(*[0.5] * 50)
+    stream = Stream(given_problems, "a")
+    one, two = stream.take(50), stream.take(50)
+    assert one != two and one != sorted(one, key=lambda p: p.id)
+    assert Stream(given_problems, "b").take(50) != one
+    assert Stream(given_problems, "a").take(50) == one
+    assert stream.state() == {"epoch": 1, "position": 50}
+    assert Stream(given_problems, "a").take(0) == []

@@ -1,0 +1,332 @@
+"""Worker processes and their controller, with real processes that print, fail, die, and are told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPO
+from sweeping_work import STEPS, arms, behave, expected, make_plan, run
+
+from eprli_lab.errors import UserError
+from eprli_lab.sweeping import controller
+from eprli_lab.sweeping.study import Study
+
+ARMS = arms("a", "b")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
+    behave()
+    return tmp_path
+
+
+def node(**more: Any) -> dict[str, Any]:
+    return {"arms": ARMS, "seeds": [0, 1], "workers": 2} | more
+
+
+def starts(arm: str, seed: int) -> list[tuple[int, int]]:
+    """(process, step at which it began) of each start of a run."""
+    lines = (Path("outputs/study") / arm / f"seed{seed}" / "starts").read_text().splitlines()
+    return [(int(a), int(b)) for a, b in (line.split() for line in lines)]
+
+
+def states() -> list[tuple[str, int, str]]:
+    study = Study(make_plan(node()))
+    try:
+        return sorted((t.params["arm"], t.params["seed"], t.state.name) for t in study.study.get_trials())
+    finally:
+        study.close()
+
+
+ALL = [(arm, seed) for arm in "ab" for seed in (0, 1)]
+ALL_COMPLETE = [(arm, seed, "COMPLETE") for arm, seed in ALL]
+
+
+def test_all_runs_once_and_nothing_when_done(capfd: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(node())
+    result = run(plan)
+    assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s) for a, s in ALL}
+    assert not result.failed and not result.interrupted
+    assert len({starts(a, s)[0][0] for a, s in ALL}) == 2, "two workers, each used again"
+    assert {v["metrics"]["threads"] for v in result.complete.values()} == {1.0}
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split("]")[0] for line in lines] == ["[1/4", "[2/4", "[3/4", "[4/4"]
+    assert sum(f"score {expected(1):.3f}" in line for line in lines) == 2
+    assert lines[-1].endswith("about 0:00 left")
+    again = run(plan)
+    assert again.complete == result.complete and capfd.readouterr().out == ""
+    assert all(len(starts(a, s)) == 1 for a, s in ALL) and states() == ALL_COMPLETE
+
+
+def test_never_more_workers_than_runs_and_the_own_process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.modules["__main__"].__spec__)
+    result = run(make_plan(node(seeds=[0], workers=8)))
+    assert len({starts(a, 0)[0][0] for a in "ab"}) == 2
+    assert result.complete["a", 0]["metrics"]["threads"] == 1.0
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
+    main = sys.modules["__main__"]
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), main.__spec__)
+
+
+def test_what_a_run_prints_goes_to_its_log(capfd: pytest.CaptureFixture[str]) -> None:
+    behave(a_0={"say": "hello from a run"})
+    run(make_plan(node(workers=1)))
+    log = Path("outputs/study/a/seed0/log.txt").read_text()
+    assert log.splitlines() == ["hello from a run", "below python", "of a child"]
+    shown = capfd.readouterr()
+    assert "hello" not in shown.out and "below" not in shown.out and shown.err == ""
+    assert Path("outputs/study/b/seed0/log.txt").read_text() == ""
+
+
+def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd: pytest.CaptureFixture[str]) -> None:
+    behave(a_0={"kill_at": 3})
+    result = run(make_plan(node()))
+    assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s) for a, s in ALL}
+    assert [step for _, step in starts("a", 0)] == [0, 3]
+    assert states() == sorted([*ALL_COMPLETE, ("a", 0, "FAIL")])
+    assert "a seed 0: the worker died with signal 9; trying once more" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_a_failing_run_is_retried_so_often_and_the_others_go_on(retries: int) -> None:
+    behave(a_1={"fail": "the data is bad"})
+    result = run(make_plan(node(retries=retries)))
+    assert result.failed == {("a", 1): "the data is bad"}
+    assert set(result.complete) == set(ALL) - {("a", 1)}
+    assert len(starts("a", 1)) == retries + 1
+    assert states() == sorted([s for s in ALL_COMPLETE if s[:2] != ("a", 1)] + [("a", 1, "FAIL")] * (retries + 1))
+    behave()  # mended: the next command tries again
+    assert set(run(make_plan(node())).complete) == set(ALL)
+
+
+@pytest.mark.parametrize(
+    ("executor", "words"),
+    [
+        ("sweeping_work:crash", "ZeroDivisionError: division by zero (see outputs/study/a/seed0/log.txt)"),
+        ("sweeping_work:nothing", "AttributeError: module 'sweeping_work' has no attribute 'nothing'"),
+        ("nowhere:work", "ModuleNotFoundError: No module named 'nowhere'"),
+    ],
+)
+def test_a_bug_is_reported_with_its_log(executor: str, words: str) -> None:
+    result = run(make_plan(node(seeds=[0], retries=0)), executor)
+    assert words in result.failed["a", 0] and set(result.failed) == {("a", 0), ("b", 0)}
+    assert "Traceback" in Path("outputs/study/a/seed0/log.txt").read_text()
+
+
+def test_a_score_that_is_no_number_is_a_failure() -> None:
+    behave(a_0={"objective": float("nan")})
+    result = run(make_plan(node(seeds=[0], retries=0)))
+    assert result.failed == {("a", 0): "its score is nan"} and set(result.complete) == {("b", 0)}
+
+
+def after(metric: str, key: str = "budget.amount") -> dict[str, Any]:
+    return ARMS | {"c": {"overrides": ["budget.unit=updates"], "after": {"arm": "b", "set": {key: metric}}}}
+
+
+def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
+    behave(b_0={"steps": 3}, b_1={"steps": 8})
+    result = run(make_plan(node(arms=after("progress/updates"))))
+    assert [result.complete["c", seed]["metrics"]["amount"] for seed in (0, 1)] == [3.0, 8.0]
+    whole = run(make_plan(node(arms=after("progress/updates", "checkpoint.every_updates"), name="whole")))
+    assert not whole.failed, "a float metric fits a whole number"
+
+
+def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> None:
+    missing = run(make_plan(node(arms=after("progress/update"))))
+    assert missing.failed == {
+        ("c", s): f"after: b seed {s} logs no 'progress/update' (did you mean 'progress/updates'?)" for s in (0, 1)
+    }
+    assert set(missing.complete) == set(ALL)
+    wrong = run(make_plan(node(arms=after("score"), name="wrong")))
+    assert "after b seed 1: budget: amount must be a whole number of updates" in wrong.failed["c", 1]
+    assert set(wrong.complete) == set(ALL)
+
+
+def test_what_waits_for_a_failed_run_fails_with_it() -> None:
+    behave(b_1={"fail": "no"})
+    result = run(make_plan(node(arms=after("progress/updates"))))
+    assert result.failed == {("b", 1): "no", ("c", 1): "waits for b seed 1, which failed"}
+    assert ("c", 0) in result.complete
+
+
+# --- the controller in a process of its own ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    """Start a controller in a process group of its own, as a shell would."""
+    began: list[subprocess.Popen[str]] = []
+
+    def go(**more: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "sweeping_work", json.dumps(node(**more))]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        began.append(subprocess.Popen(command, text=True, start_new_session=True, **pipes))  # type: ignore[call-overload]
+        return began[-1]
+
+    yield go
+    for process in began:
+        process.kill()
+        process.communicate()
+
+
+def until(true: Any, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def progress(arm: str, seed: int) -> int:
+    """Steps done by a run."""
+    path = Path("outputs/study") / arm / f"seed{seed}" / "state.json"
+    return json.loads(path.read_text())[0] if path.is_file() else 0
+
+
+def running(pid: int) -> bool:
+    from eprli_lab.sweeping.owner import start_time
+
+    return start_time(pid) is not None
+
+
+def whole_result() -> None:
+    """Each (arm, seed) is complete exactly once, with the result of an uninterrupted run, and nothing was lost."""
+    result = run(make_plan(node()))
+    assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s, 20) for a, s in ALL}
+    assert [s for s in states() if s[2] == "COMPLETE"] == ALL_COMPLETE
+    for arm, seed in ALL:
+        steps = [step for _, step in starts(arm, seed)]
+        assert steps == sorted(steps) and (len(steps) == 1 or steps[1] > 0), "it went on from its checkpoint"
+
+
+SLOW = {f"{a}_{s}": {"steps": 20, "seconds": 0.1} for a, s in ALL}
+
+
+def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: Any) -> None:
+    behave(**SLOW)
+    first = start()
+    until(lambda: progress("b", 0) >= 5 and progress("a", 0) >= 5)
+    workers = [starts(a, 0)[0][0] for a in "ab"]
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not any(running(pid) for pid in workers), 15)
+    assert 5 <= progress("a", 0) < 20
+    whole_result()
+    assert len(starts("a", 0)) == 2
+
+
+def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -> None:
+    behave(**SLOW | {"a_0": {"steps": 20, "seconds": 1.5}})  # an orphan notices that it should stop only after a step
+    first = start()
+    until(lambda: progress("a", 0) >= 1)
+    orphan = starts("a", 0)[0][0]
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert running(orphan)
+    behave(**SLOW)
+    second = start()  # at once, while the orphan still sleeps in its step
+    until(lambda: len(starts("a", 0)) == 2)
+    assert not running(orphan), "two processes never write to one directory"
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+    whole_result()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number: signal.Signals) -> None:
+    behave(**SLOW)
+    first = start()
+    until(lambda: progress("b", 0) >= 3 and progress("a", 0) >= 3)
+    os.killpg(first.pid, number)  # a terminal's Ctrl-C reaches the workers too
+    out, err = first.communicate(timeout=30)
+    assert first.returncode == 130
+    assert "stopping: the runs under way save their state" in out and err == ""
+    assert states()[:2] == [("a", 0, "FAIL"), ("b", 0, "FAIL")]
+    stopped = {a: progress(a, 0) for a in "ab"}
+    whole_result()
+    assert {a: starts(a, 0)[1][1] for a in "ab"} == stopped, "they went on at the very step"
+
+
+def test_a_second_interrupt_does_not_wait(start: Any) -> None:
+    behave(**{f"{a}_{s}": {"steps": 20, "seconds": 30.0} for a, s in ALL})
+    first = start()
+    until(lambda: progress("b", 0) >= 1 and progress("a", 0) >= 1)
+    workers = [starts(a, 0)[0][0] for a in "ab"]
+    began = time.monotonic()
+    os.kill(first.pid, signal.SIGINT)
+    time.sleep(1.0)
+    assert first.poll() is None, "it waits for a run that is busy"
+    os.kill(first.pid, signal.SIGINT)
+    first.communicate(timeout=20)
+    assert first.returncode == 130 and time.monotonic() - began < 15
+    assert not any(running(pid) for pid in workers)
+    behave(**SLOW)
+    whole_result()
+
+
+def test_two_controllers_at_once(start: Any) -> None:
+    behave(**SLOW)
+    first = start()
+    until(lambda: progress("a", 0) >= 1)
+    second = start()
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert f"the study study is being run by process {first.pid} on " in err and len(err.splitlines()) == 1
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    whole_result()
+    assert all(len(starts(a, s)) == 1 for a, s in ALL)
+
+
+def test_a_worker_that_somebody_else_stops_is_tried_again(start: Any) -> None:
+    behave(**SLOW)
+    first = start()
+    until(lambda: progress("a", 0) >= 3)
+    os.kill(starts("a", 0)[0][0], signal.SIGTERM)
+    out, _ = first.communicate(timeout=60)
+    assert first.returncode == 0 and "state saved; trying once more" in out
+    whole_result()
+    assert len(starts("a", 0)) == 2 and starts("a", 0)[1][1] >= 3
+
+
+def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(a_0={"steps": 2, "seconds": 30.0})
+    monkeypatch.setattr(controller, "STOP_PATIENCE", 0.5)
+    plan = make_plan(node(seeds=[0]))
+    study = Study(plan)
+    engine = controller._Controller(plan, study, "sweeping_work:work", None)
+    listen, began = engine._listen, time.monotonic()
+
+    def stop_soon(seconds: float) -> None:
+        if progress("a", 0):
+            engine.ask_to_stop()
+            engine._listen = listen  # type: ignore[method-assign]
+        listen(0.1)
+
+    engine._listen = stop_soon  # type: ignore[method-assign]
+    result = engine.run(2)
+    study.close()
+    assert result.interrupted and time.monotonic() - began < 25
+    assert ("a", 0) not in result.complete and not running(starts("a", 0)[0][0])
+
+
+def test_refusals_come_before_anything_starts() -> None:
+    for wrong in ({"baseline": "aa"}, {"only": ["x"]}, {"arms": {"a": {}, "b": {}}}, {"seeds": []}):
+        with pytest.raises(UserError):
+            run(make_plan(node(**wrong)))
+    assert sorted(p.name for p in Path.cwd().iterdir()) == ["behaviour.json"]
+
+
+def test_steps_are_what_the_tests_think() -> None:
+    assert expected(0, 2) == 1 / 1009 and expected(1, 2) == (31 * 1 + 2) / 1009 and STEPS == 5
