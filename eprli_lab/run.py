@@ -87,7 +87,7 @@ def execute(
 
     spec = parse_spec(json.loads(spec_json))
     directory = Path(run_dir)
-    trainer, closing = _assemble(spec, directory, stop, on_progress)
+    trainer, closing = assemble(spec, directory, stop, on_progress)
     note = directory / "run.json"
     known = json.loads(note.read_text())["run_id"] if note.is_file() else None
     resumed = trainer.store.checkpoints()
@@ -121,7 +121,7 @@ def execute(
     return {"objective": last[spec.objective], "metrics": last, "run_id": tracker.run_id, "starved": trainer.starved}
 
 
-def _assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tuple[Any, list[Callable[[], None]]]:
+def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tuple[Any, list[Callable[[], None]]]:
     """Data, grader, backend and trainer of one run, and what must be closed after it."""
     from eprli_lab.backends.local.engine import LocalBackend
     from eprli_lab.checkpoint import RunStore

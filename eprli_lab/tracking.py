@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -123,7 +124,8 @@ def _open(tracking: TrackingSpec) -> tuple[Any, str]:
     """
     uri = resolve_uri(tracking.uri)
     check_reachable(uri)
-    return _client(uri), _experiment(uri, tracking.experiment)
+    experiment = _experiment(uri, tracking.experiment)  # first: a client creates missing tables, which needs the lock
+    return _client(uri), experiment
 
 
 @functools.cache
@@ -322,14 +324,14 @@ def parent_summary(
 
 
 def _view_key(study: str) -> str:
-    return f"eprli-{study}"
+    return "eprli-" + re.sub(r"[^A-Za-z0-9_-]", "-", study)
 
 
 def _save_view(client: Any, experiment: str, study: str, columns: Sequence[str]) -> None:
     """A saved view of MLflow's UI (in its list "Views"): the study's runs grouped by arm, against training tokens."""
     shown = [f"metrics.`{m}`" for m in ("score", *columns, "progress/updates", "progress/tokens", "time/total")]
     state = {
-        "searchFilter": f"tags.study = {_quoted(study)} and tags.kind = 'run'",
+        "searchFilter": f"tags.study = {_quoted(study)} and tags.kind = 'run' and attributes.status != 'FAILED'",
         "orderByKey": "attributes.start_time",
         "orderByAsc": True,
         "startTime": "ALL",

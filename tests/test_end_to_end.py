@@ -23,7 +23,7 @@ SMALL = ["preset=smoke", "budget.amount=6000", "study.name=small", "checkpoint.e
     f"evaluation.suites.heldout_{s}.generated.problems=96" for s in ("easy", "medium", "hard")
 ]
 SWEEP = ["-m", "sweep=levels", *SMALL, "curriculum.levels.l2.clip.high=0.2718"]
-ONE = [*SMALL[1:2], *SMALL[3:], "evaluation.samples=2", "curriculum=l3", "curriculum.levels.l1.minibatches=2", "seed=5"]
+ONE = ["budget.amount=14000", *SMALL[3:], "evaluation.samples=2", "curriculum=l3", "curriculum.levels.l1.minibatches=2", "seed=5"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
 
@@ -121,7 +121,7 @@ def test_the_table_equals_the_store_and_every_accuracy_improves(swept):
         table = {row["arm"]: row for row in csv.DictReader(f)}
     assert list(table) == ["l1", "l1_matched", "l2", "l3", "l4"]
     for arm, row in table.items():
-        for metric, column in {"score": "score_end", **{f"eval/heldout_{s}/avg_at_k": f"heldout_{s}_end" for s in ("easy", "medium", "hard")}}.items():
+        for metric, column in {"score": "score/end", **{f"eval/heldout_{s}/avg_at_k": f"heldout_{s}/end" for s in ("easy", "medium", "hard")}}.items():
             mean = statistics.fmean(last[arm, s][metric] for s in (0, 1))
             assert float(row[column]) == pytest.approx(mean, abs=1e-12)
             assert mean > statistics.fmean(first[arm, s][metric] for s in (0, 1)), (arm, metric)
@@ -242,13 +242,12 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
     (tmp_path / "sweeps" / "hot.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\n"
         "study:\n  name: hot\n  baseline: calm\n  arms:\n    calm: {}\n"
-        "    hot: {overrides: [optim.learning_rate=0.99, optim.max_grad_norm=1e30, algorithm.kl_coef=100.0]}\n"
+        "    hot: {overrides: [optim.learning_rate=0.99, algorithm.kl_coef=1.0, curriculum.levels.l1.inner_iterations=8]}\n"
     )
     small = [a for a in SMALL if not a.startswith("study.name")]
     done = lab("-m", "sweep=hot", *small, "study.seeds=[0]", "study.retries=0", cwd=tmp_path)
-    if done.returncode == 0:
-        pytest.skip("the hot arm stayed finite")
-    assert done.returncode == 1
+    # after one huge step the k3 term exp(reference - new) of an old sample overflows in the next pass
+    assert done.returncode == 1, done.stdout + done.stderr
     assert "hot seed 0" in done.stderr and "the last good checkpoint is" in done.stderr
     store = Store(tmp_path)
     assert [t["arm"] for t in store.runs().values()] == ["calm"]

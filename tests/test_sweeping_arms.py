@@ -39,7 +39,7 @@ def test_runs_are_seed_by_seed_and_what_others_wait_for_comes_first() -> None:
         *(("l4", 3), ("l1", 3), ("l1_matched", 3), ("l2", 3)),
         *(("l4", 1), ("l1", 1), ("l1_matched", 1), ("l2", 1)),
     ]
-    assert [r.directory for r in plan.runs][0] == Path("outputs/levels/l4/seed3")
+    assert plan.runs[0].directory == Path("outputs/levels/l4/seed3")
     first = plan.runs[0].spec
     assert (first.study, first.arm, first.seed, len(first.curriculum.levels)) == ("levels", "l4", 3, 4)
     assert plan.runs[2].after is not None and plan.runs[2].after.arm == "l4"

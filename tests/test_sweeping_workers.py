@@ -100,6 +100,7 @@ def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd:
     assert "a seed 0: the worker died with signal 9; trying once more" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1, 2])
 def test_a_failing_run_is_retried_so_often_and_the_others_go_on(retries: int) -> None:
     behave(a_1={"fail": "the data is bad"})
@@ -214,6 +215,7 @@ def whole_result() -> None:
 SLOW = {f"{a}_{s}": {"steps": 20, "seconds": 0.1} for a, s in ALL}
 
 
+@pytest.mark.slow
 def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: Any) -> None:
     behave(**SLOW)
     first = start()
@@ -226,6 +228,7 @@ def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: 
     assert len(starts("a", 0)) == 2
 
 
+@pytest.mark.slow
 def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -> None:
     behave(**SLOW | {"a_0": {"steps": 20, "seconds": 1.5}})  # an orphan notices that it should stop only after a step
     first = start()
@@ -243,6 +246,7 @@ def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -
     whole_result()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number: signal.Signals) -> None:
     behave(**SLOW)
@@ -258,6 +262,20 @@ def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number:
     assert {a: starts(a, 0)[1][1] for a in "ab"} == stopped, "they went on at the very step"
 
 
+@pytest.mark.slow
+def test_an_interrupt_at_the_start_is_as_quiet(start: Any) -> None:
+    behave(**SLOW)
+    first = start()
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+    until(lambda: len(children.read_text().split()) >= 2)  # Python's resource tracker, and a worker that starts up
+    os.killpg(first.pid, signal.SIGINT)
+    _, err = first.communicate(timeout=30)
+    assert first.returncode == 130 and err == ""
+    result = run(make_plan(node()))
+    assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s, 20) for a, s in ALL}
+
+
+@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait(start: Any) -> None:
     behave(**{f"{a}_{s}": {"steps": 20, "seconds": 30.0} for a, s in ALL})
     first = start()
@@ -275,6 +293,7 @@ def test_a_second_interrupt_does_not_wait(start: Any) -> None:
     whole_result()
 
 
+@pytest.mark.slow
 def test_two_controllers_at_once(start: Any) -> None:
     behave(**SLOW)
     first = start()
@@ -289,6 +308,7 @@ def test_two_controllers_at_once(start: Any) -> None:
     assert all(len(starts(a, s)) == 1 for a, s in ALL)
 
 
+@pytest.mark.slow
 def test_a_worker_that_somebody_else_stops_is_tried_again(start: Any) -> None:
     behave(**SLOW)
     first = start()

@@ -356,7 +356,7 @@ def test_pathological_answers_neither_hang_nor_crash():
         assert g.counters["error"] == 0
         assert sum(g.counters.values()) == 2 * len(PATHOLOGICAL)
         # a pathological gold answer, and one beside good pairs in one batch
-        mixed = g.grade([(box("a+b"), ("b+a",)), (box("9^{9^{9^9}}-1"), ("z",)), (box("a+c"), ("c+a", "9^{9^{9^9}}"))])
+        mixed = g.grade([(box("a+b"), ("b+a",)), (box("9^{9^9}"), ("1",)), (box("a+c"), ("c+a", "9^{9^{9^9}}"))])
         assert [m.status for m in mixed] == ["symbolic", "timeout", "symbolic"]
         assert g.grade([(box("b+a+1"), ("9^{9^{9^7}}", "1+a+b"))])[0].status == "symbolic", "one right gold is enough"
 
@@ -373,7 +373,7 @@ def test_a_worker_that_dies_spoils_one_answer_only():
 
         thread = threading.Thread(target=kill)
         thread.start()
-        got = g.grade([(box("9^{9^{9^9}}"), ("w",)), (box("a+c"), ("c+a",)), (box("a+d"), ("d+c",))])
+        got = g.grade([(box("9^{9^9}"), ("1",)), (box("a+c"), ("c+a",)), (box("a+d"), ("d+c",))])
         thread.join()
         assert [x.status for x in got] == ["error", "symbolic", "wrong"]
         assert g.counters == {"symbolic": 2, "error": 1, "wrong": 1}
@@ -399,9 +399,15 @@ def test_an_interrupted_grading_leaves_no_stale_answer():
     """Ctrl-C while a worker computes: its late answer is not the answer to the next question."""
     with Grader(VerifySpec(timeout_seconds=30.0)) as g:
         assert g.grade([(box("a+b"), ("b+a",))])[0].correct
-        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            g.grade([(box("9^{9^{9^9}}"), ("w",))])
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT))
+        timer.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                g.grade([(box("9^{9^9}"), ("1",))])
+        finally:
+            timer.cancel()
         assert g.grade([(box("a+b+3"), ("a",))])[0].status == "wrong"
         assert g.grade([(box("a+b+4"), ("4+b+a",))])[0].status == "symbolic"
 
@@ -416,7 +422,7 @@ if __name__ == "__main__":
     g.grade([(r"\\boxed{a+b}", ("b+a",)), (r"\\boxed{a+c}", ("c+a",))])
     print(*[w.process.pid for w in g._workers], flush=True)
     if sys.argv[2] == "busy":
-        g.grade([(r"\\boxed{9^{9^{9^9}}}", ("w",)), (r"\\boxed{\\sum_{n=1}^{10^{12}} \\sin(n)}", ("w",))])
+        g.grade([(r"\\boxed{9^{9^9}}", ("1",)), (r"\\boxed{\\sum_{n=1}^{10^{12}} \\sin(n)}", ("3",))])
     sys.stdin.read()
 """
 

@@ -25,14 +25,16 @@ class Progress:
         self.width = max(len(r.arm) for r in plan.runs)
         self.bars: Any = None
         self.tasks: dict[tuple[str, int], Any] = {}
+        self.fractions: dict[tuple[str, int], float] = {}  # of the runs under way
         if sys.stdout.isatty() if live is None else live:
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bars
 
-            self.bars = Bars(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), transient=True
+            note = TextColumn("{task.fields[note]}")
+            self.bars = Bars(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), note, transient=True)
+            self.whole = self.bars.add_task(
+                f"study {plan.study}", total=self.total, completed=done, note=f"{done} of {self.total}"
             )
-            self.whole = self.bars.add_task(f"study {plan.study}", total=self.total, completed=done)
             self.bars.start()
 
     def say(self, line: str) -> None:
@@ -44,24 +46,25 @@ class Progress:
 
     def update(self, run: PlannedRun, state: dict[str, Any]) -> None:
         """A run under way."""
+        self.fractions[run.key] = state["fraction"]
         if self.bars is None:
             return
         if run.key not in self.tasks:
-            self.tasks[run.key] = self.bars.add_task(f"  {run.arm} seed {run.seed}", total=100)
-        self.bars.update(self.tasks[run.key], completed=int(100 * state["fraction"]))
+            self.tasks[run.key] = self.bars.add_task(f"  {run.arm} seed {run.seed}", total=1.0, note="")
+        percent = f"{100 * state['fraction']:.0f}%"
+        self.bars.update(self.tasks[run.key], completed=state["fraction"], note=percent)
+        self._whole()
 
     def finished(self, run: PlannedRun, seconds: float, objective: float) -> None:
         """A run that is complete."""
         self.done += 1
         self._forget(run)
-        spent = time.monotonic() - self.began
-        left = spent / (self.done - self.at_start) * (self.total - self.done)
         self.say(
             f"[{self.done:>{len(str(self.total))}}/{self.total}] {run.arm:<{self.width}} seed {run.seed:<3} "
-            f"score {objective:.3f}  {seconds:5.1f} s   about {clock(left)} left"
+            f"score {objective:.3f}  {seconds:5.1f} s   about {clock(self._left())} left"
         )
         if self.bars is not None:
-            self.bars.update(self.whole, completed=self.done)
+            self._whole()
 
     def trouble(self, run: PlannedRun, sentence: str) -> None:
         """A run that failed or was stopped."""
@@ -73,6 +76,16 @@ class Progress:
         if self.bars is not None:
             self.bars.stop()
 
+    def _left(self) -> float:
+        """Seconds to the end, if the rest is as fast as what was done since the start."""
+        worked = self.done - self.at_start + sum(self.fractions.values())
+        return (time.monotonic() - self.began) / worked * (self.total - self.at_start - worked) if worked else 0.0
+
+    def _whole(self) -> None:
+        note = f"{self.done} of {self.total}, about {clock(self._left())} left"
+        self.bars.update(self.whole, completed=self.done + sum(self.fractions.values()), note=note)
+
     def _forget(self, run: PlannedRun) -> None:
+        self.fractions.pop(run.key, None)
         if self.bars is not None and run.key in self.tasks:
             self.bars.remove_task(self.tasks.pop(run.key))

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +163,15 @@ def _spawning() -> Iterator[None]:
     saved = {k: os.environ.get(k) for k in THREAD_VARIABLES}
     main_module = sys.modules["__main__"]
     identity = {k: main_module.__dict__.get(k) for k in ("__spec__", "__file__")}
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # its start would unblock signals
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # ours waits until the end of this block
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     main_module.__dict__.update(dict.fromkeys(identity))  # else every worker would import the controller's again
     try:
         yield
     finally:
         main_module.__dict__.update(identity)
-        signal.signal(signal.SIGINT, on_interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for k, v in saved.items():
             if v is None:
                 del os.environ[k]

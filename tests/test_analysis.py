@@ -1,0 +1,364 @@
+"""Store, table, figures and report on a planted study; every number recomputed from the database by plain SQL."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import random
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import small_spec
+from scipy import stats
+
+from analysis import report
+from analysis.figures import buffer_rates, mean_curve
+from analysis.store import RunData, StudyData, load_study
+from analysis.table import WIDTH, ablation_table, verdict
+from eprli_lab import tracking
+from eprli_lab.errors import UserError
+from eprli_lab.metrics import in_catalogue
+from eprli_lab.spec import TrackingSpec
+from eprli_lab.tracking import RunTracker
+
+REPO = Path(__file__).resolve().parent.parent
+SUITES = ("heldout_easy", "heldout_medium", "heldout_hard")
+LEVELS = {"l1": ["l1"], "l2": ["l1", "l2"], "l3": ["l1", "l2", "l3"]}
+STEPS = 12
+GAIN = {"l1": 0.0, "l2": 0.1, "l3": 0.001}  # l2 is clearly better, l3 is lost in the noise
+
+
+def evaluation(rng: random.Random, progress: float, gain: float, seed: int) -> dict[str, float]:
+    out = {}
+    for i, suite in enumerate(SUITES):
+        accuracy = 0.5 - 0.1 * i + (0.3 + gain) * progress + 0.01 * seed + rng.uniform(-0.01, 0.01)
+        out |= {f"eval/{suite}/avg_at_k": accuracy, f"eval/{suite}/response_tokens": 20 + 5 * i + rng.random()}
+    out["score"] = statistics.fmean(out[f"eval/{s}/avg_at_k"] for s in SUITES)
+    return out
+
+
+def plant(
+    directory: Path, parent: str | None, study: str, arm: str, seed: int, *, fail: bool = False, scored: bool = True
+):
+    """One run as the training loop logs it."""
+    overrides = [f"curriculum={arm}", f"seed={seed}"] + (
+        ["curriculum.levels.l2.clip.high=0.2718"] if arm != "l1" else []
+    )
+    spec = small_spec(*overrides).model_copy(update={"study": study, "arm": arm})
+    tracker = RunTracker(spec, parent_run_id=parent, run_id=None, run_dir=directory / study / f"{arm}-{seed}")
+    rng, levels = random.Random(f"{arm}-{seed}"), LEVELS[arm]
+    if scored:
+        tracker.log(evaluation(rng, 0, 0, seed) | {"progress/tokens": 0, "progress/updates": 0, "time/total": 0.5}, 0)
+    for step in range(1, STEPS + 1):
+        level = levels[(step - 1) * len(levels) // STEPS]
+        counts = {v: rng.randint(0, 4) for v in ("too_hard", "too_easy", "no_signal", "errored")}
+        counts["admitted"] = rng.randint(3, 8)
+        out = {f"buffer/{level}/groups/{v}": c for v, c in counts.items()}
+        out[f"buffer/{level}/groups/generated"] = sum(counts.values())
+        out |= {f"policy/{level}/clip_fraction/{side}": rng.random() / 50 for side in ("low", "high")}
+        out |= {"progress/tokens": 1000 * step + seed, "progress/updates": step, "time/total": step + 0.5}
+        assert all(in_catalogue(name) for name in out)
+        tracker.log(out, step)
+        if step == STEPS // 2 and scored:
+            tracker.log(evaluation(rng, 0.5, GAIN[arm], seed), step)
+    if fail:
+        tracker.finish("FAILED", "NonFiniteError: loss nan at step 12")
+        return
+    if scored:
+        tracker.log(evaluation(rng, 1, GAIN[arm], seed) | {"time/total": STEPS + 1}, STEPS)
+    tracker.finish("FINISHED", None)
+
+
+def describe(arms: list[str], seeds: list[int]) -> dict:
+    return {"question": "Q?", "claim": "C.", "baseline": arms[0], "arms": arms, "seeds": seeds, "objective": "score"}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A working directory whose store holds several studies."""
+    directory = tmp_path_factory.mktemp("analysis")
+    before = Path.cwd()
+    os.chdir(directory)
+    where = TrackingSpec()
+    assert tracking.prepare(where)
+    parent = tracking.open_parent(where, "levels", describe(["l1", "l2", "l3"], [0, 1, 2]))
+    for arm in LEVELS:
+        for seed in range(3):
+            plant(directory, parent, "levels", arm, seed, fail=(arm, seed) == ("l3", 2))
+    one = tracking.open_parent(where, "one", describe(["l1", "l2", "l3"], [0]))
+    plant(directory, one, "one", "l1", 0)
+    plant(directory, one, "one", "l2", 0)
+    tracking.open_parent(where, "empty", describe(["l1", "l2"], [0, 1]))
+    bare = tracking.open_parent(where, "bare", describe(["l1", "l2"], [0, 1]))
+    for seed in (0, 1):
+        plant(directory, bare, "bare", "l1", seed)
+        plant(directory, bare, "bare", "l2", seed, scored=False)
+    orphan = directory / "orphans"
+    plant(orphan, None, "orphans", "l2", 0)
+    plant(orphan, None, "orphans", "l1", 0)
+    yield directory
+    os.chdir(before)
+
+
+def load(name: str) -> StudyData:
+    return load_study("sqlite:///mlflow.db", "eprli_lab", name)
+
+
+class Sql:
+    """The store without any of our code."""
+
+    def __init__(self, directory: Path, study: str) -> None:
+        self.db = sqlite3.connect(directory / "mlflow.db")
+        query = "select r.run_uuid, t.key, t.value from runs r join tags t using (run_uuid) where r.status = 'FINISHED'"
+        tags: dict[str, dict[str, str]] = {}
+        for run, key, value in self.db.execute(query):
+            tags.setdefault(run, {})[key] = value
+        self.runs = {(t["arm"], int(t["seed"])): r for r, t in tags.items() if t.get("study") == study and "arm" in t}
+
+    def values(self, arm: str, seed: int, metric: str) -> list[float]:
+        query = "select value from metrics where run_uuid = ? and key = ? order by step, timestamp"
+        return [v for (v,) in self.db.execute(query, (self.runs[arm, seed], metric))]
+
+
+SEEDS = {"l1": (0, 1, 2), "l2": (0, 1, 2), "l3": (0, 1)}
+
+
+def test_the_table_equals_the_store(here):
+    sql, table = Sql(here, "levels"), ablation_table(load("levels"))
+    assert [r.arm for r in table.rows] == ["l1", "l2", "l3"]
+    for row in table.rows:
+        seeds = SEEDS[row.arm]
+        assert row.seeds == seeds
+
+        def average(metric, pick, row=row, seeds=seeds):
+            return statistics.fmean(pick(sql.values(row.arm, s, metric)) for s in seeds)
+
+        for suite in SUITES:
+            assert row.start[suite] == pytest.approx(average(f"eval/{suite}/avg_at_k", lambda v: v[0]), abs=1e-12)
+            assert row.final[suite] == pytest.approx(average(f"eval/{suite}/avg_at_k", lambda v: v[-1]), abs=1e-12)
+        assert row.score == pytest.approx(average("score", lambda v: v[-1]), abs=1e-12)
+        assert row.updates == STEPS
+        assert row.tokens == pytest.approx(1000 * STEPS + statistics.fmean(seeds))
+        assert row.seconds == STEPS + 1
+        lengths = [average(f"eval/{s}/response_tokens", lambda v: v[-1]) for s in SUITES]
+        assert row.response_tokens == pytest.approx(statistics.fmean(lengths))
+        assert list(row.admission) == LEVELS[row.arm]
+        for level in LEVELS[row.arm]:
+            admitted = sum(sum(sql.values(row.arm, s, f"buffer/{level}/groups/admitted")) for s in seeds)
+            generated = sum(sum(sql.values(row.arm, s, f"buffer/{level}/groups/generated")) for s in seeds)
+            assert row.admission[level] == pytest.approx(admitted / generated)
+            clip = average(f"policy/{level}/clip_fraction/high", statistics.fmean)
+            assert row.clip_high[level] == pytest.approx(clip)
+
+
+def test_differences_are_paired_and_corrected(here):
+    sql, table = Sql(here, "levels"), ablation_table(load("levels"))
+    rows = {r.arm: r for r in table.rows}
+    ps = {}
+    for arm in ("l2", "l3"):
+        mine = [sql.values(arm, s, "score")[-1] for s in SEEDS[arm]]
+        base = [sql.values("l1", s, "score")[-1] for s in SEEDS[arm]]  # the common seeds
+        test = stats.ttest_rel(mine, base)
+        interval = test.confidence_interval(0.95)
+        d = rows[arm].difference
+        assert d.n == len(SEEDS[arm])
+        assert (d.mean, d.p) == (
+            pytest.approx(statistics.fmean(mine) - statistics.fmean(base)),
+            pytest.approx(test.pvalue),
+        )
+        assert (d.low, d.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+        ps[arm] = test.pvalue
+    low, high = sorted(ps, key=ps.get)
+    assert rows[low].p_holm == pytest.approx(min(1, 2 * ps[low]))
+    assert rows[high].p_holm == pytest.approx(max(min(1, 2 * ps[low]), ps[high]))
+    assert rows["l1"].difference is None
+    assert "better" in verdict(rows["l2"], "l1", "score")
+    assert "not distinguishable from zero" in verdict(rows["l3"], "l1", "score")
+    other = ablation_table(load("levels"), "l2")
+    assert {r.arm: r.difference.mean for r in other.rows if r.difference}["l1"] == pytest.approx(
+        -rows["l2"].difference.mean
+    )
+
+
+def test_text_is_narrow_and_says_what_matters(here):
+    text = ablation_table(load("levels")).text()
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
+    assert "levels: Q?" in text and "Claim: C." in text
+    assert "l3 seed 2: failed (NonFiniteError: loss nan at step 12)" in text
+    assert "not distinguishable from zero" in text
+    flat = " ".join(text.split())
+    assert "l2: level l2 added (quality_threshold=1.0, max_response_tokens=76, clip.high=0.2718)" in flat
+    assert "curriculum.levels.l1.quality_threshold=0.5" in flat
+    assert "seed=" not in flat.split("Differs from")[1]
+
+
+def test_csv_keeps_every_digit(here):
+    table = ablation_table(load("levels"))
+    rows = {r["arm"]: r for r in csv.DictReader(io.StringIO(table.csv()))}
+    assert float(rows["l2"]["score/end"]) == table.rows[1].score
+    assert rows["l1"]["admission_rate/l3"] == ""
+    seeds = list(csv.DictReader(io.StringIO(table.seeds_csv())))
+    assert [(r["arm"], r["seed"]) for r in seeds] == [(a, str(s)) for a, ss in SEEDS.items() for s in ss]
+    sql = Sql(here, "levels")
+    assert all(float(r["score/end"]) == sql.values(r["arm"], int(r["seed"]), "score")[-1] for r in seeds)
+
+
+def test_markdown_rows_have_as_many_cells_as_headers(here):
+    for block in ablation_table(load("levels")).markdown().split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
+
+
+def test_one_seed_claims_nothing(here):
+    table = ablation_table(load("one"))
+    text = table.text()
+    assert "one common seed: no interval, so nothing can be said" in text
+    assert "[no interval, n=1]" in text
+    assert "l3 seed 0: not run" in text
+    assert "nan" not in text
+    assert "nan" not in table.csv()
+
+
+def test_runs_without_scores_are_shown_as_missing(here):
+    table = ablation_table(load("bare"))
+    row = table.rows[1]
+    assert math.isnan(row.score) and row.difference.n == 0 and row.updates == STEPS
+    assert "no seed in common with l1, so no comparison" in table.text()
+    assert "nan" not in table.text()
+
+
+def test_runs_without_a_parent_are_enough(here):
+    table = ablation_table(load("orphans"))
+    assert table.baseline == "l2"  # the first that was logged
+    assert [r.arm for r in table.rows] == ["l2", "l1"]
+    assert "level l2 left out" in table.text()
+
+
+def test_the_last_of_several_finished_runs_counts_and_it_is_said(here):
+    for _ in range(2):
+        plant(here / f"again{_}", None, "twice", "l1", 0)
+    study = load("twice")
+    assert len(study.runs) == 1
+    assert study.runs[0].run_id == Sql(here, "twice").runs["l1", 0]
+    assert "finished more than once" in ablation_table(study).text()
+
+
+def test_wide_tables_are_split(here):
+    study = load("levels")
+    many = {f"arm{i}": i for i in range(9)}
+    runs = [RunData(f"r{i}", arm, 0, {}, dict(study.runs[-1].histories)) for arm, i in many.items()]
+    for run in runs:
+        for i in range(12):
+            run.histories[f"eval/benchmark_number_{i}/avg_at_k"] = [(0, 0, 0.1), (1, 1, 0.2)]
+    text = ablation_table(StudyData("wide", {"arms": list(many)}, None, runs, [])).text()
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
+    assert "benchmark_number_11" in text
+
+
+# --- the report --------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
+    text = report.write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path / "out")
+    names = ["buffer.png", "learning_curves.png", "seeds.csv", "table.csv", "table.md", "table.txt"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+    assert (tmp_path / "out" / "table.txt").read_text() == text + "\n"
+    for figure in ("buffer.png", "learning_curves.png"):
+        assert (tmp_path / "out" / figure).read_bytes()[:4] == b"\x89PNG"
+    assert len(list((here / "mlartifacts").rglob("report/table.csv"))) == 1
+    study, table = load("levels"), ablation_table(load("levels"))
+    parent = tracking._client(tracking.resolve_uri("sqlite:///mlflow.db")).get_run(study.parent_run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["summary/l2/score"] == table.rows[1].score
+    assert parent.data.metrics["summary/l2/difference"] == table.rows[1].difference.mean
+    assert parent.data.tags["mlflow.note.content"] == table.markdown()
+
+
+@pytest.mark.parametrize("study", ["one", "bare", "empty", "orphans"])
+def test_poor_studies_give_a_report_too(here, tmp_path, study):
+    text = report.write_report("sqlite:///mlflow.db", "eprli_lab", study, tmp_path)
+    assert "arm" in text and "nan" not in text
+    assert ("empty" == study) == ("not run" in text and "l1 seed 0" in text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["study=levls"], "no such study (did you mean 'levels'?)"),
+        (["study=levels", "baseline=l22"], "no such arm (did you mean 'l2'?)"),
+        (["sweep=levels", "preset=smoke"], "study=levels-smoke"),
+        ([], "which study?"),
+        (["levels"], "'levels' is not key=value"),
+        (["sweeps=levels"], "did you mean 'sweep'?"),
+        (["sweep=levels", "tracking.uri=nowhere"], "tracking.uri: 'nowhere' is no tracking URI"),
+        (["sweep=levels", "tracking.uri=sqlite:///none.db"], "there is no "),
+        (["sweep=levels", "tracking.uri=http://127.0.0.1:9"], "cannot be read"),
+        (["sweep=levels", "tracking.experiment=other"], "has no experiment 'other'"),
+        (["sweep=levels", "out=/proc/nowhere"], "cannot be written"),
+    ],
+)
+def test_mistakes_get_one_sentence(here, arguments, sentence, capsys):
+    assert report.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("eprli_lab: ") and len(error.splitlines()) == 1
+    assert sentence in error
+
+
+def test_names_of_studies():
+    assert report.study_name({"sweep": "levels"}) == "levels"
+    assert report.study_name({"sweep": "levels", "preset": "default"}) == "levels"
+    assert report.study_name({"sweep": "levels", "preset": "smoke"}) == "levels-smoke"
+    assert report.study_name({"sweep": "levels", "study": "mine"}) == "mine"
+
+
+@pytest.mark.slow
+def test_the_command_works_from_any_directory(here, tmp_path):
+    shutil.copy(here / "mlflow.db", tmp_path / "mlflow.db")
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-m", "analysis.report", "sweep=levels"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "reports" / "levels" / "table.md").is_file()
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_buffer_rates_keep_every_group():
+    steps = {1: (1000.0, 4), 2: (2500.0, 6), 3: (3000.0, 2)}  # tokens so far, admitted
+    histories = {
+        "progress/tokens": [(s, 0, t) for s, (t, _) in steps.items()],
+        "buffer/l1/groups/admitted": [(s, 0, float(n)) for s, (_, n) in steps.items()],
+    }
+    run = RunData("r", "a", 0, {}, histories)
+    rates = buffer_rates([run, run], "l1", [0.0, 1.0, 2.0, 3.0])
+    # by hand: 4; then two thirds of 6; then one third of 6 and 2
+    assert rates["admitted"] == [pytest.approx(4), pytest.approx(4), pytest.approx(4)]
+    assert rates["too_hard"] == [0, 0, 0]
+
+
+def test_mean_curves():
+    assert mean_curve([[(0, 0.0), (1, 1.0)], [(0, 1.0), (3, 2.0)]]) == [(0, 0.5), (2, 1.5)]
+    between = mean_curve([[(0, 0.0), (2, 2.0)], [(0, 0.0), (1, 1.0), (2, 2.0)]])
+    assert all(y == pytest.approx(x) for x, y in between)
+    assert mean_curve([[], []]) == []
+
+
+def test_unknown_studies_are_refused_with_those_that_exist(here):
+    with pytest.raises(UserError, match="bare, empty, levels, one"):
+        load("zzzzzz")
+
+
+def test_the_description_is_what_the_parent_holds(here):
+    study = load("levels")
+    assert json.dumps(study.description) == json.dumps(describe(["l1", "l2", "l3"], [0, 1, 2]))
+    assert study.suites == list(SUITES)
