@@ -82,7 +82,8 @@ def learning_curves(study: StudyData, path: Path) -> Path:
                 ax.plot(*zip(*c, strict=True), color=colour, linewidth=0.7, alpha=0.3) if c else None
             average = mean_curve(curves)
             if average:
-                look = {"color": colour, "linewidth": 2, "marker": "o", "markersize": 3.5}
+                look = {"color": colour, "linewidth": 2, "markersize": 3.5}
+                look["marker"] = "o" if len(average) == len(curves[0]) else ""  # none on what is between points
                 ax.plot(*zip(*average, strict=True), style, label=f"{arm} (n={len(curves)})", **look)
         ax.set_title(suite)
         ax.set_xlim(left=0)

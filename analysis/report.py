@@ -16,6 +16,7 @@ from analysis.store import StudyData, load_study
 from analysis.table import Table, ablation_table
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.spec import TrackingSpec
+from eprli_lab.tracking import parent_summary, view_link
 
 KEYS = ("sweep", "preset", "study", "baseline", "out", "tracking.uri", "tracking.experiment")
 NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
@@ -36,8 +37,6 @@ def write_report(uri: str, experiment: str, study: str, out_dir: Path, baseline:
     except OSError as error:
         raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
     if data.parent_run_id is not None:
-        from eprli_lab.tracking import parent_summary
-
         tracking = TrackingSpec(uri=uri, experiment=experiment)
         note = table.markdown()
         shown = note if len(note) < NOTE_LENGTH else None
@@ -120,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"tracking.uri: {reason}") from None
         out = Path(options.get("out", Path("reports") / name))
         print(write_report(tracking.uri, tracking.experiment, name, out, options.get("baseline")))
-        print(f"\nreport: {out}/")
+        print(f"\nreport: {out}/\nruns: mlflow ui, then {view_link(tracking, name)}")
     except UserError as error:
         print(f"eprli_lab: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,7 @@ from analysis.store import RunData, StudyData
 from eprli_lab.errors import UserError, nearest
 
 WIDTH = 120  # columns of a terminal
+LEVELS_NOTE = "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound"
 NOT_COMPARED = ("seed", "study", "arm", "objective", "tracking.", "checkpoint.")  # params that change no result
 Block = tuple[list[str], list[list[str]]]  # header, rows
 
@@ -53,6 +54,7 @@ class Table:
         parts = [self._title()]
         for header, rows in (self._accuracy(), self._dynamics(), self._by_level()):
             parts += [_aligned(*block) for block in _split(header, rows)]
+        parts[-1] += f"\n{LEVELS_NOTE}"
         for head, lines in self._remarks():
             parts += ["\n".join([head, *(_wrapped(line) for line in lines)])] if lines else []
         return "\n\n".join(parts)
@@ -62,6 +64,7 @@ class Table:
         title, *rest = self._title().splitlines()
         parts = [f"## {title}", "\n".join(rest)]
         parts += [_markdown(*block) for block in (self._accuracy(), self._dynamics(), self._by_level())]
+        parts.append(f"{LEVELS_NOTE}.")
         for head, lines in self._remarks():
             parts += [f"**{head}**\n\n" + "\n".join(f"- {line}" for line in lines)] if lines else []
         return "\n\n".join(parts) + "\n"
@@ -107,7 +110,7 @@ class Table:
     def _by_level(self) -> Block:
         levels = [lv for lv in self.study.levels if any(lv in r.admission for r in self.rows)]
         header = ["arm"]
-        header += [f"admitted {lv}" for lv in levels] + [f"clipped {lv} low/high" for lv in levels]
+        header += [f"admitted {lv}" for lv in levels] + [f"clipped {lv}" for lv in levels]
         rows = []
         for r in self.rows:
             clips = [(r.clip_low.get(lv, math.nan), r.clip_high.get(lv, math.nan)) for lv in levels]

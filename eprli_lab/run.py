@@ -193,11 +193,19 @@ def start_study(plan: Plan) -> str:
 def finish_study(plan: Plan, result: Any) -> None:
     """Print the table, write the report, and say where to look."""
     from analysis.report import write_report
+    from eprli_lab.tracking import view_link
 
     where = plan.runs[0].spec.tracking
     out = Path("reports") / plan.study
+    link = view_link(where, plan.study)
+    if not link:
+        raise UserError(
+            f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with python -m "
+            f"eprli_lab.tracking upload outputs/{plan.study}/*/*, then python -m analysis.report study={plan.study}"
+        )
     print(write_report(where.uri, where.experiment, plan.study, out, baseline=plan.baseline))
-    print(f"\nreport: {out}/   runs: mlflow ui   (again: python -m analysis.report study={plan.study})")
+    print(f"\nreport: {out}/   again: python -m analysis.report study={plan.study}")
+    print(f"runs: mlflow ui, then {link}" if "127.0.0.1:5000" in link else f"runs: {link}")
 
 
 def _single(cfg: DictConfig) -> int:

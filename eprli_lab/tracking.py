@@ -78,7 +78,7 @@ def check_reachable(uri: str, seconds: float = 3.0) -> None:
             raise ConnectionError(f"the directory {file.parent} does not exist")
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise ConnectionError(f"{file} cannot be written")
-        if file.exists() and file.stat().st_size and file.open("rb").read(15) != b"SQLite format 3":
+        if file.exists() and not _is_sqlite(file):
             raise ConnectionError(f"{file} is not a SQLite database")
         return
     parts = urlsplit(uri)
@@ -88,6 +88,22 @@ def check_reachable(uri: str, seconds: float = 3.0) -> None:
             socket.create_connection((parts.hostname, port), timeout=seconds).close()
     except (OSError, ValueError) as error:
         raise ConnectionError(str(error)) from None
+
+
+def _is_sqlite(file: Path) -> bool:
+    """Asked of SQLite: opening and closing the file ourselves would drop the locks of this process's connections."""
+    import sqlite3
+
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:  # busy, or its log cannot be made: MLflow will say
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 @functools.cache
@@ -461,11 +477,13 @@ class RunTracker:
         self._file = spool.path.open("a")
         self._step = -1 if resume_step is None else resume_step
         self._held: dict[str, tuple[float, int]] = {}  # this step's values; a later one replaces an earlier one
+        self._released: set[str] = set()  # metrics of this step that were handed to the writer
         for (key, step), (value, at) in spool.points.items():
             if step < self._step:
                 self._enqueue((key, step, value, at))
             else:
                 self._held[key] = (value, at)
+        spool.points = {}
         self._thread = threading.Thread(target=self._write, name="tracking", daemon=True)
         self._thread.start()
 
@@ -481,7 +499,9 @@ class RunTracker:
         self._note({"metrics": values, "step": step, "at": at})
         if step != self._step:
             self._release()
-            self._step = step
+            for key in self._released:  # a step that is left does not come back
+                self._stored.pop((key, self._step), None)
+            self._step, self._released = step, set()
         for key, value in values.items():
             self._held[key] = (value, at)
 
@@ -503,6 +523,8 @@ class RunTracker:
 
     def finish(self, status: Status, message: str | None) -> None:
         """Store everything, then the status: only work that is wholly stored becomes FINISHED."""
+        if self._file.closed:
+            return
         self.flush()
         self._note({"end": status, "message": message})
         if self._offline is None:
@@ -525,6 +547,7 @@ class RunTracker:
         if self._offline is None:
             for key, (value, at) in self._held.items():
                 self._enqueue((key, self._step, value, at))
+        self._released.update(self._held)
         self._held = {}
 
     def _enqueue(self, point: Point) -> None:

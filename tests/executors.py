@@ -34,7 +34,7 @@ def work(spec_json, run_dir, parent, stop, on_progress):
             raise RuntimeError("a bug")
         if trouble == "kill once" and starts == 1 and position == 5:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.02 if trouble != "slow" else 0.3)
+        time.sleep(0.02 if trouble != "slow" else 1.0)
         position += 1
         place.write_text(str(position))
         on_progress({"fraction": position / 10})

@@ -163,6 +163,21 @@ def test_flush_blocks_until_stored_and_a_full_batch_goes_by_itself(here, base, t
     assert (run.info.status, run.data.tags["eprli.ended"]) == ("KILLED", "enough")
 
 
+def test_a_step_that_was_flushed_is_not_written_twice(here, base, tmp_path):
+    tracker = start(spec(base), tmp_path)
+    tracker.log({"a": 1.0, "b": 2.0}, 1)
+    tracker.flush()
+    tracker.log({"a": 1.0, "b": 3.0}, 1)  # the same again, and a value that replaces one
+    for step in range(2, 50):
+        tracker.log({"a": 1.0, "b": 2.0}, step)
+    assert len(tracker._stored) <= 4  # memory does not grow with the steps
+    tracker.finish("FINISHED", None)
+    tracker.finish("FAILED", "too late")
+    stored = points(tracker.run_id)
+    assert (stored["a", 1], stored["b", 1], stored["a", 49]) == ([1.0], [2.0, 3.0], [1.0])
+    assert run_of(tracker.run_id).info.status == "FINISHED"
+
+
 # --- resume ------------------------------------------------------------------------------------------------------
 
 
