@@ -1,7 +1,7 @@
-"""Our decode loop against transformers' generate(): useful tokens a CPU-second, one thread, `python benchmarks/sampler.py`.
+"""Our decode loop against transformers' generate(), useful tokens a CPU-second: `python benchmarks/sampler.py`.
 
 8 prompts x 16 responses of at most 76 tokens at temperature 1 from the trained default policy, the two alternated in
-one process. Useful tokens end with the end-of-sequence token; both sides decode their text.
+one process, one thread. Useful tokens end with the end-of-sequence token; both sides decode their text.
 """
 
 from __future__ import annotations

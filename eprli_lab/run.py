@@ -41,8 +41,8 @@ def spec_tree(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         if "data.generated.family" in str(error):
             raise UserError(
-                "evaluation: the held-out suites need generated data, and this data is a file: name suites of your own, "
-                "for instance evaluation=benchmarks"
+                "evaluation: the held-out suites need generated data, and this data is a file: name suites of your "
+                "own, for instance evaluation=benchmarks"
             ) from None
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}: give it a value") from None
     assert isinstance(tree, dict)

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from eprli_lab import metrics as m
 from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.buffer import starvation_advice
-from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
 from eprli_lab.checkpoint import RunStore
 from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
 from eprli_lab.evaluate import Grading, evaluate, rows, scores
-from eprli_lab.records import Group, Problem, UpdateSettings, Verdict
+from eprli_lab.records import Group, Problem, Verdict
 from eprli_lab.rollout import Clock, Rollouts, make_batch
 from eprli_lab.spec import RunSpec
 from eprli_lab.state import TrainState
@@ -98,7 +98,7 @@ class Trainer:
         """Advantages per group, then mu_l passes of the clipped objective over the batch."""
         progress, algorithm, began = self.state.progress, self.spec.algorithm, time.perf_counter()
         rate = schedule.learning_rate(self.spec.optim, self._fraction(), progress.updates)
-        settings = self._settings(level, rate)
+        settings = update_settings(self.spec, level, rate, progress.updates)
         try:
             terms = self.backend.update(make_batch(groups, algorithm.advantage, progress.updates), settings)
         except NonFiniteError as error:
@@ -108,22 +108,6 @@ class Trainer:
         clock["update"] += time.perf_counter() - began
         progress.updates += 1
         return m.policy_metrics(level, terms, rate)
-
-    def _settings(self, level: str, rate: float) -> UpdateSettings:
-        spec, algorithm = self.spec.curriculum.levels[level], self.spec.algorithm
-        return UpdateSettings(
-            clip_low=spec.clip.low,
-            clip_high=spec.clip.high,
-            inner_iterations=spec.inner_iterations,
-            minibatches=spec.minibatches,
-            aggregation=algorithm.aggregation,
-            constant_tokens=algorithm.constant_tokens or spec.max_response_tokens,
-            kl_coef=algorithm.kl_coef,
-            temperature=algorithm.temperature,
-            learning_rate=rate,
-            max_grad_norm=self.spec.optim.max_grad_norm,
-            seed=derive_seed(self.spec.seed, "update", self.state.progress.updates),
-        )
 
     def _skip(self, level: str, verdicts: Counter[Verdict], rounds: int) -> None:
         """An update that could not be filled; too many in a row end the level as starved."""

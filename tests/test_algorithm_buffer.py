@@ -26,7 +26,9 @@ def test_below_n_there_is_no_update():
         buffer.take(0)
 
 
-@pytest.mark.parametrize(("surplus", "taken", "kept", "counted"), [("carry", 3, 2, 2), ("drop", 3, 0, 2), ("train", 5, 0, 0)])
+@pytest.mark.parametrize(
+    ("surplus", "taken", "kept", "counted"), [("carry", 3, 2, 2), ("drop", 3, 0, 2), ("train", 5, 0, 0)]
+)
 def test_surplus(surplus, taken, kept, counted):
     buffer = Buffer(AdmissionSpec(surplus=surplus), 3)
     buffer.add_round([admitted() for _ in range(5)])
@@ -87,7 +89,9 @@ def fresh() -> dict[str, LevelProgress]:
     return {f"l{i}": LevelProgress() for i in (1, 2, 3)}
 
 
-@pytest.mark.parametrize(("spent", "name"), [(0, "l1"), (24, "l1"), (25, "l2"), (49, "l2"), (50, "l3"), (99, "l3"), (100, None)])
+@pytest.mark.parametrize(
+    ("spent", "name"), [(0, "l1"), (24, "l1"), (25, "l2"), (49, "l2"), (50, "l3"), (99, "l3"), (100, None)]
+)
 def test_sequential_levels_get_their_shares(spent, name):
     # weights 1 1 2 of 100: ends at 25, 50, 100
     assert schedule.next_level(curriculum(), 100, spent, fresh(), step=0, seed=0) == name
@@ -119,7 +123,9 @@ def test_mixed_draws_levels_by_weight_and_by_step():
     assert drawn.count("l1") / 4000 == pytest.approx(0.25, abs=0.03)
 
 
-@pytest.mark.parametrize(("left", "mean", "count"), [(1000, None, 8), (1000, 100.0, 8), (300, 100.0, 3), (49, 100.0, 0), (51, 100.0, 1)])
+@pytest.mark.parametrize(
+    ("left", "mean", "count"), [(1000, None, 8), (1000, 100.0, 8), (300, 100.0, 3), (49, 100.0, 0), (51, 100.0, 1)]
+)
 def test_last_round_is_cut_to_the_budget(left, mean, count):
     assert schedule.affordable_problems(left, mean, 8) == count
 
@@ -128,7 +134,9 @@ def test_learning_rate_never_starts_at_zero_and_spans_the_levels():
     warm = OptimSpec(learning_rate=1e-3, warmup_updates=3)
     assert [schedule.learning_rate(warm, 0.0, u) for u in range(4)] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
     down = OptimSpec(learning_rate=1e-3, schedule="linear")
-    assert [schedule.learning_rate(down, f, 9) for f in (0.0, 0.5, 1.0, 1.5)] == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
+    assert [schedule.learning_rate(down, f, 9) for f in (0.0, 0.5, 1.0, 1.5)] == pytest.approx(
+        [1e-3, 5.5e-4, 1e-4, 1e-4]
+    )
 
 
 def test_moving_accuracy_starts_at_its_first_value():

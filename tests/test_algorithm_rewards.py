@@ -60,7 +60,8 @@ def test_length_terms_stay_within_their_range(group, term, coefficient):
 
 
 @pytest.mark.parametrize(
-    ("right", "verdict"), [(0, "too_hard"), (2, "too_hard"), (3, "admitted"), (7, "admitted"), (8, "too_easy"), (10, "too_easy")]
+    ("right", "verdict"),
+    [(0, "too_hard"), (2, "too_hard"), (3, "admitted"), (7, "admitted"), (8, "too_easy"), (10, "too_easy")],
 )
 def test_band_is_closed_and_exact_on_the_threshold(right, verdict):
     admission = AdmissionSpec(accuracy_min=0.3, accuracy_max=0.7)

@@ -79,7 +79,10 @@ def test_level_files_hold_only_their_deltas():
     [
         (["curriculum.levels.l1.quality_threshold=1.0", "curriculum.levels.l2.quality_threshold=0.5"], "must increase"),
         (["curriculum.levels.l1.clip.low=1.5"], "curriculum.levels.l1.clip.low: input should be less than 1, not 1.5"),
-        (["curriculum.levels.l1.group_size=1"], "curriculum.levels.l1.group_size: input should be greater than or equal to 2"),
+        (
+            ["curriculum.levels.l1.group_size=1"],
+            "curriculum.levels.l1.group_size: input should be greater than or equal to 2",
+        ),
         (["budget.amount=-5"], "budget.amount: input should be greater than 0, not -5"),
         (["budget.amount=10.5"], "budget: amount must be a whole number of tokens, not 10.5"),
         (["+curriculum.levels.l1.clip.hihg=0.3"], "curriculum.levels.l1.clip.hihg: unknown key (did you mean 'high'?)"),
@@ -88,7 +91,10 @@ def test_level_files_hold_only_their_deltas():
         (["tracking.uri=mlflow"], "'mlflow' is no tracking URI"),
         (["curriculum.levels.l1.length_coef=0.5"], "length_coef is positive but length_term is 'none'"),
         (["curriculum.levels.l1.admission.accuracy_min=0.99"], "accuracy_min 0.99 is above accuracy_max 0.875"),
-        (["algorithm.advantage=gruop_norm"], "algorithm.advantage: input should be 'group_norm', 'mean_only' or 'rloo'"),
+        (
+            ["algorithm.advantage=gruop_norm"],
+            "algorithm.advantage: input should be 'group_norm', 'mean_only' or 'rloo'",
+        ),
         (["preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),
         (["data=jsonl"], "data.source.path"),
         (["model.path=somewhere"], "give either path"),
@@ -140,7 +146,10 @@ def test_flat_has_the_dotted_paths():
             "data.source.path: there is no file nowhere.jsonl",
         ),
         (["data=jsonl", "data.source.path=x.jsonl", "data.difficulty_file=x"], "name suites of your own"),
-        (["-m", "sweep=levels", "curriculum.levels.l3.clip.low=7"], "arm l3: curriculum.levels.l3.clip.low: input should"),
+        (
+            ["-m", "sweep=levels", "curriculum.levels.l3.clip.low=7"],
+            "arm l3: curriculum.levels.l3.clip.low: input should",
+        ),
         (["seed=x"], "seed: input should be a valid integer"),
     ],
 )
@@ -155,7 +164,9 @@ def test_the_command_line_refuses_with_exit_code_2(arguments, sentence, tmp_path
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
     readonly = Path("/sys/kernel")
-    if not readonly.is_dir() or (os.statvfs(readonly).f_flag & os.ST_RDONLY) == 0 and os.access(readonly, os.W_OK) and os.getuid():
+    if not readonly.is_dir() or (
+        (os.statvfs(readonly).f_flag & os.ST_RDONLY) == 0 and os.access(readonly, os.W_OK) and os.getuid()
+    ):
         pytest.skip("no read-only directory here")
     done = run(cwd=readonly)
     assert done.returncode == 2

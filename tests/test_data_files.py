@@ -85,7 +85,12 @@ def test_whole_numbers_are_written_without_a_point(n):
 def test_jsonl(tmp_path):
     path = write_jsonl(
         tmp_path / "toy.jsonl",
-        [ROW, "", {"id": 7, "problem": "Solve\u2028this", "answer": 3.0}, {"id": "x", "problem": "p", "answer": [1, "1.0"]}],
+        [
+            ROW,
+            "",
+            {"id": 7, "problem": "Solve\u2028this", "answer": 3.0},
+            {"id": "x", "problem": "p", "answer": [1, "1.0"]},
+        ],
     )
     a, b, c = read(path)
     assert (a.id, a.prompt, a.answers, a.difficulty, a.source, a.messages) == (
@@ -180,7 +185,11 @@ def test_benchmarks_as_suites(shared_data, name, count):
         ('{"id": ' + "9" * 5000 + "}", {}, r":2: cannot be read"),
         ("[" * 100_000, {}, r":2: (cannot be read|not valid JSON)"),
         ({"id": "b", "problme": "p", "answer": 1}, {}, r":2: .*column 'problem'.*did you mean 'problme'\?"),
-        ({"id": "b", "problem": "p", "x": 1}, {}, r":2: .*column 'answer' for the answer .*id, problem, x.*columns\.answer"),
+        (
+            {"id": "b", "problem": "p", "x": 1},
+            {},
+            r":2: .*column 'answer' for the answer .*id, problem, x.*columns\.answer",
+        ),
         ({"problem": "p", "answer": 1}, {}, r":2: .*column 'id' for the id.*set columns\.id"),
         ({"id": "b", "problem": " ", "answer": 1}, {}, r":2: column problem: a text or a list of messages .* not ' '"),
         ({"id": "b", "problem": 3, "answer": 1}, {}, r":2: column problem: .* not 3"),
@@ -284,7 +293,10 @@ def test_a_pass_rate_of_k_samples_gives_the_nearest_difficulty(tmp_path_factory,
 @pytest.mark.parametrize(
     ("rates", "said"),
     [
-        ('{"id": "q0", "pass_rate": 0.5}\n', r"rates\.jsonl: 2 of 3 problems have no pass rate, q1 for one: run python -m"),
+        (
+            '{"id": "q0", "pass_rate": 0.5}\n',
+            r"rates\.jsonl: 2 of 3 problems have no pass rate, q1 for one: run python -m",
+        ),
         ('{"id": "q0", "pass_rate": 0.5}\n{"id": "q1", "pa', r"rates\.jsonl:2: not a line \{id, pass_rate\}"),
         ('{"id": "q0"}\n', r"rates\.jsonl:1: not a line"),
         ("[1]\n", r"rates\.jsonl:1: not a line"),

@@ -23,13 +23,25 @@ SMALL = ["preset=smoke", "budget.amount=6000", "study.name=small", "checkpoint.e
     f"evaluation.suites.heldout_{s}.generated.problems=96" for s in ("easy", "medium", "hard")
 ]
 SWEEP = ["-m", "sweep=levels", *SMALL, "curriculum.levels.l2.clip.high=0.2718"]
-ONE = ["budget.amount=14000", *SMALL[3:], "evaluation.samples=2", "curriculum=l3", "curriculum.levels.l1.minibatches=2", "seed=5"]
+ONE = [
+    "budget.amount=14000",
+    *SMALL[3:],
+    "evaluation.samples=2",
+    "curriculum=l3",
+    "curriculum.levels.l1.minibatches=2",
+    "seed=5",
+]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
 
 def lab(*arguments: str, cwd: Path, module: str = "eprli_lab.run") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, timeout=600
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=600,
     )
 
 
@@ -115,17 +127,26 @@ def test_buffer_counts_add_up_at_every_step_of_every_run(swept):
 
 def test_the_table_equals_the_store_and_every_accuracy_improves(swept):
     store = Store(swept[0])
-    last = {(t["arm"], int(t["seed"])): {k: v[-1][1] for k, v in store.series(r).items()} for r, t in store.runs().items()}
-    first = {(t["arm"], int(t["seed"])): {k: v[0][1] for k, v in store.series(r).items()} for r, t in store.runs().items()}
+    last = {
+        (t["arm"], int(t["seed"])): {k: v[-1][1] for k, v in store.series(r).items()} for r, t in store.runs().items()
+    }
+    first = {
+        (t["arm"], int(t["seed"])): {k: v[0][1] for k, v in store.series(r).items()} for r, t in store.runs().items()
+    }
     with open(swept[0] / "reports" / "small" / "table.csv") as f:
         table = {row["arm"]: row for row in csv.DictReader(f)}
     assert list(table) == ["l1", "l1_matched", "l2", "l3", "l4"]
     for arm, row in table.items():
-        for metric, column in {"score": "score/end", **{f"eval/heldout_{s}/avg_at_k": f"heldout_{s}/end" for s in ("easy", "medium", "hard")}}.items():
+        for metric, column in {
+            "score": "score/end",
+            **{f"eval/heldout_{s}/avg_at_k": f"heldout_{s}/end" for s in ("easy", "medium", "hard")},
+        }.items():
             mean = statistics.fmean(last[arm, s][metric] for s in (0, 1))
             assert float(row[column]) == pytest.approx(mean, abs=1e-12)
             assert mean > statistics.fmean(first[arm, s][metric] for s in (0, 1)), (arm, metric)
-        assert float(row["updates"]) == pytest.approx(statistics.fmean(last[arm, s]["progress/updates"] for s in (0, 1)))
+        assert float(row["updates"]) == pytest.approx(
+            statistics.fmean(last[arm, s]["progress/updates"] for s in (0, 1))
+        )
         if arm != "l1":
             difference = statistics.fmean(last[arm, s]["score"] - last["l1", s]["score"] for s in (0, 1))
             assert float(row["difference"]) == pytest.approx(difference, abs=1e-12)
@@ -139,7 +160,9 @@ def test_one_number_walks_from_the_command_line_to_the_table(swept):
     store = Store(directory)
     for run, tags in store.runs().items():
         params = store.params(run)
-        spec = json.loads((directory / "outputs" / "small" / tags["arm"] / f"seed{tags['seed']}" / "spec.json").read_text())
+        spec = json.loads(
+            (directory / "outputs" / "small" / tags["arm"] / f"seed{tags['seed']}" / "spec.json").read_text()
+        )
         if tags["arm"] in ("l1", "l1_matched"):
             assert "curriculum.levels.l2.clip.high" not in params
             continue
@@ -230,7 +253,7 @@ def test_a_sweep_killed_in_the_middle_ends_with_every_run_once_and_the_same_numb
         done = lab(*SWEEP, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     mine, theirs = Store(tmp_path), Store(swept[0])
-    key = lambda tags: (tags["arm"], tags["seed"])  # noqa: E731
+    key = lambda tags: (tags["arm"], tags["seed"])
     ours = {key(t): mine.numbers(r) for r, t in mine.runs().items()}
     assert Counter(key(t) for t in mine.runs().values()) == dict.fromkeys(ours, 1) and len(ours) == 10
     assert ours == {key(t): theirs.numbers(r) for r, t in theirs.runs().items()}

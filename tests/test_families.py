@@ -178,9 +178,7 @@ def test_demonstrations_without_noise_are_right(family, operations, seed):
     before = [start, *running[:-1]]
     direct = ""
     short = "".join(f"{label}{value}" for label, value in zip(LABELS, running, strict=False))
-    long = "".join(
-        f"{LABELS[i]}{before[i]}{sign}{digit}={running[i]}" for i, (sign, digit) in enumerate(steps)
-    )
+    long = "".join(f"{LABELS[i]}{before[i]}{sign}{digit}={running[i]}" for i, (sign, digit) in enumerate(steps))
     assert steps_of(text) in (direct, short, long)
 
 

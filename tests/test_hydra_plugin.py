@@ -33,7 +33,11 @@ def test_other_hydra_applications_are_left_alone(tmp_path):
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "sweeps").mkdir()
     done = subprocess.run(
-        [sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(REPO), "PATH": ""}
+        [sys.executable, "app.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(REPO), "PATH": ""},
     )
     assert done.returncode == 0, done.stderr
     assert "eprli" not in done.stdout and "main" in done.stdout

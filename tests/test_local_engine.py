@@ -195,7 +195,7 @@ def test_the_checkpoint_opens_anywhere(tmp_path):
 
 @pytest.mark.parametrize("path", ["/nonexistent/model", "."])
 def test_a_path_without_a_checkpoint_is_refused(path):
-    with pytest.raises(UserError, match="model.path: .* holds no checkpoint"):
+    with pytest.raises(UserError, match=r"model.path: .* holds no checkpoint"):
         LocalBackend(ModelSpec(name="x", path=path), SPEC.optim, SPEC.backend, family=None, kl_reference=False, seed=0)
 
 

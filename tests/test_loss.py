@@ -17,7 +17,9 @@ numbers = st.floats(-2, 2, allow_nan=False, width=32)
 def objective(ratio: float, advantage: float, low: float = 0.2, high: float = 0.28) -> tuple[float, float]:
     """(loss, gradient by the new log-probability) of one token whose ratio is exactly representable."""
     new = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
-    loss = clipped_objective(new, torch.zeros(1, dtype=torch.float64), torch.tensor([advantage], dtype=torch.float64), low, high)
+    loss = clipped_objective(
+        new, torch.zeros(1, dtype=torch.float64), torch.tensor([advantage], dtype=torch.float64), low, high
+    )
     loss.sum().backward()
     return loss.item(), new.grad.item()
 
@@ -115,7 +117,9 @@ def test_loss_is_never_below_the_unclipped_one(rows):
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=16), st.sampled_from(["token_mean", "sequence_mean"]))
 def test_means_weigh_one_in_all(lengths, name):
-    assert math.fsum(w * n for w, n in zip(sequence_weights(lengths, name, 1), lengths, strict=True)) == pytest.approx(1.0)
+    assert math.fsum(w * n for w, n in zip(sequence_weights(lengths, name, 1), lengths, strict=True)) == pytest.approx(
+        1.0
+    )
 
 
 def test_entropy_of_uniform_is_log_v():

@@ -32,7 +32,11 @@ def test_sampling_metrics_by_hand():
     out = sampling_metrics("l1", groups)
     assert out["train/l1/all/accuracy"] == pytest.approx(5 / 12)  # the errored group is not known
     assert out["train/l1/admitted/accuracy"] == 0.25
-    assert (out["train/l1/all/solved_none"], out["train/l1/all/solved_some"], out["train/l1/all/solved_all"]) == pytest.approx((1 / 3,) * 3)
+    assert (
+        out["train/l1/all/solved_none"],
+        out["train/l1/all/solved_some"],
+        out["train/l1/all/solved_all"],
+    ) == pytest.approx((1 / 3,) * 3)
     assert out["train/l1/all/response_tokens/mean"] == 6.0
     assert out["train/l1/all/response_tokens/max"] == 9.0
     assert out["train/l1/admitted/reward/std"] == pytest.approx((0.25 * 0.75) ** 0.5)
@@ -41,7 +45,12 @@ def test_sampling_metrics_by_hand():
 
 def test_buffer_metrics_by_hand():
     buffer = Buffer(AdmissionSpec(), 1)
-    groups = [group([True, False]), group([True, False]), group([False, False], "too_hard"), group([True, True], "errored")]
+    groups = [
+        group([True, False]),
+        group([True, False]),
+        group([False, False], "too_hard"),
+        group([True, True], "errored"),
+    ]
     buffer.add_round(groups)
     buffer.take(0)
     out = buffer_metrics("l1", buffer.settle(), groups, waiting=2, size=1, ages=[0, 3])
@@ -82,7 +91,11 @@ def test_majority():
 def test_scores_are_means_over_problems_and_suites():
     p = Problem("p", "", ("7",))
     r = [response("", 4), response("", 6, truncated=True)]
-    rows = [outcome("a", p, r, grades("7", "8")), outcome("a", p, r, grades("8", "8")), outcome("b", p, r, grades("7", "7"))]
+    rows = [
+        outcome("a", p, r, grades("7", "8")),
+        outcome("a", p, r, grades("8", "8")),
+        outcome("b", p, r, grades("7", "7")),
+    ]
     out = scores(rows)
     assert out["eval/a/avg_at_k"] == 0.25 and out["eval/b/avg_at_k"] == 1.0 and out["score"] == 0.625
     assert out["eval/a/pass_at_k"] == 0.5 and out["eval/a/maj_at_k"] == 0.5

@@ -58,7 +58,8 @@ def test_a_level_override_applies_to_the_arms_that_have_the_level() -> None:
     found = {r.arm: r.spec.curriculum.levels["l2"].clip.high for r in plan.runs if "l2" in r.spec.curriculum.levels}
     assert found == {"l4": 0.2718, "l2": 0.2718}
     assert [n for n in plan.notes if "l1" in n] == [
-        f"curriculum.levels.l2.clip.high=0.2718 does not apply to arm {arm} (no level l2)" for arm in ("l1", "l1_matched")
+        f"curriculum.levels.l2.clip.high=0.2718 does not apply to arm {arm} (no level l2)"
+        for arm in ("l1", "l1_matched")
     ]
     assert "no arm has a level 'l7' (did you mean" in refused({"arms": LEVELS}, ["curriculum.levels.l7.clip.high=0.3"])
 
@@ -111,7 +112,11 @@ def test_mistakes_are_refused_in_one_sentence(change: dict[str, Any], words: str
     ("a", "b", "words"),
     [
         ({"arm": "c", "set": {"seed": "x"}}, None, "study.arms.a.after.arm: there is no arm 'c'"),
-        ({"arm": "b", "set": {"budget.amoun": "x"}}, None, "unknown key 'budget.amoun' (did you mean 'budget.amount'?)"),
+        (
+            {"arm": "b", "set": {"budget.amoun": "x"}},
+            None,
+            "unknown key 'budget.amoun' (did you mean 'budget.amount'?)",
+        ),
         ({"arm": "b", "set": {}}, {"arm": "a", "set": {}}, "a, b wait for each other"),
         ({"arm": "a", "set": {}}, None, "a wait for each other"),
     ],

@@ -71,7 +71,9 @@ def test_a_failed_run_is_retried_once_and_the_others_go_on(here, capsys):
     assert result.failed["l1_matched", 0] == "waits for l4 seed 0, which failed"
     assert set(completed()) == {r.key for r in plan.runs} - set(result.failed)
     assert set(completed().values()) == {1}
-    starts = {k: Path(f"outputs/levels/{k}/starts").read_text() for k in ("l2/seed0", "l3/seed1", "l1/seed1", "l2/seed1")}
+    starts = {
+        k: Path(f"outputs/levels/{k}/starts").read_text() for k in ("l2/seed0", "l3/seed1", "l1/seed1", "l2/seed1")
+    }
     assert starts == {"l2/seed0": "xx", "l3/seed1": "xx", "l1/seed1": "xx", "l2/seed1": "x"}
     out = capsys.readouterr().out
     assert "l1 seed 1: the worker died with signal 9; trying once more" in out
@@ -87,7 +89,7 @@ def test_a_changed_config_is_refused_with_the_difference(here):
         run("study.only=[l2]", "curriculum.levels.l2.clip.high=0.2718")
     assert "curriculum.levels.l2.clip.high: 0.28 -> 0.2718" in str(error.value)
     assert "study.name=" in str(error.value)
-    plan, result = run("study.only=[l2,l3]", "study.seeds=[0,1,2]")  # more arms and seeds of the same study are fine
+    plan, _ = run("study.only=[l2,l3]", "study.seeds=[0,1,2]")  # more arms and seeds of the same study are fine
     assert completed() == {r.key: 1 for r in plan.runs}
     assert len(plan.runs) == 9
 
@@ -127,7 +129,7 @@ def test_a_killed_or_interrupted_controller_goes_on_where_it_was(here, how):
         time.sleep(0.2)
     assert not any(str(here) in line for line in workers_alive())
     position = int(Path("outputs/levels/l2/seed0/position").read_text())
-    plan, result = run("study.workers=2")
+    plan, _ = run("study.workers=2")
     assert completed() == {r.key: 1 for r in plan.runs}
     assert 0 < position < 10  # it was taken up from there
     assert Path("outputs/levels/l2/seed0/starts").read_text() == "xx"

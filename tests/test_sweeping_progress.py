@@ -20,7 +20,14 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_clock() -> None:
-    assert [clock(x) for x in (0, 9.6, 61, 3599.4, 3600, 86399)] == ["0:00", "0:10", "1:01", "59:59", "1:00:00", "23:59:59"]
+    assert [clock(x) for x in (0, 9.6, 61, 3599.4, 3600, 86399)] == [
+        "0:00",
+        "0:10",
+        "1:01",
+        "59:59",
+        "1:00:00",
+        "23:59:59",
+    ]
 
 
 def test_a_line_a_run_with_the_time_that_is_left(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:

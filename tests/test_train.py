@@ -53,7 +53,7 @@ def trainer(spec: RunSpec, where: Path, backend=None, log=None, **kw) -> Trainer
 
 def test_books_add_up_at_every_step(tmp_path):
     log = Log()
-    skill = lambda p, u: {1: 0.97, 2: 0.9, 3: 0.5, 4: 0.4}.get(int(p.difficulty * 8), 0.02)  # noqa: E731
+    skill = lambda p, u: {1: 0.97, 2: 0.9, 3: 0.5, 4: 0.4}.get(int(p.difficulty * 8), 0.02)
     trainer(small_spec("budget.amount=8000"), tmp_path, ScriptedBackend(skill), log).run()
     groups = defaultdict(dict)
     for (step, name), value in log.points.items():
@@ -91,7 +91,9 @@ def test_updates_budget_is_exact(tmp_path):
 
 def test_a_level_sees_its_own_stratum_length_and_clip(tmp_path):
     backend = ScriptedBackend()
-    spec = small_spec("budget.amount=8000", "curriculum.levels.l2.clip.high=0.2718", "curriculum.levels.l2.group_size=4")
+    spec = small_spec(
+        "budget.amount=8000", "curriculum.levels.l2.clip.high=0.2718", "curriculum.levels.l2.group_size=4"
+    )
     trainer(spec, tmp_path, backend).run()
     for row in RunStore(tmp_path, "").rows("ledger"):
         assert (row["difficulty"] <= 0.5) == (row["level"] == "l1")
@@ -115,7 +117,10 @@ def test_starved_level_ends_with_the_threshold_to_change(tmp_path):
 def test_no_answer_counts_as_wrong_and_nothing_spins(tmp_path):
     class Silent(ScriptedBackend):
         def sample(self, problems, **kw):
-            return [tuple(r.__class__("", r.prompt_tokens, r.tokens, r.logprobs, True) for r in g) for g in super().sample(problems, **kw)]
+            return [
+                tuple(r.__class__("", r.prompt_tokens, r.tokens, r.logprobs, True) for r in g)
+                for g in super().sample(problems, **kw)
+            ]
 
     run = trainer(small_spec("budget.amount=3000"), tmp_path, Silent())
     assert run.run()["score"] == 0.0
@@ -135,7 +140,9 @@ def test_evaluations_use_the_same_problems_and_come_at_their_places(tmp_path):
 
 def test_nan_stops_the_run_with_step_and_checkpoint_named(tmp_path):
     run = trainer(small_spec("checkpoint.every_updates=2"), tmp_path, ScriptedBackend(fail_at=5))
-    with pytest.raises(NonFiniteError, match=r"at step \d+ of level l1; the last good checkpoint is .*checkpoint-0000000[24]"):
+    with pytest.raises(
+        NonFiniteError, match=r"at step \d+ of level l1; the last good checkpoint is .*checkpoint-0000000[24]"
+    ):
         run.run()
 
 
@@ -144,7 +151,7 @@ def test_nan_stops_the_run_with_step_and_checkpoint_named(tmp_path):
 def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, schedule, surplus):
     levels = [f"curriculum.levels.l{i}.admission.surplus={surplus}" for i in (1, 2)]
     spec = small_spec("budget.amount=6000", f"curriculum.schedule={schedule}", "checkpoint.every_updates=3", *levels)
-    skill = lambda p, u: min(0.9, 0.3 + 0.02 * u)  # noqa: E731
+    skill = lambda p, u: min(0.9, 0.3 + 0.02 * u)
     whole = Log()
     trainer(spec, tmp_path / "whole", ScriptedBackend(skill), whole).run()
     parts = Log()

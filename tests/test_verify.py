@@ -72,9 +72,7 @@ def test_extraction_of_deeply_nested_closed_boxes_is_linear():
     assert time.perf_counter() - start < 3.0
 
 
-LATEX = st.text(
-    st.one_of(st.sampled_from(list("\\{}$.,_^ 0123456789()abox")), st.characters(codec=None)), max_size=80
-)
+LATEX = st.text(st.one_of(st.sampled_from(list("\\{}$.,_^ 0123456789()abox")), st.characters(codec=None)), max_size=80)
 
 
 @given(st.one_of(LATEX, LATEX.map(lambda s: "\\boxed{" + s), LATEX.map(lambda s: "\\boxed{" + s + "}")))
@@ -204,7 +202,7 @@ def _spell(n: int, style: int) -> str:
     ][style]
 
 
-INTEGERS = st.integers(-10**13, 10**13)
+INTEGERS = st.integers(-(10**13), 10**13)
 STYLES = st.integers(0, 12)
 
 

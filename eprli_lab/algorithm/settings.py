@@ -1,0 +1,25 @@
+"""What one update is made with: the level's own values, and those common to all levels."""
+
+from __future__ import annotations
+
+from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.records import UpdateSettings
+from eprli_lab.spec import RunSpec
+
+
+def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int) -> UpdateSettings:
+    """Settings of update number `update` (from 0) at `level`. `constant` divides by Len_l unless a number is given."""
+    own, common = spec.curriculum.levels[level], spec.algorithm
+    return UpdateSettings(
+        clip_low=own.clip.low,
+        clip_high=own.clip.high,
+        inner_iterations=own.inner_iterations,
+        minibatches=own.minibatches,
+        aggregation=common.aggregation,
+        constant_tokens=common.constant_tokens or own.max_response_tokens,
+        kl_coef=common.kl_coef,
+        temperature=common.temperature,
+        learning_rate=learning_rate,
+        max_grad_norm=spec.optim.max_grad_norm,
+        seed=derive_seed(spec.seed, "update", update),
+    )
