@@ -373,6 +373,9 @@ def main() -> None:
     except NonFiniteError as error:
         print(f"eprli_lab: the run failed: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:  # before a run or a study took over the signal: nothing was started
+        print("eprli_lab: interrupted before anything was started", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS):
             raise

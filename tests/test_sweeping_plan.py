@@ -81,3 +81,84 @@ def test_what_makes_no_sense_in_a_sweep() -> None:
     assert "study.seeds" in refused("sweep=levels", "seed=3")
     assert "are the same configuration" in refused("sweep=levels", "curriculum=l2")
     assert "no arm 'l22' (did you mean 'l2'?)" in refused("sweep=levels", "study.only=[l22]")
+
+
+def test_levels_has_its_arms_seeds_and_order():
+    plan = plan_of("sweep=levels")
+    assert plan.study == "levels"
+    assert sorted(plan.arms) == ["l1", "l1_matched", "l2", "l3", "l4"]
+    assert plan.description["arms"] == ["l1", "l1_matched", "l2", "l3", "l4"]
+    assert [r.seed for r in plan.runs] == [s for s in range(4) for _ in range(5)]
+    for seed in range(4):
+        arms = [r.arm for r in plan.runs if r.seed == seed]
+        assert arms.index("l4") < arms.index("l1_matched")
+    matched = next(r for r in plan.runs if r.arm == "l1_matched")
+    assert matched.spec.budget.unit == "updates"
+    assert matched.after is not None and matched.after.set == {"budget.amount": "progress/updates"}
+    assert plan_of("sweep=levels", "preset=smoke").study == "levels-smoke"
+    assert plan_of("sweep=levels", "preset=smoke", "study.name=own").study == "own"
+
+
+def test_arms_differ_in_nothing_but_what_they_say():
+    plan = plan_of("sweep=levels")
+    specs = {r.arm: r.spec.flat() for r in plan.runs if r.seed == 0}
+    differing = {k for k in specs["l1"] if specs["l1"][k] != specs["l1_matched"].get(k)}
+    assert differing == {"arm", "budget.unit"}
+    assert all(k.startswith(("curriculum.levels.", "arm")) for k in specs["l3"].keys() ^ specs["l1"].keys())
+
+
+def test_the_command_line_pins_a_value_in_every_arm_that_has_it():
+    plan = plan_of("sweep=levels", "curriculum.levels.l2.clip.high=0.2718", "optim.learning_rate=1e-4")
+    for run in plan.runs:
+        assert run.spec.optim.learning_rate == 1e-4
+        if "l2" in run.spec.curriculum.levels:
+            assert run.spec.curriculum.levels["l2"].clip.high == 0.2718
+    assert plan.notes == tuple(
+        f"curriculum.levels.l2.clip.high=0.2718 does not apply to arm {a} (no level l2)" for a in ("l1", "l1_matched")
+    )
+
+
+def test_only_keeps_the_baseline_and_what_is_waited_for():
+    assert plan_of("sweep=levels", "study.only=[l3]").arms == ["l1", "l3"]
+    assert sorted(plan_of("sweep=levels", "study.only=[l1_matched]").arms) == ["l1", "l1_matched", "l4"]
+
+
+@pytest.mark.parametrize(
+    ("arms", "more", "sentence"),
+    [
+        ("    a: {overrides: [seed=0]}\n    b: {overrides: [seed=0]}\n", "", "arms a and b are the same configuration"),
+        ("    a: {}\n    b: {overrides: [curriculum=l7]}\n", "", "arm b: curriculum=l7: there is no such curriculum"),
+        (
+            "    a: {}\n    b: {overrides: [budget.amount=-1]}\n",
+            "",
+            "arm b: budget.amount: input should be greater than 0",
+        ),
+        ("    a: {}\n    b: {overides: [seed=1]}\n", "", "study.arms.b.overides: extra inputs are not permitted"),
+        ("    b: {}\n", "", "study.baseline: there is no arm 'a'"),
+        ("    a: {after: {arm: c, set: {}}}\n", "", "study.arms.a.after.arm: there is no arm 'c'"),
+        ("    a: {after: {arm: b, set: {}}}\n    b: {after: {arm: a, set: {}}}\n", "", "a, b wait for each other"),
+        (
+            "    a: {}\n    b: {after: {arm: a, set: {budget.amuont: score}}}\n",
+            "",
+            "unknown key 'budget.amuont' (did you",
+        ),
+    ],
+)
+def test_bad_sweep_files_are_refused_in_one_sentence(tmp_path, monkeypatch, arms, more, sentence):
+    own_sweep(tmp_path, arms + more)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        plan_of("sweep=mine")
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_duplicates_are_allowed_when_asked_for(tmp_path, monkeypatch):
+    own_sweep(tmp_path, "    a: {}\n    b: {}\n  allow_duplicates: true\n")
+    monkeypatch.chdir(tmp_path)
+    assert plan_of("sweep=mine").arms == ["a", "b"]
+
+
+def test_a_sweep_over_values_is_refused():
+    with pytest.raises(UserError, match="this sweep has its own arms"):
+        plan_of("sweep=levels", "optim.learning_rate=1e-4,1e-3")

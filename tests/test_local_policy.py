@@ -1,0 +1,54 @@
+"""Where a policy comes from: tokenizer, cache between processes, refused paths."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprli_lab.backends.local.policy import load_policy
+from eprli_lab.backends.local.tokenizer import BOXED, CHARACTERS, SIZE, build_tokenizer
+from eprli_lab.errors import UserError
+from eprli_lab.spec import ModelSpec
+
+TOKENIZER = build_tokenizer()
+
+
+@given(st.lists(st.sampled_from([BOXED, *CHARACTERS]), max_size=40).map("".join))
+def test_text_survives_the_tokenizer(text):
+    ids = TOKENIZER.encode(text, add_special_tokens=False)
+    assert TOKENIZER.decode(ids) == text
+    assert len(ids) == len(text) - (len(BOXED) - 1) * text.count(BOXED)
+    assert all(3 <= i < SIZE for i in ids)
+
+
+def test_an_unknown_hub_id_is_refused_with_a_sentence():
+    with pytest.raises(UserError, match=r"model\.path: no-such-owner/no-such-model cannot be loaded") as error:
+        load_policy(ModelSpec(name="x", path="no-such-owner/no-such-model"), None)
+    assert "\n" not in str(error.value)
+
+
+TRAIN = """
+from eprli_lab.backends.local.policy import load_policy
+from eprli_lab.compose import compose_spec
+model = compose_spec([]).model
+short = model.warmstart.model_copy(update={"steps": 3, "noisy_steps": 1, "batch": 8})
+load_policy(model.model_copy(update={"name": "short", "warmstart": short}), "mod10")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_make_one_warm_start(tmp_path):
+    environment = {**os.environ, "EPRLI_LAB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    done = [(*p.communicate(timeout=120), p.returncode) for p in started]
+    assert [code for *_, code in done] == [0, 0], done
+    assert sum(out.decode().count("making it once") for out, *_ in done) == 1
+    assert len([p for p in (tmp_path / "warmstart").iterdir() if p.is_dir()]) == 1  # no half-made one is left

@@ -1,0 +1,188 @@
+"""The decode loop and packing against plain forward passes, one sequence at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from eprli_lab.backends.local.packing import pack, padded, token_logits
+from eprli_lab.backends.local.policy import build_model
+from eprli_lab.backends.local.sampler import AnyDecoder, Qwen3Decoder, decode, decoder_for
+
+TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "qwen3": {"model_type": "qwen3", "head_dim": 8, **TINY},
+    "qwen2": {"model_type": "qwen2", **TINY},
+    "llama": {"model_type": "llama", **TINY},
+    "gpt2": {
+        "model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "initializer_range": 0.2,
+        "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+    },
+}  # fmt: skip
+PROMPTS = [[2, 4, 5, 6, 7, 8, 9], [2, 5], [2, 9, 9, 9]]
+EOS = 1
+
+
+def model(name: str) -> Any:
+    return build_model(CONFIGS[name], 0).eval()
+
+
+def draw(decoder: Any, *, n: int = 6, temperature: float = 1.0, seed: int = 0, max_tokens: int = 20, stops=(EOS, 7)):
+    generator = torch.Generator().manual_seed(seed)
+    return decode(
+        decoder, PROMPTS, n=n, max_tokens=max_tokens, temperature=temperature, stop_ids=stops, generator=generator
+    )
+
+
+@torch.no_grad()
+def plain(policy: Any, prompt: list[int], tokens: list[int], temperature: float) -> torch.Tensor:
+    """Log-probabilities [T] of the answer from one pass over the whole sequence."""
+    logits = policy(input_ids=torch.tensor([[*prompt, *tokens]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+    return F.log_softmax(logits / temperature, -1).gather(1, torch.tensor(tokens)[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("qwen3", Qwen3Decoder),
+        ("qwen3", AnyDecoder),
+        ("qwen2", AnyDecoder),
+        ("llama", AnyDecoder),
+        ("gpt2", AnyDecoder),
+    ],
+)
+def test_logprobs_are_those_of_a_plain_forward_pass(name, kind, temperature):
+    policy = model(name)
+    kept: list[int] = []
+    decoder = kind(policy)
+    keep = decoder.keep
+    decoder.keep = lambda rows: (kept.append(len(rows)), keep(rows))  # watch the compaction, still do it
+    ids, logprobs = draw(decoder, temperature=temperature, stops=tuple(range(1, 9)))
+    assert len(ids) == 18 and len({len(r) for r in ids}) > 2
+    assert kept and kept == sorted(kept, reverse=True)
+    for row, (tokens, got) in enumerate(zip(ids, logprobs, strict=True)):
+        expected = plain(policy, PROMPTS[row // 6], tokens, temperature)
+        assert torch.allclose(torch.tensor(got), expected, atol=1e-5, rtol=0)
+
+
+def test_the_two_decoders_compute_the_same_logits():
+    policy = model("qwen3")
+    assert isinstance(decoder_for(policy), Qwen3Decoder) and isinstance(decoder_for(model("llama")), AnyDecoder)
+    fast, slow = Qwen3Decoder(policy), AnyDecoder(policy)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        a, b = fast.prefill(PROMPTS, 2, 12), slow.prefill(PROMPTS, 2, 12)
+        for t in range(11):
+            assert torch.allclose(a, b, atol=1e-5, rtol=0)
+            if t == 4:
+                rows = torch.tensor([0, 2, 5])
+                fast.keep(rows), slow.keep(rows)
+                a = a[rows]
+            tokens = torch.randint(32, (len(a),), generator=generator)
+            a, b = fast.step(tokens), slow.step(tokens)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "llama"])
+def test_rows_end_with_their_stop_token_or_at_the_limit(name):
+    stops = (EOS, 7)
+    ids, logprobs = draw(decoder_for(model(name)), n=16, max_tokens=12)
+    ended = [r for r in ids if r[-1] in stops]
+    assert ended and len(ended) < len(ids)
+    for tokens, values in zip(ids, logprobs, strict=True):
+        assert len(tokens) == len(values) <= 12
+        assert not set(tokens[:-1]) & set(stops)
+        assert tokens[-1] in stops or len(tokens) == 12
+        assert max(values) <= 0.0
+    one, _ = draw(decoder_for(model(name)), max_tokens=1)
+    assert [len(r) for r in one] == [1] * 18
+
+
+def test_the_seed_decides():
+    policy = model("qwen3")
+    assert draw(decoder_for(policy), seed=3) == draw(decoder_for(policy), seed=3)
+    assert draw(decoder_for(policy), seed=3) != draw(decoder_for(policy), seed=4)
+
+
+def test_a_decoder_may_be_used_again():
+    decoder = decoder_for(model("qwen3"))
+    assert draw(decoder, seed=3) == draw(decoder, seed=3)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_frequencies_are_the_softmax(temperature):
+    policy = model("qwen3")
+    n = 4000
+    ids, _ = draw(decoder_for(policy), n=n, max_tokens=1, temperature=temperature, seed=5)
+    for i, prompt in enumerate(PROMPTS):
+        with torch.no_grad():
+            logits = policy(input_ids=torch.tensor([prompt])).logits[0, -1].double()
+        expected = n * (logits / temperature).softmax(-1)
+        counts = Counter(r[0] for r in ids[i * n : (i + 1) * n])
+        common = [t for t in range(32) if expected[t] >= 5]  # the rest in one cell, as the test's theory wants
+        observed = [counts[t] for t in common]
+        wanted = expected[common].tolist()
+        rest = n - sum(wanted)
+        if rest >= 5:
+            observed, wanted = [*observed, n - sum(observed)], [*wanted, rest]
+        scale = sum(observed) / sum(wanted)
+        assert len(wanted) > 5
+        assert chisquare(observed, [w * scale for w in wanted]).pvalue > 1e-3
+
+
+# ---------------------------------------------------------------------- packing
+
+lengths = st.lists(st.integers(1, 20), min_size=1, max_size=12)
+
+
+@given(lengths, st.integers(1, 40))
+def test_every_token_is_there_once_and_sees_only_its_past(sizes, row_tokens):
+    sequences = [[(7 * i + j) % 31 + 1 for j in range(n)] for i, n in enumerate(sizes)]
+    packed = pack(sequences, row_tokens)
+    rows, length = packed.ids.shape
+    assert length <= max(row_tokens, max(sizes))
+    taken: set[int] = set()
+    expected = torch.zeros(rows * length, rows * length, dtype=torch.bool)
+    for offset, sequence in zip(packed.offsets, sequences, strict=True):
+        places = list(range(offset, offset + len(sequence)))
+        assert offset // length == places[-1] // length  # within one row
+        assert not taken & set(places)
+        taken |= set(places)
+        assert packed.ids.flatten()[places].tolist() == sequence
+        assert packed.positions.flatten()[places].tolist() == list(range(len(sequence)))
+        expected[offset : offset + len(sequence), offset : offset + len(sequence)] = True
+    expected = expected.tril()
+    for row in range(rows):
+        block = slice(row * length, (row + 1) * length)
+        real = torch.tensor([row * length + j in taken for j in range(length)])
+        assert torch.equal(packed.mask[row, 0][real], expected[block, block][real])
+    assert int((packed.ids != 0).sum()) == sum(sizes)  # token 0 is the padding
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths, st.integers(1, 40), st.sampled_from(["qwen3", "llama"]))
+def test_packed_logits_are_the_unpacked_ones(sizes, row_tokens, name):
+    policy = model(name)
+    generator = torch.Generator().manual_seed(sum(sizes))
+    sequences = [torch.randint(1, 32, (n,), generator=generator).tolist() for n in sizes]
+    with torch.no_grad():
+        for rows in (pack(sequences, row_tokens), padded(sequences)):
+            for offset, sequence in zip(rows.offsets, sequences, strict=True):
+                got = token_logits(policy, rows, torch.arange(offset, offset + len(sequence)))
+                alone = policy(input_ids=torch.tensor([sequence]), use_cache=False).logits[0]
+                assert torch.allclose(got, alone, atol=1e-5, rtol=0)
