@@ -180,6 +180,9 @@ def _object(text: str) -> dict[str, Any] | None:
 
 def main() -> None:
     """Command line."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     try:
         run(sys.argv[1:])
     except UserError as error:

@@ -18,6 +18,8 @@ from eprli_lab.spec import EvaluationSpec
 class Grading(Protocol):
     """What is needed of a grader."""
 
+    counters: Counter[Any]  # answers by status, so far
+
     def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
         """One grade for each (response text, accepted answers)."""
         ...

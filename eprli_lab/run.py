@@ -51,12 +51,18 @@ def spec_tree(cfg: DictConfig) -> dict[str, Any]:
 
 def preflight(spec: RunSpec) -> None:
     """Everything a run reads, read before anything is started. Raises UserError."""
+    from eprli_lab.backends.local.policy import check_source
     from eprli_lab.data import load_suite, load_training
     from eprli_lab.data.strata import stratify
+    from eprli_lab.metrics import CATALOGUE, in_catalogue
 
+    if not in_catalogue(spec.objective):
+        known = [m.name for m in CATALOGUE if "{" not in m.name]
+        raise UserError(f"objective: no run logs '{spec.objective}'{nearest(spec.objective, known)}")
     stratify(load_training(spec.data), spec.curriculum)
     for name, suite in spec.evaluation.suites.items():
         load_suite(name, suite)
+    check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
 
 
 def check_writable(directory: Path) -> None:

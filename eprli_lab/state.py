@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from eprli_lab.algorithm.buffer import Buffer
@@ -22,6 +22,7 @@ class TrainState:
     level: str | None = None  # of the last pass
     curve_points: int = 0  # evaluations made on the way
     wall: float = 0.0  # s, evaluation included
+    graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
 
     @classmethod
     def fresh(cls, spec: RunSpec, strata: Strata) -> TrainState:
@@ -42,6 +43,7 @@ class TrainState:
             "level": self.level,
             "curve_points": self.curve_points,
             "wall": self.wall,
+            "graded": self.graded,
         }
 
     @classmethod
@@ -56,7 +58,7 @@ class TrainState:
             state.streams[name] = Stream(problems, seed=f"{spec.seed}-{name}", state=tree["streams"][name])
             by_id = {p.id: p for p in problems}
             state.buffers[name].groups = [group_from_json(g, by_id) for g in tree["buffers"][name]]
-        for key in ("level", "curve_points", "wall"):
+        for key in ("level", "curve_points", "wall", "graded"):
             setattr(state, key, tree[key])
         return state
 

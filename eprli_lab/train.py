@@ -60,6 +60,7 @@ class Trainer:
             self._save()
         else:
             self.state = TrainState.from_json(saved, self.spec, self.strata)
+            self.grader.counters.update(self.state.graded)
         while (level := self._next_level()) is not None:
             self._boundary(level)
             if self.stop():
@@ -162,4 +163,5 @@ class Trainer:
         return min(1.0, self.state.progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
 
     def _save(self) -> None:
+        self.state.graded = dict(self.grader.counters)
         self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)

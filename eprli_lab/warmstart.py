@@ -172,6 +172,9 @@ def main(arguments: list[str] | None = None) -> None:
     from eprli_lab.paths import ASSETS_DIR
 
     given = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(given):
+        print(__doc__)
+        return
     out = next((a.removeprefix("out=") for a in given if a.startswith("out=")), None)
     overrides = [a for a in given if not a.startswith("out=")]
     try:

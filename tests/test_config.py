@@ -150,6 +150,8 @@ def test_flat_has_the_dotted_paths():
             ["-m", "sweep=levels", "curriculum.levels.l3.clip.low=7"],
             "arm l3: curriculum.levels.l3.clip.low: input should",
         ),
+        (["model=path", "model.path=/nowhere/model"], "model.path: /nowhere/model holds no checkpoint"),
+        (["objective=scroe"], "objective: no run logs 'scroe' (did you mean 'score'?)"),
         (["seed=x"], "seed: input should be a valid integer"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from pathlib import Path
 
@@ -146,6 +147,14 @@ def test_nan_stops_the_run_with_step_and_checkpoint_named(tmp_path):
         run.run()
 
 
+class Mumbling(ScriptedBackend):
+    """The first response to every problem has no answer."""
+
+    def sample(self, problems, **kw):
+        groups = super().sample(problems, **kw)
+        return [(dataclasses.replace(g[0], text="well"), *g[1:]) for g in groups]
+
+
 @pytest.mark.parametrize("schedule", ["sequential", "mixed", "adaptive"])
 @pytest.mark.parametrize("surplus", ["carry", "drop", "train"])
 def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, schedule, surplus):
@@ -153,16 +162,19 @@ def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, schedule, s
     spec = small_spec("budget.amount=6000", f"curriculum.schedule={schedule}", "checkpoint.every_updates=3", *levels)
     skill = lambda p, u: min(0.9, 0.3 + 0.02 * u)
     whole = Log()
-    trainer(spec, tmp_path / "whole", ScriptedBackend(skill), whole).run()
+    uninterrupted = trainer(spec, tmp_path / "whole", Mumbling(skill), whole)
+    uninterrupted.run()
     parts = Log()
     for stop_after in (2, 3, 7, None):
         calls = iter(range(1000))
         stop = (lambda n, c: lambda: next(c) >= n)(stop_after, calls) if stop_after else (lambda: False)
         try:
-            trainer(spec, tmp_path / "parts", ScriptedBackend(skill), parts, stop=stop).run()
+            resumed = trainer(spec, tmp_path / "parts", Mumbling(skill), parts, stop=stop)
+            resumed.run()
         except Interrupted:
             assert stop_after is not None
     assert parts.numbers() == whole.numbers()
+    assert resumed.grader.counters == uninterrupted.grader.counters and resumed.grader.counters["no_answer"] > 0
     for table in ("ledger", "outcomes"):
         assert RunStore(tmp_path / "parts", "").rows(table) == RunStore(tmp_path / "whole", "").rows(table)
 

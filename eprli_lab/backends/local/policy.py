@@ -105,6 +105,23 @@ def load_weights(model: Any, directory: Path) -> None:
             own[name].copy_(value)
 
 
+def check_source(model: ModelSpec, family: str | None) -> str | None:
+    """Where `model.path` leads (a directory, or an id); None for a config. Raises UserError, before torch is needed."""
+    if model.path is None:
+        if family is None:
+            raise UserError(
+                "model.path: data that is not generated needs a trained model: give model=path and model.path=DIR"
+            )
+        return None
+    local = Path(model.path).expanduser()
+    looks_local = model.path.startswith((".", "/", "~")) or local.exists() or model.path.count("/") > 1
+    if looks_local and not (local / "config.json").is_file():
+        raise UserError(
+            f"model.path: {model.path} holds no checkpoint (no config.json): give a directory or a model id"
+        )
+    return str(local) if looks_local else model.path
+
+
 def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tuple[Any, Any]:
     """(model, tokenizer), ready to sample from. Raises UserError for a path that holds no checkpoint."""
     import torch
@@ -112,13 +129,12 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
 
     logging.disable_progress_bar()  # a bar for every checkpoint says nothing
 
-    if model.path is not None:
-        return _pretrained(model, device)
+    where = check_source(model, family)
+    if where is not None:
+        return _pretrained(model, where, device)
     from eprli_lab.backends.local.tokenizer import build_tokenizer
 
-    if family is None:
-        raise UserError("model.path: data that is not generated needs a trained model: give a directory or a model id")
-    assert model.config is not None and model.warmstart is not None
+    assert model.config is not None and model.warmstart is not None and family is not None
     fingerprint = recipe_fingerprint(model, family)
     asset = find_asset(fingerprint)
     if asset is None:
@@ -130,19 +146,11 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
     return policy.to(device=device, dtype=getattr(torch, model.dtype)), build_tokenizer()
 
 
-def _pretrained(model: ModelSpec, device: str) -> tuple[Any, Any]:
+def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    assert model.path is not None
-    local = Path(model.path).expanduser()
-    looks_local = model.path.startswith((".", "/", "~")) or local.exists() or model.path.count("/") > 1
-    if looks_local and not (local / "config.json").is_file():
-        raise UserError(
-            f"model.path: {model.path} holds no checkpoint (no config.json): give a directory or a model id"
-        )
-    where = str(local) if looks_local else model.path
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
         policy = _fast_attention(
