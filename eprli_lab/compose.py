@@ -15,14 +15,20 @@ from eprli_lab.run import explain, spec_tree
 from eprli_lab.spec import RunSpec, parse_spec
 
 
-def compose_tree(overrides: list[str]) -> dict[str, Any]:
-    """Plain tree of the composed config, without what belongs to Hydra or a study. Raises UserError."""
+def compose_tree(overrides: list[str], leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Plain tree of the composed config, without what belongs to Hydra or a study. Raises UserError.
+
+    `leave_out`: top-level keys that the caller has no use for; what is missing in them is not asked for.
+    """
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return spec_tree(compose("config", overrides=overrides))
+            config = compose("config", overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from None
+    for key in leave_out:
+        config[key] = None
+    return {k: v for k, v in spec_tree(config).items() if k not in leave_out}
 
 
 def compose_spec(overrides: list[str]) -> RunSpec:

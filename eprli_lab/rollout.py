@@ -48,7 +48,8 @@ class Rollouts:
             count = spec.problems_per_round
             if self.spec.budget.unit == "tokens":
                 mean = progress.levels[level].tokens_per_group
-                count = schedule.affordable_problems(end - progress.tokens, mean, count)
+                worst = spec.group_size * spec.max_response_tokens
+                count = schedule.affordable_problems(end - progress.tokens, mean, worst, count)
             elif progress.spent(self.spec.budget.unit) >= end:
                 count = 0
             if count == 0:

@@ -67,6 +67,8 @@ class Trainer:
                 self._save()
                 raise Interrupted(f"stopped after step {self.state.progress.steps}; state saved")
             self._step(level)
+        if not self.state.progress.updates and not self.starved:
+            self.starved.append("no update was made: raise budget.amount, or see buffer/* for why groups were rejected")
         self._save()  # before the last evaluation: a run killed in it, or run again, repeats no more than that
         return self._evaluate("final", full=True)
 

@@ -124,10 +124,19 @@ def test_mixed_draws_levels_by_weight_and_by_step():
 
 
 @pytest.mark.parametrize(
-    ("left", "mean", "count"), [(1000, None, 8), (1000, 100.0, 8), (300, 100.0, 3), (49, 100.0, 0), (51, 100.0, 1)]
+    ("left", "mean", "count"),
+    [
+        (5000, None, 5),
+        (9000, None, 8),
+        (200, None, 1),
+        (1000, 100.0, 8),
+        (300, 100.0, 3),
+        (49, 100.0, 0),
+        (51, 100.0, 1),
+    ],
 )
 def test_last_round_is_cut_to_the_budget(left, mean, count):
-    assert schedule.affordable_problems(left, mean, 8) == count
+    assert schedule.affordable_problems(left, mean, 1000, 8) == count
 
 
 def test_learning_rate_never_starts_at_zero_and_spans_the_levels():

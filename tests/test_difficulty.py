@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from eprli_lab import difficulty
+from eprli_lab.backends.local.engine import LocalBackend
+from eprli_lab.compose import compose_spec
 from eprli_lab.data import load_training
 from eprli_lab.difficulty import CHUNK, measure
 from eprli_lab.errors import UserError
@@ -198,11 +200,12 @@ def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     data = tmp_path / "sub" / "toy.jsonl"
     data.parent.mkdir()
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    overrides = ["data=jsonl", f"data.source.path={data}", "evaluation=benchmarks"]
-    try:
-        out = difficulty.run(["k=2", *overrides])
-    except UserError as error:
-        pytest.fail(str(error))
+    shipped = compose_spec([])
+    engine = LocalBackend(shipped.model, shipped.optim, shipped.backend, family="mod10", kl_reference=False, seed=0)
+    engine.save(tmp_path)
+    overrides = ["data=jsonl", f"data.source.path={data}", "model=path", f"model.path={tmp_path / 'policy'}"]
+    out = difficulty.run(["k=2", *overrides])
+    assert sum(json.loads(line)["correct"] for line in out.read_text().splitlines()) > 10
     assert out == data.with_suffix(".difficulty.jsonl")
     rates = {json.loads(line)["id"]: json.loads(line)["pass_rate"] for line in out.read_text().splitlines()}
     assert set(rates) == {f"t{i}" for i in range(30)}

@@ -124,13 +124,14 @@ def pass_end(curriculum: CurriculumSpec, name: str, amount: float) -> float:
     return amount if curriculum.schedule == "mixed" else level_end(curriculum, name, amount)
 
 
-def affordable_problems(remaining_tokens: float, per_problem: float | None, wanted: int) -> int:
+def affordable_problems(remaining_tokens: float, per_problem: float | None, worst: int, wanted: int) -> int:
     """Problems of the next round, so that a token budget is kept: fewer near the end, 0 when none can be paid.
 
-    `per_problem` is the level's mean tokens a group so far (None before the first round: as many as wanted).
+    `per_problem` is the level's mean tokens a group so far. Before the first round nothing is known and a group may
+    cost `worst` = G_l Len_l tokens: as many as are paid for in any case, but at least one.
     """
     if per_problem is None:
-        return wanted
+        return max(1, min(wanted, int(remaining_tokens // worst)))
     return max(0, min(wanted, round(remaining_tokens / per_problem)))
 
 
