@@ -98,7 +98,7 @@ class CurriculumSpec(Strict):
     """L levels over one shared policy; order of the keys is the order of the levels."""
 
     schedule: Literal["sequential", "mixed", "adaptive"] = "sequential"
-    weights: Literal["shared", "per_level"] = "shared"
+    weights: Literal["shared"] = "shared"  # pi_high = pi_low = pi_theta (the paper)
     levels: dict[Name, LevelSpec]
     adaptive: AdaptiveSpec = AdaptiveSpec()
 
@@ -113,8 +113,6 @@ class CurriculumSpec(Strict):
                     f"quality_threshold must increase from level to level, but {a} has {la.quality_threshold} "
                     f"and {b} has {lb.quality_threshold}"
                 )
-        if self.weights == "per_level" and self.schedule != "sequential":
-            raise ValueError("weights=per_level needs schedule=sequential")
         return self
 
 

@@ -95,6 +95,7 @@ def test_level_files_hold_only_their_deltas():
             ["algorithm.advantage=gruop_norm"],
             "algorithm.advantage: input should be 'group_norm', 'mean_only' or 'rloo'",
         ),
+        (["curriculum.weights=per_level"], "curriculum.weights: input should be 'shared', not 'per_level'"),
         (["preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),
         (["data=jsonl"], "data.source.path"),
         (["model.path=somewhere"], "give either path"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing as mp
 import os
 import re
@@ -393,27 +392,35 @@ def test_several_processes_agree_with_one():
     assert not any(c.is_alive() for c in children), "close() ends the workers"
 
 
-@pytest.mark.slow
-def test_an_interrupted_grading_leaves_no_stale_answer():
-    """Ctrl-C while a worker computes: its late answer is not the answer to the next question."""
+INTERRUPTED = """
+import os, signal, sys, threading
+from eprli_lab.spec import VerifySpec
+from eprli_lab.verify import Grader
+
+if __name__ == "__main__":
     with Grader(VerifySpec(timeout_seconds=30.0)) as g:
-        assert g.grade([(box("a+b"), ("b+a",))])[0].correct
-        main = threading.main_thread().ident
-        assert main is not None
+        assert g.grade([(r"\\boxed{a+b}", ("b+a",))])[0].correct
         worker = g._workers[0].process.pid
-        assert worker is not None
         os.kill(worker, signal.SIGSTOP)  # an answer that takes long, whatever the machine
-        timer = threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT))
-        timer.start()
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
-            with pytest.raises(KeyboardInterrupt):
-                g.grade([(box("c+d"), ("d+c",))])
-        finally:
-            timer.cancel()
-            with contextlib.suppress(ProcessLookupError):  # it may have been replaced
-                os.kill(worker, signal.SIGCONT)
-        assert g.grade([(box("a+b+3"), ("a",))])[0].status == "wrong"
-        assert g.grade([(box("a+b+4"), ("4+b+a",))])[0].status == "symbolic"
+            g.grade([(r"\\boxed{c+d}", ("d+c",))])
+        except KeyboardInterrupt:
+            print("interrupted")
+        try:
+            os.kill(worker, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+        print(g.grade([(r"\\boxed{a+b+3}", ("a",))])[0].status, g.grade([(r"\\boxed{a+b+4}", ("4+b+a",))])[0].status)
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_grading_leaves_no_stale_answer(tmp_path):
+    """Ctrl-C while a worker computes: its late answer is not the answer to the next question."""
+    (tmp_path / "script.py").write_text(INTERRUPTED)  # of its own: only a main thread is interrupted
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["interrupted", "wrong", "symbolic"], done.stderr
 
 
 ORPHAN = """
