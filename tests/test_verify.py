@@ -398,6 +398,7 @@ from eprli_lab.spec import VerifySpec
 from eprli_lab.verify import Grader
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
     with Grader(VerifySpec(timeout_seconds=30.0)) as g:
         assert g.grade([(r"\\boxed{a+b}", ("b+a",))])[0].correct
         worker = g._workers[0].process.pid
