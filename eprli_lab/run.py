@@ -211,7 +211,7 @@ def finish_study(plan: Plan, result: Any) -> None:
         )
     print(write_report(where.uri, where.experiment, plan.study, out, baseline=plan.baseline))
     print(f"\nreport: {out}/   again: python -m analysis.report study={plan.study}")
-    print(f"runs: mlflow ui, then {link}" if "127.0.0.1:5000" in link else f"runs: {link}")
+    print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")
 
 
 def _single(cfg: DictConfig) -> int:

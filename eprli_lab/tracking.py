@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 
 from eprli_lab import __version__
 from eprli_lab.errors import UserError
+from eprli_lab.process import start_time
 from eprli_lab.spec import RunSpec, TrackingSpec
 
 log = logging.getLogger(__name__)
@@ -200,19 +201,9 @@ def _short(error: BaseException) -> str:
 # --- who runs ----------------------------------------------------------------------------------------------------
 
 
-def _process_start(pid: int) -> str | None:
-    """What tells a process from a later one with the same id: boot id and start tick. None without /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id")
-        return f"{boot.read_text().strip() if boot.exists() else ''}/{fields[19]}"  # field 22 of proc(5)
-    except (OSError, IndexError):
-        return None
-
-
 def _process_tags() -> dict[str, str]:
     tags = {"host": socket.gethostname(), "pid": str(os.getpid()), "eprli_lab": __version__}
-    start = _process_start(os.getpid())
+    start = start_time(os.getpid())
     return tags | ({"process_start": start} if start else {})
 
 
@@ -225,7 +216,7 @@ def _is_alive(tags: Mapping[str, str]) -> bool:
         return False
     except PermissionError:
         pass
-    start = _process_start(pid)
+    start = start_time(pid)
     return start is None or "process_start" not in tags or tags["process_start"] == start
 
 

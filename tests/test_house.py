@@ -14,6 +14,7 @@ BASE = {"errors", "paths", "spec", "records"}
 ALLOWED = {
     "errors": set(),
     "paths": set(),
+    "process": set(),
     "spec": {"errors"},
     "records": set(),
     "algorithm": {"spec", "records", "algorithm"},
@@ -27,8 +28,8 @@ ALLOWED = {
     "checkpoint": BASE | {"backends"},
     "rollout": BASE | {"algorithm", "backends", "checkpoint", "evaluate", "state"},
     "train": BASE | {"algorithm", "backends", "checkpoint", "data", "evaluate", "metrics", "rollout", "state"},
-    "tracking": BASE | {"metrics", "sweeping"},
-    "sweeping": BASE | {"sweeping", "run"},
+    "tracking": BASE | {"process", "metrics", "sweeping"},
+    "sweeping": BASE | {"process", "sweeping", "run"},
     "run": BASE | {"metrics", "train", "tracking", "sweeping", "backends", "checkpoint", "data", "verify"},
     "compose": BASE | {"run"},
     "difficulty": BASE | {"algorithm", "backends", "compose", "data", "evaluate", "verify"},

@@ -11,14 +11,7 @@ import socket
 from pathlib import Path
 from typing import IO
 
-
-def start_time(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot, where the system tells; None for none such."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]  # a zombie has ended
+from eprli_lab.process import start_time
 
 
 def me() -> str:
