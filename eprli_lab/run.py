@@ -54,15 +54,24 @@ def preflight(spec: RunSpec) -> None:
     from eprli_lab.backends.local.policy import check_source
     from eprli_lab.data import load_suite, load_training
     from eprli_lab.data.strata import stratify
-    from eprli_lab.metrics import CATALOGUE, in_catalogue
 
-    if not in_catalogue(spec.objective):
-        known = [m.name for m in CATALOGUE if "{" not in m.name]
-        raise UserError(f"objective: no run logs '{spec.objective}'{nearest(spec.objective, known)}")
+    check_logged("objective", spec.objective, spec)
     stratify(load_training(spec.data), spec.curriculum)
     for name, suite in spec.evaluation.suites.items():
         load_suite(name, suite)
     check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
+
+
+def check_logged(where: str, metric: str, spec: RunSpec) -> None:
+    """Raises UserError for a metric that a run of this spec never logs: its levels, suites and reference are known."""
+    from eprli_lab.metrics import CATALOGUE
+
+    levels, suites = list(spec.curriculum.levels), list(spec.evaluation.suites)
+    names = [m.name for m in CATALOGUE if spec.algorithm.kl_coef > 0 or not m.name.endswith("/kl_ref")]
+    names = [n.replace("{l}", level) for n in names for level in (levels if "{l}" in n else [""])]
+    names = [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
+    if metric not in names:
+        raise UserError(f"{where}: no run logs '{metric}'{nearest(metric, names)}")
 
 
 def check_writable(directory: Path) -> None:
@@ -81,15 +90,17 @@ def execute(
     spec_json: str,
     run_dir: str,
     parent_run_id: str | None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool | str] = lambda: False,
     on_progress: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train one run in this process, from its last checkpoint where `run_dir` holds one.
 
+    `stop`: true, or why, when the run is to save and end. `on_progress` hears {"fraction", "accuracy"} after every
+    step, and {"point", "value"} (the objective) at every evaluation after the start: point i of curve_points + 1.
     Returns {"objective", "metrics" (last values), "run_id", "starved"}. Raises UserError, NonFiniteError, Interrupted.
     """
     from eprli_lab.spec import parse_spec
-    from eprli_lab.tracking import RunTracker
+    from eprli_lab.tracking import PRUNED, RunTracker
 
     spec = parse_spec(json.loads(spec_json))
     directory = Path(run_dir)
@@ -107,6 +118,10 @@ def execute(
         graded = {f"verify/{k}": float(trainer.grader.counters.get(k, 0)) for k in ("timeout", "error", "no_answer")}
         last.update(values | graded)
         tracker.log(values | graded, step)
+        if spec.objective in values and step > 0:
+            share = trainer.state.progress.spent(spec.budget.unit) / spec.budget.amount
+            point = min(1.0, share) * (spec.evaluation.curve_points + 1)
+            on_progress({"point": int(point + 1e-9), "value": values[spec.objective]})
 
     trainer.log = log
     try:
@@ -116,7 +131,7 @@ def execute(
         _artifacts(directory, tracker)
         tracker.finish("FINISHED", "; ".join(trainer.starved) or None)
     except Interrupted:
-        tracker.finish("KILLED", "interrupted; state saved")
+        tracker.finish("KILLED", PRUNED if stop() == PRUNED else "interrupted; state saved")
         raise
     except BaseException as error:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")
@@ -177,26 +192,46 @@ def _artifacts(directory: Path, tracker: Any) -> None:
 
 def check_study(plan: Plan) -> None:
     """Every arm's data is read before anything is started. Raises UserError."""
+    from eprli_lab.spec import parse_spec
+
     check_writable(Path.cwd())
     specs = [run.spec for run in plan.runs]
+    specs += [parse_spec(tree) for tree in plan.search.bases.values()] if plan.search else []
     for spec in {s.fingerprint(): s for s in (s.model_copy(update={"seed": 0}) for s in specs)}.values():
         try:
             preflight(spec)
+            for o in plan.objectives:
+                check_logged("study.objectives", o.metric, spec)
         except UserError as error:
-            raise UserError(f"arm {spec.arm}: {error}") from None
+            raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
 
 
 def start_study(plan: Plan) -> str:
     """Open the study's parent run, close what died; the parent's run id."""
     from eprli_lab import tracking
 
-    where = plan.runs[0].spec.tracking
+    where = plan.sample.tracking
     tracking.prepare(where)
     tracking.close_dead_runs(where)
     return tracking.open_parent(where, plan.study, plan.description)
 
 
-def finish_study(plan: Plan, result: Any) -> None:
+def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str) -> str:
+    """What a person wants to know of a search; the same goes to its tracking parent."""
+    from eprli_lab.sweeping.summary import summarise
+    from eprli_lab.tracking import parent_summary
+
+    text, values = summarise(plan, trials, winners)
+    if parent:
+        out = Path("reports") / plan.study
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "search.md").write_text(text + "\n")
+        note = f"## {plan.study}\n\n```\n{text}\n```"
+        parent_summary(plan.sample.tracking, parent, values, artifacts=[out / "search.md"], note=note)
+    return text
+
+
+def finish_study(plan: Plan) -> None:
     """Print the table, write the report, and say where to look."""
     from analysis.report import write_report
     from eprli_lab.tracking import view_link
@@ -218,6 +253,14 @@ def _single(cfg: DictConfig) -> int:
     """One run in this process, with progress lines; 0, or 130 when interrupted."""
     from eprli_lab.spec import parse_spec
 
+    if cfg.get("study") and cfg.study.get("job"):
+        from hydra.core.hydra_config import HydraConfig
+
+        from eprli_lab.sweeping.launch import job
+
+        hydra_node: Any = HydraConfig.get()
+        node: Any = OmegaConf.to_container(cfg.study, resolve=True)
+        return job(node, str(hydra_node.runtime.choices.get("preset")), list(hydra_node.overrides.task))
     if cfg.get("study") and cfg.study.get("arms"):
         raise UserError(f"sweep={cfg.study.name} is a sweep of several runs: add -m to the command line")
     spec = parse_spec(spec_tree(cfg))
@@ -234,6 +277,8 @@ def _single(cfg: DictConfig) -> int:
     shown = [-1]
 
     def show(state: dict[str, float]) -> None:
+        if "fraction" not in state:
+            return
         tenth = int(state["fraction"] * 10)
         if tenth > shown[0]:
             shown[0] = tenth
@@ -335,6 +380,16 @@ def _nearest_key(path: str) -> str:
     return ""
 
 
+SHORT = {"force": "study.force", "confirm": "study.search.confirm", "trials": "study.trials"}
+
+
+def lengthen(arguments: list[str]) -> list[str]:
+    """`force=true`, `confirm=3` and `trials=40` of a sweep by their full names."""
+    if not {"-m", "--multirun"} & set(arguments):
+        return arguments
+    return [f"{SHORT[key]}{a[len(key) :]}" if (key := a.partition("=")[0]) in SHORT else a for a in arguments]
+
+
 def pin_levels(arguments: list[str]) -> list[str]:
     """A sweep's arms have different levels: overrides of single levels are handed to the plan, arm by arm.
 
@@ -367,7 +422,7 @@ def main() -> None:
     """Console entry: exit code 0, 1 (a run failed), 2 (the user's mistake, one sentence), 130 (interrupted)."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.argv[1:] = pin_levels(sys.argv[1:])
+    sys.argv[1:] = pin_levels(lengthen(sys.argv[1:]))
     try:
         _hydra_main()
         for error in _errors:

@@ -46,6 +46,7 @@ Point = tuple[str, int, float, int]  # metric, step, value, milliseconds since 1
 BATCH = 1000  # metrics in one log_batch, the limit of MLflow
 PARAMS = 100  # params in one log_batch, the limit of MLflow
 VALUE_LENGTH = 6000  # characters of a param, the limit of MLflow
+PRUNED = "pruned"  # the end of a run that a search gave up
 BUSY_SECONDS = 60.0  # to wait for another process's write
 LARGEST = sys.float_info.max
 METRIC_COLUMNS = {"key", "value", "timestamp", "run_uuid", "step", "is_nan"}
@@ -722,6 +723,8 @@ def _insert(file: Path, run_id: str, points: Sequence[Point]) -> bool:
 def _end(client: Any, run_id: str | None, status: str, message: str | None) -> None:
     if message:
         client.set_tag(run_id, "eprli.ended", message[:VALUE_LENGTH])
+    if message == PRUNED:
+        client.set_tag(run_id, "pruned", "true")  # never in a comparison
     client.set_terminated(run_id, status)
 
 

@@ -40,7 +40,8 @@ def work(
 ) -> dict[str, Any]:
     """Deterministic arithmetic with a checkpoint after every step."""
     spec = json.loads(spec_json)
-    how = json.loads(Path("behaviour.json").read_text()).get(f"{spec['arm']}/{spec['seed']}", {})
+    every = json.loads(Path("behaviour.json").read_text())
+    how = every.get(f"{spec['arm']}/{spec['seed']}", every.get("curve/", {}))
     directory = Path(run_dir)
     state = directory / "state.json"
     step, total = json.loads(state.read_text()) if state.is_file() else (0, 0)
@@ -58,12 +59,18 @@ def work(
         state.with_suffix(".tmp").write_text(json.dumps([step, total]))
         state.with_suffix(".tmp").replace(state)
         on_progress({"fraction": step / steps, "accuracy": 0.0})
+        if "curve/" in every:  # a search that prunes between evaluations: the larger the rate, the better
+            on_progress({"point": step, "value": spec["optim"]["learning_rate"] * step / steps})
         if how.get("kill_at") == step:
             os.kill(os.getpid(), signal.SIGKILL)
         if "fail" in how:
             raise UserError(how["fail"])
         time.sleep(how.get("seconds", 0.0))
     metrics = {"score": total / 1009, "progress/updates": float(steps), "amount": float(spec["budget"]["amount"])}
+    if "curve/" in every:
+        metrics["score"] = spec["optim"]["learning_rate"]
+    if "objective" in how:
+        metrics["score"] = how["objective"]
     metrics["threads"] = float(os.environ["OMP_NUM_THREADS"])
     return {"objective": how.get("objective", metrics["score"]), "metrics": metrics}
 
@@ -101,7 +108,8 @@ def run(plan: Plan, executor: str = "sweeping_work:work") -> StudyResult:
 
 if __name__ == "__main__":
     try:
-        result = run(make_plan(json.loads(sys.argv[1]), sys.argv[2:]))
+        planned = make_plan(json.loads(sys.argv[1]), sys.argv[2:])
+        result = run(planned.searching() if planned.search else planned)
     except UserError as error:
         print(f"eprli_lab: {error}", file=sys.stderr)
         sys.exit(2)

@@ -29,16 +29,17 @@ ALLOWED = {
     "rollout": BASE | {"algorithm", "backends", "checkpoint", "evaluate", "state"},
     "train": BASE | {"algorithm", "backends", "checkpoint", "data", "evaluate", "metrics", "rollout", "state"},
     "tracking": BASE | {"process", "metrics", "sweeping"},
-    "sweeping": BASE | {"process", "sweeping", "run"},
+    "sweeping": BASE | {"process", "sweeping", "run", "compose"},
     "run": BASE | {"metrics", "train", "tracking", "sweeping", "backends", "checkpoint", "data", "verify"},
     "compose": BASE | {"run"},
+    "sweeps": BASE | {"run", "sweeping"},
     "difficulty": BASE | {"algorithm", "backends", "compose", "data", "evaluate", "verify"},
 }
 # The backend interface is a type in evaluate and the like: engines are imported by run and the small commands only.
 ONLY_IN = {
     "mlflow": {"tracking"},
     "optuna": {"sweeping"},
-    "hydra": {"run", "compose", "sweeping"},
+    "hydra": {"run", "compose", "sweeping", "sweeps"},
     "torch": {"algorithm", "backends", "warmstart"},
     "transformers": {"backends", "warmstart"},
     "math_verify": {"verify"},

@@ -12,7 +12,8 @@ from sweeping_work import arms, make_plan
 
 from eprli_lab.compose import compose_tree
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping.plan import StudySpec, _ordered, build_plan
+from eprli_lab.sweeping.nodes import StudySpec
+from eprli_lab.sweeping.plan import _ordered, build_plan
 
 LEVELS: dict[str, Any] = {
     "l1": {"overrides": ["curriculum=l1"]},

@@ -32,12 +32,12 @@ def test_clock() -> None:
 
 def test_a_line_a_run_with_the_time_that_is_left(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     plan = make_plan({"arms": arms("a", "longer"), "seeds": [0, 11]})
-    shown = Progress(plan, done=1, live=False)
+    shown = Progress(plan, 4, done=1, live=False)
     now[0] += 60.0
-    shown.finished(plan.runs[1], 59.5, 0.5)  # one of three in 60 s: two more take 120 s
+    shown.finished(2, plan.runs[1], 59.5, "score 0.500")  # one of three in 60 s: two more take 120 s
     shown.update(plan.runs[2], {"fraction": 0.5})
     now[0] += 30.0
-    shown.finished(plan.runs[3], 20.0, 0.1234)  # 2.5 runs' work in 90 s, half a run is left: 18 s
+    shown.finished(3, plan.runs[3], 20.0, "score 0.123")  # 2.5 runs' work in 90 s, half a run is left: 18 s
     shown.trouble(plan.runs[2], "[/red] no luck")
     shown.close()
     assert capsys.readouterr().out.splitlines() == [
@@ -51,14 +51,14 @@ def test_in_a_terminal_also_bars(capsys: pytest.CaptureFixture[str], monkeypatch
     for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "120"), ("TERM", "xterm")):
         monkeypatch.setenv(name, value)
     plan = make_plan({"arms": arms("a", "b"), "seeds": [0, 1]})
-    shown = Progress(plan, done=0, live=True)
+    shown = Progress(plan, 4, done=0, live=True)
     task: Any = {t.description: t for t in shown.bars.tasks}
     assert list(task) == ["study study"] and task["study study"].fields["note"] == "0 of 4"
     shown.update(plan.runs[0], {"fraction": 0.25})
     task = {t.description: t for t in shown.bars.tasks}
     assert task["  a seed 0"].completed == 0.25 and task["  a seed 0"].fields["note"] == "25%"
     assert task["study study"].completed == 0.25
-    shown.finished(plan.runs[0], 1.0, 0.5)
+    shown.finished(1, plan.runs[0], 1.0, "score 0.500")
     assert [t.description for t in shown.bars.tasks] == ["study study"]
     assert shown.bars.tasks[0].completed == 1.0 and shown.bars.tasks[0].fields["note"].startswith("1 of 4, about ")
     shown.trouble(plan.runs[1], "[/red] no luck")  # no markup

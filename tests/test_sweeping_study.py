@@ -1,11 +1,13 @@
-"""The persistent study: exactly one complete trial for each (arm, seed), ever."""
+"""The persistent study: exactly one trial for each (arm, seed), whoever works on it, whatever dies."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,9 +15,10 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import owner
+from eprli_lab.sweeping import binding, owner
 from eprli_lab.sweeping.plan import Plan
-from eprli_lab.sweeping.study import Study
+from eprli_lab.sweeping.storage import Storage
+from eprli_lab.sweeping.study import Lost, Study, Task
 
 JOURNAL = Path("studies/study.journal")
 
@@ -26,171 +29,318 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
 
 
-def plan(seeds: tuple[int, ...] = (0, 1), command_line: tuple[str, ...] = (), names: str = "ab") -> Plan:
-    return make_plan({"arms": arms(*names), "seeds": list(seeds)}, list(command_line))
+def plan(seeds: tuple[int, ...] = (0, 1), command_line: tuple[str, ...] = (), names: str = "ab", **more: Any) -> Plan:
+    return make_plan({"arms": arms(*names), "seeds": list(seeds), **more}, list(command_line))
 
 
 def states(study: Study) -> list[str]:
     return [t.state.name for t in study.study.get_trials()]
 
 
-def test_results_are_there_after_reopening() -> None:
-    p = plan()
+def claim(study: Study) -> Task:
+    task = study.claim()
+    assert task is not None
+    return task
+
+
+def work_off(study: Study, score: float = 0.5) -> list[tuple[str, int]]:
+    """Claim and finish everything; the keys in order."""
+    done = []
+    while (task := study.claim()) is not None:
+        done.append(task.run.key)
+        assert study.succeed(task, {"score": score}, 1.0) == "complete"
+    return done
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:///studies/all.db"])
+def test_results_are_there_after_reopening(storage: str | None) -> None:
+    p = plan(storage=storage)
     study = Study(p)
+    assert study.left() == 4
     for i, run in enumerate(p.runs):
-        study.succeed(study.start(run), i / 10, {"score": i / 10, "progress/updates": 5.0})
+        task = claim(study)
+        assert task.run.key == run.key and task.number == i
+        study.succeed(task, {"score": i / 10, "progress/updates": 5.0}, 2.0)
+    assert study.left() == 0 and study.claim() is None
     study.close()
     again = Study(p)
     assert again.complete() == {
         run.key: {"objective": i / 10, "metrics": {"score": i / 10, "progress/updates": 5.0}}
         for i, run in enumerate(p.runs)
     }
+    assert again.finished() == 4 and again.left() == 0
     trial = again.study.get_trials()[0]
-    assert trial.params == {"arm": "a", "seed": 0}
+    assert (trial.user_attrs["arm"], trial.user_attrs["seed"]) == ("a", 0)
     assert trial.user_attrs["owner"] == owner.me() and trial.user_attrs["directory"] == "outputs/study/a/seed0"
+    assert JOURNAL.exists() == (storage is None)
     again.close()
 
 
 def test_a_plain_optuna_reader_sees_the_same() -> None:
     study = Study(plan())
-    study.succeed(study.start(plan().runs[0]), 0.25, {"score": 0.25})
+    study.succeed(claim(study), {"score": 0.25}, 1.0)
     study.close()
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(JOURNAL)))
     loaded = optuna.load_study(study_name="study", storage=storage)
-    assert loaded.best_value == 0.25 and loaded.best_params == {"arm": "a", "seed": 0}
+    assert loaded.best_value == 0.25 and loaded.best_trial.user_attrs["arm"] == "a"
 
 
-def test_more_seeds_may_be_added_and_only_widened() -> None:
+def test_arms_and_seeds_may_be_added() -> None:
     node = {"arms": arms("a", "b", "c"), "only": ["b"], "seeds": [0]}
     study = Study(make_plan(node))
-    study.succeed(study.start(make_plan(node).runs[0]), 0.5, {})
+    assert claim(study).run.key == ("a", 0)
     study.close()
-    wide = make_plan(node | {"only": None, "seeds": [0, 10**6]})
-    study = Study(wide)
-    for run in wide.runs:
-        if run.key not in study.complete():
-            study.succeed(study.start(run), 0.5, {})
-    assert set(study.complete()) == {(arm, seed) for arm in "abc" for seed in (0, 10**6)}
-    assert states(study).count("COMPLETE") == 6
+    study = Study(make_plan(node | {"only": None, "seeds": [0, 10**6]}))
+    assert sorted(work_off(study)) == [(arm, seed) for arm in "abc" for seed in (0, 10**6)]
+    assert states(study) == ["COMPLETE"] * 6
     study.close()
 
 
-def test_a_changed_config_is_refused_with_the_difference() -> None:
+def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request() -> None:
     study = Study(plan())
-    study.fail(study.start(plan().runs[0]), "no luck")
+    study.fail(claim(study), "no luck")
     study.close()
+    changed = ("optim.weight_decay=0.1", "curriculum.levels.l2.clip.high=0.2718")
     with pytest.raises(UserError) as caught:
-        Study(plan(command_line=("optim.weight_decay=0.1", "curriculum.levels.l2.clip.high=0.2718")))
+        Study(plan(command_line=changed))
     sentence = str(caught.value)
     assert "(curriculum.levels.l2.clip.high: 0.28 -> 0.2718; optim.weight_decay: 0.0 -> 0.1)" in sentence
-    assert "study.name=" in sentence and str(JOURNAL) in sentence and "outputs/study" in sentence
+    assert all(w in sentence for w in ("study.name=", str(JOURNAL), "outputs/study", "study.force=true"))
     with pytest.raises(UserError) as caught:
         Study(plan(command_line=("curriculum=l3",)))
     assert str(caught.value).count("->") == 5 and " more)" in str(caught.value)
-    Study(plan()).close()  # the old one still goes on
+    study = Study(plan())  # the old one still goes on
+    assert study.forced() == []
+    study.close()
+    study = Study(plan(command_line=changed, force=True))
+    assert study.forced() == ["curriculum.levels.l2.clip.high: 0.28 -> 0.2718", "optim.weight_decay: 0.0 -> 0.1"]
+    study.close()
+    study = Study(plan(command_line=changed))  # from now on the name stands for this
+    assert len(study.forced()) == 2
+    study.close()
+
+
+def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = binding.code_digests()
+    assert {"train.py", "algorithm/loss.py", "backends/local/engine.py", "torch"} <= code.keys()
+    assert "tracking.py" not in code and not any(k.startswith("sweeping") for k in code)
+    study = Study(plan(), {"d.jsonl": "aaa"})
+    study.fail(claim(study), "no luck")
+    study.close()
+    with pytest.raises(UserError, match=r"d\.jsonl: aaa -> bbb"):
+        Study(plan(), {"d.jsonl": "bbb"})
+    Study(plan(), {"other.jsonl": "bbb"}).close()  # an arm's own file is no change
+    monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"train.py": "0"})
+    with pytest.raises(UserError, match=rf"code train\.py: {code['train.py']} -> 0"):
+        Study(plan(), {"d.jsonl": "aaa"})
+
+
+def test_data_is_known_by_its_bytes(tmp_path: Path) -> None:
+    Path("x.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    command_line = [
+        "data=jsonl",
+        "data.source.path=x.jsonl",
+        "data.difficulty_file=d.jsonl",
+        "evaluation=benchmarks",
+        *(f"evaluation.suites.{s}.source.path=x.jsonl" for s in ("aime24", "amc23", "math500")),
+        "model=path",
+        f"model.path={tmp_path / 'model'}",
+    ]
+    specs = [r.spec for r in plan(command_line=tuple(command_line)).runs]
+    before = binding.data_digests(specs)
+    assert set(before) == {"x.jsonl", str(tmp_path / "model")}  # d.jsonl is not there: the preflight says so
+    Path("x.jsonl").write_text('{"id": 2}\n')
+    after = binding.data_digests(specs)
+    assert before["x.jsonl"] != after["x.jsonl"] and before[str(tmp_path / "model")] == after[str(tmp_path / "model")]
+    (tmp_path / "model" / "config.json").write_text("{ }")
+    assert binding.data_digests(specs)[str(tmp_path / "model")] != after[str(tmp_path / "model")]
 
 
 def test_a_study_in_which_nothing_ran_binds_nothing() -> None:
     Study(plan()).close()  # e.g. the data of an arm was refused after this
-    changed = plan(command_line=("optim.weight_decay=0.1",), names="abc")
-    study = Study(changed)
-    study.succeed(study.start(changed.runs[2]), 0.5, {})
-    assert set(study.complete()) == {("c", 0)}
+    study = Study(plan(command_line=("optim.weight_decay=0.1",), names="abc"))
+    claim(study)
     study.close()
     with pytest.raises(UserError, match=r"weight_decay: 0\.1 -> 0\.0"):
         Study(plan())
 
 
-def test_a_new_arm_is_refused() -> None:
-    study = Study(plan())
-    study.fail(study.start(plan().runs[0]), "no luck")
-    study.close()
-    with pytest.raises(UserError, match="without the arm c"):
-        Study(plan(names="abc"))
+# --- several processes -------------------------------------------------------------------------------------------
 
 
-def test_one_process_at_a_time() -> None:
-    study = Study(plan())
-    with pytest.raises(UserError, match=rf"is being run by process {os.getpid()} on .*study\.name="):
-        Study(plan())
-    study.close()
-    Study(plan()).close()
+ELSEWHERE = "elsewhere:1:1"  # a process of another machine
+
+
+def test_two_processes_never_hold_the_same_run() -> None:
+    first, second = Study(plan()), Study(plan(), me=ELSEWHERE)
+    keys = [claim(s).run.key for s in (first, second, first, second)]
+    assert sorted(keys) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert first.claim() is None and second.claim() is None and first.left() == 4
+
+
+def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("eprli_lab.sweeping.study.time.monotonic", lambda: now[0])
+    here = Study(plan(seeds=(0,), lease_seconds=60.0))
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), me=ELSEWHERE)
+    lost = claim(there)
+    assert claim(here).run.key == ("b", 0)
+    now[0] += 59.0
+    there.beat({lost.number: 0.5})
+    assert here.claim() is None, "it beats"
+    now[0] += 59.0
+    assert here.claim() is None, "not yet a whole lease"
+    now[0] += 2.0
+    taken = claim(here)
+    assert taken.number == lost.number and taken.taken_over and taken.run.key == ("a", 0)
+    with pytest.raises(Lost):
+        there.succeed(lost, {"score": 0.1}, 1.0)
+    with pytest.raises(Lost):
+        there.fail(lost, "late")
+    with pytest.raises(Lost):
+        there.release(lost)
+    assert here.succeed(taken, {"score": 0.7}, 1.0) == "complete"
+    assert here.complete()["a", 0]["objective"] == 0.7
+
+
+def test_who_leaves_frees_its_runs_at_once() -> None:
+    there = Study(plan(seeds=(0,)), me=ELSEWHERE)
+    held = claim(there)
+    here = Study(plan(seeds=(0,)))
+    assert claim(here).run.key == ("b", 0) and here.claim() is None
+    there.close()
+    assert claim(here).number == held.number
 
 
 HOLD = """
 import sys
 from sweeping_work import arms, make_plan
 from eprli_lab.sweeping.study import Study
-plan = make_plan({"arms": arms("a", "b"), "seeds": [0, 1]})
-study = Study(plan)
-study.start(plan.runs[0])
-study.study.enqueue_trial({"arm": "b", "seed": 0})
+study = Study(make_plan({"arms": arms("a", "b"), "seeds": [0, 1]}))
+study.claim()
 print("held", flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_killed_owner_is_followed_by_the_next_and_its_trials_by_new_ones() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"process {other.pid} on "):
-            Study(plan())
-        other.kill()
-    study = Study(plan())
-    assert states(study) == ["FAIL", "FAIL"]  # the one that ran, and the one that was enqueued and never asked
-    for run in plan().runs:
-        study.succeed(study.start(run), 0.5, {})
-    assert len(study.complete()) == 4 and states(study).count("COMPLETE") == 4
+def test_a_killed_process_of_this_machine_is_followed_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+        assert p.stdout is not None and p.stdout.readline() == "held\n"
+        study = Study(plan())
+        assert claim(study).run.key == ("b", 0), "the first is held"
+        p.kill()
+    assert work_off(study) == [("a", 0), ("a", 1), ("b", 1)]
+    assert states(study).count("COMPLETE") == 3 and len(states(study)) == 4
+
+
+def test_a_result_that_was_noted_but_not_told_is_not_made_again() -> None:
+    study = Study(plan(seeds=(0,)))
+    task = claim(study)
+    handle = study._handle(task.number)
+    handle.set_user_attr("metrics", {"score": 0.25})
+    handle.set_user_attr("results", json.dumps([{"values": [0.25], "seconds": 1.0, "seed": 0}]))
+    study.close()  # killed just here
+    study = Study(plan(seeds=(0,)))
+    assert claim(study).run.key == ("b", 0)
+    assert study.complete() == {("a", 0): {"objective": 0.25, "metrics": {"score": 0.25}}}
+
+
+def test_a_run_whose_processes_keep_dying_fails() -> None:
+    study = Study(plan(seeds=(0,), names="a", max_lost=2))
+    task = claim(study)
+    assert study.lost(task, "killed") and study.lost(task, "killed")
+    assert not study.lost(task, "killed")
+    assert study.failed() == {("a", 0): "killed, 3 times"} and study.left() == 0
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+
+def test_caps_on_failures_of_an_arm_and_in_all() -> None:
+    study = Study(plan(seeds=tuple(range(6)), retries=0, max_failures_per_arm=2, max_failures=3))
+    for arm in "aba":
+        task = claim(study)
+        while task.name != arm:
+            study.succeed(task, {"score": 0.5}, 1.0)
+            task = claim(study)
+        assert not study.fail(task, f"bad {arm}")
+    done = len(study.complete())
+    assert study.claim() is None and study.left() == 0, "three failures in all: nothing more is started"
+    failed = study.failed()
+    assert len(failed) == 12 - done
+    reasons = sorted(set(failed.values()))
+    assert reasons == [
+        "bad a",
+        "bad b",
+        "not started: 2 runs of a had failed (study.max_failures_per_arm=2)",
+        "not started: 3 runs had failed (study.max_failures=3)",
+    ]
     study.close()
+    again = Study(plan(seeds=tuple(range(6)), retries=0, max_failures_per_arm=2, max_failures=3))
+    assert again.failed() == {} and len(work_off(again)) == 12 - done  # the next command tries everything again
+    again.close()
 
 
-def test_without_locks_a_live_owner_is_recognised_by_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owner, "lock", lambda path: None)  # what a file system without locks answers
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"process {other.pid} on "):
-            Study(plan())
-        other.kill()
-    Study(plan()).close()
+def test_who_joins_does_not_try_again_what_failed_for_the_others() -> None:
+    first = Study(plan(seeds=(0,), retries=0))
+    first.fail(claim(first), "bad")
+    second = Study(plan(seeds=(0,), retries=0), me=ELSEWHERE)
+    assert work_off(second) == [("b", 0)] and second.failed() == {("a", 0): "bad"}
 
 
-def test_trials_of_another_host_are_taken_over_under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study(plan())
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, "me", lambda: "elsewhere:1:1")
-        study.start(plan().runs[0])
-    study.close()
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, "lock", lambda path: None)
-        with pytest.raises(UserError, match="process 1 on elsewhere"):
-            Study(plan())
-    study = Study(plan())
-    assert states(study) == ["FAIL"]
-    study.close()
+# --- the storage -------------------------------------------------------------------------------------------------
 
 
 def test_a_half_written_last_line_is_cut_off() -> None:
     study = Study(plan())
-    study.succeed(study.start(plan().runs[0]), 0.5, {"score": 0.5})
-    study.start(plan().runs[1])
+    study.succeed(claim(study), {"score": 0.5}, 1.0)
+    claim(study)
     study.close()
     whole = JOURNAL.read_bytes()
     JOURNAL.write_bytes(whole[:-7])
     study = Study(plan())
-    study.succeed(study.start(plan().runs[1]), 0.75, {})
+    assert work_off(study, 0.75) == [("b", 0), ("a", 1), ("b", 1)]
     study.close()
     study = Study(plan())
-    assert {k: v["objective"] for k, v in study.complete().items()} == {("a", 0): 0.5, ("b", 0): 0.75}
+    assert [v["objective"] for v in study.complete().values()] == [0.5, 0.75, 0.75, 0.75]
     study.close()
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("mysql://x/y", "study.storage: 'mysql://x/y' is no storage"),
+        ("studies.db", "is no storage: leave it out"),
+        ("postgresql://me:secret@127.0.0.1:1/none", "postgresql://me@127.0.0.1:1/none cannot be reached"),
+        ("sqlite:////proc/nowhere/x.db", "cannot be made"),
+    ],
+)
+def test_storages_that_cannot_be_used(uri: str, words: str) -> None:
+    if uri.startswith("postgresql"):
+        pytest.importorskip("psycopg")
+    with pytest.raises(UserError) as caught:
+        Study(plan(storage=uri))
+    assert words in str(caught.value) and "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_the_lock_is_let_go_of_by_a_killed_holder() -> None:
+    code = (
+        "import sys; from eprli_lab.sweeping.storage import Storage\n"
+        "with Storage(None, 's').exclusive():\n    print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+        assert p.stdout is not None and p.stdout.readline() == "held\n"
+        p.kill()
+    storage = Storage(None, "s")
+    with storage.exclusive(), storage.exclusive():  # may be nested
+        pass
 
 
 def test_owners_are_told_from_later_processes_with_their_number() -> None:
     host, pid, began = owner.me().rsplit(":", 2)
-    assert owner.alive(f"{host}:{pid}:{began}")
+    assert owner.alive(f"{host}:{pid}:{began}") and owner.here(owner.me()) and not owner.here("elsewhere:1:1")
     boot, _, tick = began.rpartition("/")
     assert not owner.alive(f"{host}:{pid}:{boot}/{int(tick) - 1}")
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:

@@ -1,42 +1,92 @@
-"""`-m sweep=...`: from Hydra's arguments to a plan, a study, and its table."""
+"""`-m sweep=...`: from Hydra's arguments to a plan, a study (a search first where there is one), and its table."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
 from eprli_lab.errors import UserError
+from eprli_lab.sweeping.binding import data_digests
 from eprli_lab.sweeping.plan import Plan, build_plan
+from eprli_lab.sweeping.search import Compose
+
+Runner = Callable[[Plan, Any, str], Any]  # (plan, study, parent run id) -> StudyResult
 
 
-def sweep(loader: Any, config: Any, arguments: list[str]) -> int:
-    """Run the study that `config.study` describes. Exits with 0, 1 (a run failed for good) or 130 (interrupted)."""
-    from eprli_lab.run import check_study, finish_study, start_study
-    from eprli_lab.sweeping.controller import run_study
-    from eprli_lab.sweeping.study import Study
+def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) -> int:
+    """Run the study that `config.study` describes. Exits with 0, 1 (a run failed for good) or 130 (interrupted).
+
+    `launcher`: a Hydra launcher that starts the processes which make the runs; None: worker processes of this one.
+    """
+    from eprli_lab.run import check_study
 
     plan = plan_from_hydra(loader, config, arguments)
     check_study(plan)
-    study = Study(plan)  # before anything is logged: it may be refused
-    parent = start_study(plan)
     for note in plan.notes:
         print(note)
-    planned = {r.key for r in plan.runs}
-    done = len(planned & study.complete().keys())
-    already = f", {done} of them done before" if done else ""
-    print(
-        f"study {plan.study}: {len(plan.arms)} arms x {len(plan.node.seeds)} seeds = {len(plan.runs)} runs{already}",
-        flush=True,
-    )
-    result = run_study(plan, study, executor="eprli_lab.run:execute", parent_run_id=parent)
-    if result.interrupted:
-        done = len(planned & result.complete.keys())
-        print(f"interrupted with {done} of {len(planned)} runs complete: the same command resumes", file=sys.stderr)
-        sys.exit(130)
-    if planned & result.complete.keys():
-        finish_study(plan, result)
+    data = data_digests([r.spec for r in plan.runs])
+    pool: list[Any] = []
+    run = _here(pool) if launcher is None else _launched(launcher, arguments)
+    try:
+        if plan.search is not None:
+            plan = explore(plan, data, run)
+        return confirm(plan, data, run)
+    finally:
+        from eprli_lab.sweeping.workers import end_all
+
+        end_all(pool)
+
+
+def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan:
+    """The search to its target; the plan with its winners as further arms. Exits with 130 when interrupted."""
+    from eprli_lab.run import finish_search
+
+    searching = plan.searching()
+    with _opened(searching, data) as (study, parent):
+        search = plan.search
+        assert search is not None
+        print(
+            f"search {searching.study}: {plan.node.trials} trials x {len(search.seeds)} seeds over "
+            f"{len(search.dimensions)} values ({search.spec.sampler}, pruner {search.spec.pruner})"
+            + (f", {study.finished()} of them done before" if study.finished() else ""),
+            flush=True,
+        )
+        result = run(searching, study, parent)
+        if result.interrupted:
+            done = f"{study.finished()} of {plan.node.trials}"
+            print(f"interrupted with {done} trials done: the same command resumes", file=sys.stderr)
+            sys.exit(130)
+        winners = study.winners(search.spec.confirm)
+        print(finish_search(searching, study.points(), winners, parent))
+    return plan.with_winners(winners)
+
+
+def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
+    """Every arm (and winner) on every seed, then the table."""
+    from eprli_lab.run import finish_study
+
+    with _opened(plan, data) as (study, parent):
+        done = study.finished()
+        already = f", {done} of them done before" if done else ""
+        size = f"{len(plan.arms)} arms x {len(plan.node.seeds)} seeds = {len(plan.runs)} runs"
+        print(f"study {plan.study}: {size}{already}", flush=True)
+        result = run(plan, study, parent)
+        planned = {r.key for r in plan.runs}
+        complete = planned & result.complete.keys()
+        if result.interrupted:
+            print(
+                f"interrupted with {len(complete)} of {len(planned)} runs complete: the same command resumes",
+                file=sys.stderr,
+            )
+            sys.exit(130)
+        if complete:
+            with study.storage.exclusive():  # of several processes, one writes the report at a time
+                finish_study(plan)
+        for line in study.forced():
+            print(f"note: study.force went over a change: {line}")
     for (arm, seed), reason in result.failed.items():
         print(f"failed: {arm} seed {seed}: {reason}", file=sys.stderr)
     if result.failed:
@@ -44,23 +94,54 @@ def sweep(loader: Any, config: Any, arguments: list[str]) -> int:
     return 0
 
 
+class _opened:
+    """A study and its tracking parent, for the time that this process works on it."""
+
+    def __init__(self, plan: Plan, data: dict[str, str]) -> None:
+        self.plan, self.data = plan, data
+
+    def __enter__(self) -> tuple[Any, str]:
+        from eprli_lab.run import start_study
+        from eprli_lab.sweeping.study import Study
+
+        self.study = Study(self.plan, self.data)  # before anything is logged: it may be refused
+        try:
+            with self.study.storage.exclusive():  # of several processes, one makes the parent
+                return self.study, start_study(self.plan)
+        except BaseException:
+            self.study.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.study.close()
+
+
+def _here(pool: list[Any]) -> Runner:
+    """Runs on worker processes of this one, kept from the search to the arms: their start costs seconds."""
+
+    def run(plan: Plan, study: Any, parent: str) -> Any:
+        from eprli_lab.sweeping.controller import run_study
+
+        return run_study(plan, study, executor="eprli_lab.run:execute", parent_run_id=parent, pool=pool)
+
+    return run
+
+
+def _launched(launcher: Any, arguments: list[str]) -> Runner:
+    def run(plan: Plan, study: Any, parent: str) -> Any:
+        from eprli_lab.sweeping.launch import launch
+
+        return launch(launcher, arguments, plan, study)
+
+    return run
+
+
 def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
     """The plan of a composed sweep config and the command line's other overrides. Raises UserError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from eprli_lab.run import explain, spec_tree
-
-    for override in OverridesParser.create().parse_overrides(arguments):
-        if override.is_sweep_override():
-            raise UserError(
-                f"{override.input_line}: this sweep has its own arms; give one value to pin it for every arm"
-            )
-        if override.key_or_group == "seed":
-            raise UserError(f"{override.input_line}: the arms of a sweep share study.seeds; set study.seeds=[...]")
-    choices = OmegaConf.to_container(config.hydra.runtime.choices)
-    assert isinstance(choices, dict)
 
     def compose(overrides: list[str]) -> dict[str, Any]:
         try:
@@ -73,11 +154,30 @@ def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
             del master["hydra"]
         return spec_tree(master)
 
+    choices = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(choices, dict)
     node: Any = OmegaConf.to_container(config.study, resolve=True)
+    return plan_from(compose, node, str(choices.get("preset")), arguments)
+
+
+def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: list[str]) -> Plan:
+    """The plan of a `study` node and the command line's overrides, in Hydra's grammar. Raises UserError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    node = {k: v for k, v in node.items() if k not in ("job", "home")}
     # `sweep=` stays in: what its file sets beside `study` is common to all arms
     own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
     named = [a for a in arguments if a.startswith("study.name=")]
-    return build_plan(compose, node, str(choices.get("preset")), [*own, *node["pinned"], *named])
+    values, spaces = [], {}
+    for override in OverridesParser.create().parse_overrides([*own, *node["pinned"]]):
+        line = str(override.input_line)
+        if override.key_or_group == "seed":
+            raise UserError(f"{line}: the arms of a sweep share study.seeds; set study.seeds=[...]")
+        if override.is_sweep_override():
+            spaces[str(override.key_or_group)] = line.partition("=")[2]
+        else:
+            values.append(line)
+    return build_plan(compose, node, preset, [*values, *named], spaces)
 
 
 def _run_mode() -> Any:

@@ -1,12 +1,12 @@
-"""Runs a plan on worker processes: nothing twice, nothing lost, one failure stops nobody else."""
+"""Runs what a study has left on worker processes: nothing twice, nothing lost, one failure stops nobody else."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import signal
+import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -14,17 +14,20 @@ from typing import Any
 
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.spec import parse_spec
-from eprli_lab.sweeping.plan import Plan, PlannedRun
+from eprli_lab.sweeping.nodes import PlannedRun
+from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
-from eprli_lab.sweeping.study import Key, Study
-from eprli_lab.sweeping.workers import Job, Message, Worker, usable_cores
+from eprli_lab.sweeping.study import Key, Lost, Study, Task
+from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, usable_cores
 
 STOP_PATIENCE = 60.0  # s that workers may take to save after Ctrl-C
+LOOK_AGAIN = 1.0  # s between two looks for work while there is none
+BEATS_A_LEASE = 6
 
 
 @dataclass
 class StudyResult:
-    """How a study ended."""
+    """How a study ended, as far as this process knows."""
 
     complete: dict[Key, dict[str, Any]]
     failed: dict[Key, str] = field(default_factory=dict)  # for good, with the reason
@@ -33,30 +36,32 @@ class StudyResult:
 
 @dataclass
 class _Busy:
+    task: Task
     run: PlannedRun
-    trial: int
     began: float
+    fraction: float = 0.0
+    pruning: bool = False
 
 
 class _Controller:
-    def __init__(self, plan: Plan, study: Study, executor: str, parent_run_id: str | None) -> None:
-        self.plan, self.study, self.executor, self.parent = plan, study, executor, parent_run_id
-        self.result = StudyResult(study.complete())
-        self.waiting = [r for r in plan.runs if r.key not in self.result.complete]
-        self.tries: Counter[Key] = Counter()
+    def __init__(self, plan: Plan, study: Study, executor: str, parent_run_id: str | None, idle: list[Worker]) -> None:
+        self.plan, self.study, self.executor, self.parent, self.idle = plan, study, executor, parent_run_id, idle
+        self.again: list[Task] = []  # ours, to be tried once more or with the next seed
         self.busy: dict[Worker, _Busy] = {}
-        self.idle: list[Worker] = []
         self.asked = 0  # how often somebody asked to stop
-        planned = {r.key for r in plan.runs}
-        self.progress = Progress(plan, len(planned & self.result.complete.keys()))
+        self.beat_at = self.look_at = 0.0
+        self.waiting = False  # for other processes
+        total = plan.node.trials if plan.kind == "search" else len(plan.runs)
+        self.progress = Progress(plan, total, study.finished())
 
-    def run(self, count: int) -> StudyResult:
+    def run(self, count: int) -> bool:
+        """To the end, or until asked to stop; False when it was interrupted."""
         try:
-            while (self.waiting or self.busy) and not self.asked:
-                self._start_ready(count)
-                if not self.busy:
-                    self._give_up_blocked()
-                    continue
+            while not self.asked:
+                self._fill(count)
+                if not self.busy and self._over():
+                    break
+                self._beat()
                 self._listen(0.5)
             if self.asked:
                 self._stop()
@@ -64,39 +69,57 @@ class _Controller:
             self.progress.close()
             for worker in self.busy:
                 worker.process.kill()
-            for worker in self.idle:
-                worker.give(None)
-            for worker in [*self.idle, *self.busy]:
                 worker.end()
-        return self.result
+        return not self.asked
 
     def ask_to_stop(self) -> None:
         """Called by a signal's handler, so at any instruction: it only counts."""
         self.asked += 1
 
-    def _start_ready(self, count: int) -> None:
-        """Give every free worker the first run that waits for nothing."""
-        for run in list(self.waiting):
-            if len(self.busy) >= count:
+    def _fill(self, count: int) -> None:
+        """Give every free worker something to do, as long as there is something."""
+        while len(self.busy) < count and not self.asked:
+            if self.again:
+                task: Task | None = self.again.pop(0)
+            elif time.monotonic() < self.look_at:
                 return
-            if run.after is not None and (run.after.arm, run.seed) not in self.result.complete:
-                continue
-            self.waiting.remove(run)
-            try:
-                spec_json = self._spec_json(run)
-            except UserError as error:
-                self._give_up(run, str(error))
-                continue
-            worker = self.idle.pop() if self.idle else Worker(self.executor)
-            self.tries[run.key] += 1
-            self.busy[worker] = _Busy(run, self.study.start(run), time.monotonic())
-            worker.give(Job(spec_json, str(run.directory), self.parent))
+            else:
+                task = self.study.claim()
+            if task is None:
+                self.look_at = time.monotonic() + LOOK_AGAIN
+                return
+            self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        try:
+            spec_json = self._spec_json(task.run)
+        except UserError as error:
+            self._failed(task, task.run, str(error))
+            return
+        worker = self.idle.pop() if self.idle else Worker(self.executor)
+        self.busy[worker] = _Busy(task, task.run, time.monotonic())
+        worker.give(Job(spec_json, str(task.run.directory), self.parent))
+
+    def _over(self) -> bool:
+        """Nothing is left for anybody; while others work, stay: their runs may fall to us."""
+        if self.again or self.study.left():
+            if not self.again and not self.waiting:
+                self.waiting = True
+                self.progress.say("waiting for the runs of other processes ...")
+            time.sleep(0.0 if self.again else 0.2)
+            return False
+        return True
+
+    def _beat(self) -> None:
+        if time.monotonic() >= self.beat_at:
+            self.beat_at = time.monotonic() + self.plan.node.lease_seconds / BEATS_A_LEASE
+            self.study.beat({b.task.number: b.fraction for b in self.busy.values()})
 
     def _spec_json(self, run: PlannedRun) -> str:
         """The run's spec, with what it takes from the run it waited for. Raises UserError when that does not fit."""
         if run.after is None:
             return run.spec.model_dump_json()
-        metrics = self.result.complete[run.after.arm, run.seed]["metrics"]
+        metrics = self.study.complete()[run.after.arm, run.seed]["metrics"]
         tree = run.spec.model_dump(mode="json")
         for key, metric in run.after.set.items():
             if metric not in metrics:
@@ -111,6 +134,8 @@ class _Controller:
         except UserError as error:
             raise UserError(f"after {run.after.arm} seed {run.seed}: {error}") from None
 
+    # ------------------------------------------------------------------ what workers say
+
     def _listen(self, seconds: float) -> None:
         wait([x for w in self.busy for x in (w.pipe, w.process.sentinel)], timeout=seconds)
         for worker in list(self.busy):
@@ -118,67 +143,106 @@ class _Controller:
                 self._hear(worker, message)
 
     def _hear(self, worker: Worker, message: Message) -> None:
-        job = self.busy.get(worker)
-        if job is None:
+        busy = self.busy.get(worker)
+        if busy is None:
             return
         if message.kind == "progress":
-            self.progress.update(job.run, message.content)
+            busy.fraction = message.content["fraction"]
+            self.progress.update(busy.run, message.content)
             return
+        with self._unless_lost(busy):
+            if message.kind == "evaluation":
+                if not busy.pruning and self.study.report(
+                    busy.task, message.content["value"], message.content["point"]
+                ):
+                    busy.pruning = True
+                    worker.prune()
+                return
         del self.busy[worker]
-        if message.kind in ("died", "interrupted"):  # who was interrupted leaves
+        if message.kind == "died" or (message.kind == "interrupted" and not busy.pruning):  # who was interrupted leaves
             worker.end()
         else:
             self.idle.append(worker)
-        if message.kind == "done" and math.isfinite(message.content["objective"]):
-            self._succeed(job, message.content)
-            return
-        reason = str(message.content)
-        if message.kind == "done":
-            reason = f"its {job.run.spec.objective} is {message.content['objective']}"
-        self.study.fail(job.trial, reason)
-        if self.asked:
-            return
-        if self.tries[job.run.key] <= self.plan.node.retries:
-            self.progress.trouble(job.run, f"{reason}; trying once more")
-            self.waiting.insert(0, job.run)
-        else:
-            self._give_up(job.run, reason)
+        with self._unless_lost(busy):
+            self._finish(busy, message)
 
-    def _succeed(self, job: _Busy, content: dict[str, Any]) -> None:
-        objective, metrics = content["objective"], content["metrics"]
-        self.study.succeed(job.trial, objective, metrics)
-        self.result.complete[job.run.key] = {"objective": objective, "metrics": metrics}
-        self.progress.finished(job.run, time.monotonic() - job.began, objective)
+    def _finish(self, busy: _Busy, message: Message) -> None:
+        task, run = busy.task, busy.run
+        if message.kind == "done":
+            reason = self._unusable(message.content)
+            if not reason:
+                self._succeeded(busy, message.content)
+                return
+            self._failed(task, run, reason)
+        elif message.kind == "interrupted" and busy.pruning:
+            self.study.prune(task)
+            self.progress.finished(self.study.finished(), run, time.monotonic() - busy.began, "pruned")
+        elif message.kind == "interrupted":
+            if not self.asked:  # somebody stopped the worker, not us
+                self.progress.trouble(run, f"{message.content}; it goes on")
+            self.study.release(task)
+        elif message.kind == "died":
+            if self.study.lost(task, str(message.content)):
+                self.progress.trouble(run, f"{message.content}; it goes on from its last checkpoint")
+                self.again.append(task)
+            else:
+                self.progress.trouble(run, f"failed: {message.content}, too often (study.max_lost)")
+        else:
+            self._failed(task, run, str(message.content))
+
+    def _unusable(self, content: dict[str, Any]) -> str:
+        """Why a result cannot be booked; empty when it can."""
+        for o in self.plan.objectives:
+            if o.metric not in content["metrics"]:
+                return f"it logs no '{o.metric}'{nearest(o.metric, content['metrics'])}"
+            if not math.isfinite(content["metrics"][o.metric]):
+                return f"its {o.metric} is {content['metrics'][o.metric]}"
+        return ""
+
+    def _succeeded(self, busy: _Busy, content: dict[str, Any]) -> None:
+        metrics, seconds = content["metrics"], time.monotonic() - busy.began
+        outcome = self.study.succeed(busy.task, metrics, seconds)
+        shown = "  ".join(f"{o.metric} {metrics[o.metric]:.3f}" for o in self.plan.objectives)
+        count = len(busy.task.results)
+        if outcome == "next":
+            self.again.append(busy.task)
+        if outcome == "pruned":
+            shown += f"  pruned after {count} of {len(busy.task.runs)} seeds"
+        self.progress.finished(self.study.finished(), busy.run, seconds, shown, counted=outcome != "next")
         for sentence in content.get("starved", ()):
             self.progress.say(f"  warning: {sentence}")
 
-    def _give_up(self, run: PlannedRun, reason: str) -> None:
-        self.progress.trouble(run, f"failed: {reason}")
-        self.result.failed[run.key] = reason
+    def _failed(self, task: Task, run: PlannedRun, reason: str) -> None:
+        if self.study.fail(task, reason):
+            self.progress.trouble(run, f"{reason}; trying once more")
+            self.again.append(task)
+        else:
+            self.progress.trouble(run, f"failed: {reason}")
 
-    def _give_up_blocked(self) -> None:
-        """Runs that wait for one that failed for good."""
-        for run in self.waiting:
-            assert run.after is not None
-            self._give_up(run, f"waits for {run.after.arm} seed {run.seed}, which failed")
-        self.waiting = []
+    @contextlib.contextmanager
+    def _unless_lost(self, busy: _Busy) -> Iterator[None]:
+        try:
+            yield
+        except Lost as lost:
+            self.progress.trouble(busy.run, str(lost))
 
     def _stop(self) -> None:
         """Let the workers save; at once when asked twice."""
-        self.result.interrupted = True
         self.progress.say("stopping: the runs under way save their state (again to stop at once) ...")
         for worker in self.busy:
             worker.ask_to_stop()
         deadline = time.monotonic() + STOP_PATIENCE
         while self.busy and self.asked < 2 and time.monotonic() < deadline:
+            self._beat()
             self._listen(0.2)
-        for job in self.busy.values():
-            self.study.fail(job.trial, "stopped before it could save")
 
 
 @contextlib.contextmanager
 def _signals(controller: _Controller) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the controller to stop while it runs."""
+    """SIGINT and SIGTERM ask the controller to stop while it runs. Only a main thread can hear them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {n: signal.signal(n, lambda *_: controller.ask_to_stop()) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -187,9 +251,22 @@ def _signals(controller: _Controller) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_study(plan: Plan, study: Study, *, executor: str, parent_run_id: str | None) -> StudyResult:
-    """Everything of the plan that the study does not hold yet, on `study.workers` processes (default: one a core)."""
-    controller = _Controller(plan, study, executor, parent_run_id)
-    count = min(plan.node.workers or usable_cores(), max(1, len(controller.waiting)))
-    with _signals(controller):
-        return controller.run(count)
+def run_study(
+    plan: Plan, study: Study, *, executor: str, parent_run_id: str | None, pool: list[Worker] | None = None
+) -> StudyResult:
+    """Everything of the plan that the study does not hold yet, on `study.workers` processes (default: one a core).
+
+    `pool`: idle workers of an earlier study, taken from and given back; without one they are ended.
+    """
+    idle: list[Worker] = [] if pool is None else pool
+    controller = _Controller(plan, study, executor, parent_run_id, idle)
+    count = min(plan.node.workers or usable_cores(), max(1, study.left()))
+    try:
+        with _signals(controller):
+            finished = controller.run(count)
+    finally:
+        if pool is None:
+            end_all(idle)
+    if plan.kind == "search":
+        return StudyResult({}, interrupted=not finished)
+    return StudyResult(study.complete(), study.failed(), interrupted=not finished)

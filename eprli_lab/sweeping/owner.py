@@ -33,6 +33,11 @@ def alive(owner: str, elsewhere: bool = True) -> bool:
     return start_time(int(pid)) == began
 
 
+def here(owner: str) -> bool:
+    """Is that a process of this host?"""
+    return owner.rsplit(":", 2)[0] == socket.gethostname()
+
+
 class Held(Exception):
     """Another process has the lock; the text is its owner (empty when it did not say)."""
 

@@ -1,74 +1,32 @@
-"""What a study will run: every arm composed and validated before anything starts."""
+"""What a study will run: every arm composed, every search space read and validated, before anything starts."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.spec import Name, RunSpec, Strict, parse_spec
-
-Compose = Callable[[list[str]], dict[str, Any]]
-
-
-class AfterSpec(Strict):
-    """This arm's run of a seed waits for another arm's run of that seed and takes values from its last metrics."""
-
-    arm: str
-    set: dict[str, str]  # dotted config key -> metric name
-
-
-class ArmSpec(Strict):
-    """One arm: what differs from the composed config."""
-
-    overrides: list[str] = Field(default_factory=list)
-    after: AfterSpec | None = None
-
-
-class StudySpec(Strict):
-    """The `study` node of a sweep."""
-
-    name: Name
-    question: str | None = None
-    claim: str | None = None
-    baseline: str
-    arms: dict[Name, ArmSpec]
-    only: list[str] | None = None
-    seeds: list[int]
-    workers: int | None = Field(default=None, ge=1, le=256)
-    retries: int = Field(default=1, ge=0, le=10)
-    allow_duplicates: bool = False
-    pinned: list[str] = Field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One (arm, seed)."""
-
-    arm: str
-    seed: int
-    spec: RunSpec
-    directory: Path
-    after: AfterSpec | None = None
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.arm, self.seed
+from eprli_lab.spec import RunSpec, parse_spec
+from eprli_lab.sweeping.nodes import AfterSpec, ArmSpec, ObjectiveSpec, PlannedRun, StudySpec, plan_run
+from eprli_lab.sweeping.search import Compose, Search, aimed, applicable, read_search
+from eprli_lab.sweeping.space import SearchSpec, expand
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study, in the order in which they are started."""
+    """All runs of a study, in the order in which they are started; or, for kind `search`, how its trials are made."""
 
     study: str
     node: StudySpec
     runs: tuple[PlannedRun, ...]
     notes: tuple[str, ...] = field(default_factory=tuple)  # what the user should know before the start
+    search: Search | None = None
+    kind: Literal["arms", "search"] = "arms"
 
     @property
     def baseline(self) -> str:
@@ -79,34 +37,103 @@ class Plan:
         return list(dict.fromkeys(r.arm for r in self.runs))
 
     @property
+    def objectives(self) -> list[ObjectiveSpec]:
+        """At least one; the first is the headline."""
+        return self.node.objectives or [ObjectiveSpec(metric=self.sample.objective)]
+
+    @property
+    def sample(self) -> RunSpec:
+        """One spec of the study, for what is common to all: where it is tracked, its objective."""
+        if self.runs:
+            return self.runs[0].spec
+        assert self.search is not None
+        return parse_spec(next(iter(self.search.bases.values())))
+
+    @property
     def description(self) -> dict[str, Any]:
         """What the tracking parent remembers of the study."""
-        arms = [a for a in self.node.arms if a in self.arms]
-        return {
+        own = {name: arm.baseline for name, arm in self.node.arms.items() if name in self.arms}
+        out = {
             "question": self.node.question,
             "claim": self.node.claim,
+            "kind": self.kind,
+            "objective": self.objectives[0].metric,
+            "objectives": [o.model_dump() for o in self.objectives],
+        }
+        if self.kind == "search":
+            assert self.search is not None
+            space = {d.key: d.text() for d in self.search.dimensions}
+            return out | {
+                "space": space,
+                "seeds": list(self.search.seeds),
+                "confirmed_in": self.study.removesuffix("-search"),
+            }
+        return out | {
             "baseline": self.node.baseline,
-            "arms": arms,
+            "arm_baselines": {a: b for a, b in own.items() if b is not None},
+            "arms": [*own, *(a for a in self.arms if a not in own)],  # as the file has them, then winners
             "seeds": self.node.seeds,
-            "objective": self.runs[0].spec.objective,
         }
 
+    def searching(self) -> Plan:
+        """The exploratory part, as a study of its own: its trials never mix with the arms of the table."""
+        assert self.search is not None
+        return dataclasses.replace(self, study=self.search.study, kind="search", runs=(), notes=())
+
+    def with_winners(self, winners: Sequence[tuple[str, Mapping[str, Any]]]) -> Plan:
+        """The arms and the search's winners, on the same fresh seeds. A winner that is an arm already adds nothing."""
+        assert self.search is not None
+        known = {r.spec.fingerprint(): r.arm for r in self.runs if r.seed == self.node.seeds[0] and r.after is None}
+        chosen, notes = {}, list(self.notes)
+        for name, params in winners:
+            tree = self.search.tree(params)
+            twin = known.get(plan_run(name, self.node.seeds[0], tree, self.study, None).spec.fingerprint())
+            if twin is None:
+                chosen[name] = tree
+                known[parse_spec({**tree, "seed": self.node.seeds[0]}).fingerprint()] = name
+            else:
+                notes.append(f"the search's {name} is the same configuration as {twin}: it is not run again")
+        more = [plan_run(n, seed, tree, self.study, None) for seed in self.node.seeds for n, tree in chosen.items()]
+        runs = sorted([*self.runs, *more], key=lambda r: self.node.seeds.index(r.seed))  # stable: arms keep their order
+        return dataclasses.replace(self, runs=tuple(runs), notes=tuple(notes))
+
     def binding(self) -> dict[str, dict[str, Any]]:
-        """arm -> {dotted key: value}: what a study name stands for. Seeds may be added, the rest may not change."""
-        out = {}
+        """arm -> {dotted key: value}: what a study's name stands for. Arms and seeds may be added, no more.
+
+        Of a search: its config, space, sampler, pruner, seeds and objectives; more trials may be asked for.
+        """
+        skip = ("seed", "study", "arm", "tracking.", "checkpoint.")
+        if self.kind == "search":
+            assert self.search is not None
+            s = self.search
+            out: dict[str, Any] = {
+                "sampler": s.spec.sampler,
+                "sampler_seed": s.spec.sampler_seed,
+                "pruner": s.spec.pruner,
+            }
+            out |= {"seeds": list(s.seeds), "objectives": [f"{o.direction} {o.metric}" for o in self.objectives]}
+            out |= {f"space.{d.key}": d.text() for d in s.dimensions} | {"require": s.spec.require}
+            for name, tree in s.bases.items():
+                flat = parse_spec(tree).flat()
+                searched = {path for d in s.dimensions for path in expand(tree, d.key)}
+                out |= {f"{name}{k}": v for k, v in flat.items() if not k.startswith(skip) and k not in searched}
+            return {"search": out}
+        bound: dict[str, dict[str, Any]] = {}
         for run in self.runs:
-            flat = run.spec.flat()
-            skip = ("seed", "study", "arm", "tracking.", "checkpoint.")
-            out[run.arm] = {k: v for k, v in flat.items() if not k.startswith(skip)}
+            bound[run.arm] = {k: v for k, v in run.spec.flat().items() if not k.startswith(skip)}
             if run.after is not None:
-                out[run.arm] |= {f"after.{run.after.arm}.{k}": v for k, v in run.after.set.items()}
-        return out
+                bound[run.arm] |= {f"after.{run.after.arm}.{k}": v for k, v in run.after.set.items()}
+        return bound
 
 
-def build_plan(compose: Compose, node: dict[str, Any], preset: str, command_line: list[str]) -> Plan:
+def build_plan(
+    compose: Compose, node: dict[str, Any], preset: str, command_line: list[str], spaces: dict[str, str] | None = None
+) -> Plan:
     """Compose every arm: its own overrides, then the command line's (which pin a swept value), then the seed.
 
-    Raises UserError for an unknown arm, an arm that does not compose, two arms that are the same, no or double seeds.
+    `spaces`: the command line's own spaces, config key -> text; they replace those of the sweep's file.
+    Raises UserError for an unknown arm, an arm that does not compose, two arms that are the same, no or double seeds,
+    and a search whose space, requirement, sampler or pruner cannot work.
     """
     study = _study(node)
     named = any(a.startswith("study.name=") for a in command_line)
@@ -114,25 +141,24 @@ def build_plan(compose: Compose, node: dict[str, Any], preset: str, command_line
     chosen = _chosen_arms(study)
     trees, notes = {}, []
     for arm in chosen:
-        mine, note = _applicable(arm, study.arms[arm].overrides, command_line, compose)
+        mine, note = applicable(arm, study.arms[arm].overrides, command_line, compose)
         notes += note
         try:
-            trees[arm] = compose(study.arms[arm].overrides + mine)
+            trees[arm] = aimed(compose(study.arms[arm].overrides + mine), study)
             parse_spec(trees[arm])
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
-    _refuse_unused(command_line, chosen, notes, trees)
+    search = read_search(compose, study, name, command_line, spaces or {})
+    _refuse_unused(command_line, trees, search)
     runs = []
     for seed in study.seeds:
         for arm in _ordered(chosen, study):
-            spec = parse_spec({**trees[arm], "seed": seed}).model_copy(update={"study": name, "arm": arm})
-            _check_after(arm, study.arms[arm].after, spec)
-            runs.append(
-                PlannedRun(arm, seed, spec, Path("outputs") / name / arm / f"seed{seed}", study.arms[arm].after)
-            )
+            run = plan_run(arm, seed, trees[arm], name, study.arms[arm].after)
+            _check_after(arm, study.arms[arm].after, run.spec)
+            runs.append(run)
     if not study.allow_duplicates:
         _refuse_twins(runs)
-    return Plan(name, study, tuple(runs), tuple(dict.fromkeys(notes)))
+    return Plan(name, study, tuple(runs), tuple(dict.fromkeys(notes)), search)
 
 
 def _study(node: dict[str, Any]) -> StudySpec:
@@ -140,16 +166,20 @@ def _study(node: dict[str, Any]) -> StudySpec:
         raise UserError("-m with the ablation sweeper needs a sweep with arms: for instance sweep=levels")
     arms = {name: (arm or {}) for name, arm in node["arms"].items()}
     try:
-        study = StudySpec.model_validate({**node, "arms": arms})
+        study = StudySpec.model_validate({**node, "arms": arms, "objectives": node.get("objectives") or []})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
-        hint = nearest(str(first["loc"][-1]), StudySpec.model_fields) if first["type"] == "extra_forbidden" else ""
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            known: Any = {"search": SearchSpec, "arms": ArmSpec}.get(str(first["loc"][0]), StudySpec)
+            hint = nearest(str(first["loc"][-1]), known.model_fields)
         raise UserError(f"study.{where}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}") from None
     if not study.seeds:
         raise UserError("study.seeds is empty: name at least one seed, for instance study.seeds=[0,1]")
-    if len(set(study.seeds)) < len(study.seeds):
-        raise UserError(f"study.seeds: {study.seeds} names a seed twice")
+    for where, seeds in (("seeds", study.seeds), ("search_seeds", study.search_seeds)):
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"study.{where}: {seeds} names a seed twice")
     return study
 
 
@@ -159,6 +189,7 @@ def _chosen_arms(study: StudySpec) -> list[str]:
         ("study.baseline", [study.baseline]),
         ("study.only", study.only or []),
         *((f"study.arms.{n}.after.arm", [a.after.arm]) for n, a in study.arms.items() if a.after),
+        *((f"study.arms.{n}.baseline", [a.baseline]) for n, a in study.arms.items() if a.baseline),
     ):
         for name in names:
             if name not in study.arms:
@@ -168,6 +199,7 @@ def _chosen_arms(study: StudySpec) -> list[str]:
     wanted = {study.baseline, *study.only}
     for _ in study.arms:
         wanted |= {a.after.arm for n in wanted if (a := study.arms[n]).after is not None}
+        wanted |= {b for n in wanted if (b := study.arms[n].baseline) is not None}
     return [n for n in study.arms if n in wanted]
 
 
@@ -187,27 +219,13 @@ def _ordered(chosen: list[str], study: StudySpec) -> list[str]:
     return out
 
 
-def _applicable(arm: str, own: list[str], command_line: list[str], compose: Compose) -> tuple[list[str], list[str]]:
-    """The command line's overrides that mean something to this arm: those of a level it lacks are left out."""
-    keyed = [(a, re.match(r"curriculum\.levels\.([^.=]+)[.=]", a)) for a in command_line]
-    others = [a for a, level in keyed if level is None]
-    if len(others) == len(keyed):
-        return command_line, []
-    try:
-        levels = compose(own + others)["curriculum"]["levels"]
-    except UserError as error:
-        raise UserError(f"arm {arm}: {error}") from None
-    mine = [a for a, level in keyed if level is None or level[1] in levels]
-    notes = [f"{a} does not apply to arm {arm} (no level {level[1]})" for a, level in keyed if level and a not in mine]
-    return mine, notes
-
-
-def _refuse_unused(command_line: list[str], chosen: list[str], notes: list[str], trees: dict[str, Any]) -> None:
-    """A level override that no arm has is a mistake."""
+def _refuse_unused(command_line: list[str], trees: dict[str, Any], search: Search | None) -> None:
+    """A level override that no arm and no trial has is a mistake."""
+    found = [*trees.values(), *(search.bases.values() if search else ())]
     for a in command_line:
         level = re.match(r"curriculum\.levels\.([^.=]+)[.=]", a)
-        if level and sum(n.startswith(f"{a} does not apply") for n in notes) == len(chosen):
-            known = {name for tree in trees.values() for name in tree["curriculum"]["levels"]}
+        known = {name for tree in found for name in tree["curriculum"]["levels"]}
+        if level and level[1] not in known:
             raise UserError(f"{a}: no arm has a level '{level[1]}'{nearest(level[1], known)}")
 
 

@@ -6,7 +6,8 @@ import sys
 import time
 from typing import Any
 
-from eprli_lab.sweeping.plan import Plan, PlannedRun
+from eprli_lab.sweeping.nodes import PlannedRun
+from eprli_lab.sweeping.plan import Plan
 
 
 def clock(seconds: float) -> str:
@@ -19,10 +20,12 @@ def clock(seconds: float) -> str:
 class Progress:
     """One line a finished run; in a terminal also a bar for the sweep and one for each run that is under way."""
 
-    def __init__(self, plan: Plan, done: int, live: bool | None = None) -> None:
-        self.total, self.done, self.began = len(plan.runs), done, time.monotonic()
+    def __init__(self, plan: Plan, total: int, done: int, live: bool | None = None) -> None:
+        self.total, self.done, self.began = total, done, time.monotonic()
         self.at_start = done
-        self.width = max(len(r.arm) for r in plan.runs)
+        searched = plan.search is not None and plan.kind == "search"
+        self.share = 1 / len(plan.search.seeds) if searched and plan.search else 1.0  # of a trial that one run is
+        self.width = max((len(r.arm) for r in plan.runs), default=5)
         self.bars: Any = None
         self.tasks: dict[tuple[str, int], Any] = {}
         self.fractions: dict[tuple[str, int], float] = {}  # of the runs under way
@@ -46,7 +49,7 @@ class Progress:
 
     def update(self, run: PlannedRun, state: dict[str, Any]) -> None:
         """A run under way."""
-        self.fractions[run.key] = state["fraction"]
+        self.fractions[run.key] = state["fraction"] * self.share
         if self.bars is None:
             return
         if run.key not in self.tasks:
@@ -55,13 +58,15 @@ class Progress:
         self.bars.update(self.tasks[run.key], completed=state["fraction"], note=percent)
         self._whole()
 
-    def finished(self, run: PlannedRun, seconds: float, objective: float) -> None:
-        """A run that is complete."""
-        self.done += 1
+    def finished(self, done: int, run: PlannedRun, seconds: float, outcome: str, counted: bool = True) -> None:
+        """A run that ended well. `done`: trials finished by now, by whomever; `counted`: this run ended its trial."""
+        self.done = done
         self._forget(run)
+        count = f"{done:>{len(str(self.total))}}/{self.total}"
+        left = f"   about {clock(self._left())} left" if counted and done < self.total else ""
         self.say(
-            f"[{self.done:>{len(str(self.total))}}/{self.total}] {run.arm:<{self.width}} seed {run.seed:<3} "
-            f"score {objective:.3f}  {seconds:5.1f} s   about {clock(self._left())} left"
+            f"[{count if counted else ' ' * len(count)}] {run.arm:<{self.width}} seed {run.seed:<3} "
+            f"{outcome}  {seconds:5.1f} s{left}"
         )
         if self.bars is not None:
             self._whole()

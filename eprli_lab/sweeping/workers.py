@@ -28,6 +28,7 @@ from eprli_lab.sweeping import owner
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ORPHAN_GRACE = 20.0  # s that a worker may take to save after its controller died
 PROGRESS_EVERY = 0.5  # s between two progress messages of a run
+PRUNE = "prune"  # the controller's word to a worker whose run is to stop
 
 
 def usable_cores() -> int:
@@ -46,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker says: kind is progress, done, interrupted, or failed."""
+    """What a worker says: kind is progress, evaluation, done, interrupted, or failed."""
 
     kind: str
     content: Any
@@ -72,6 +73,8 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
             return
         if job is None:
             return
+        if job == PRUNE:  # its run ended before it could be stopped
+            continue
         message = _work(executor, job, stop, pipe)
         with contextlib.suppress(OSError):
             pipe.send(message)
@@ -82,10 +85,20 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
 def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
     """One run, with whatever it prints and warns of in <directory>/log.txt."""
     Path(job.directory).mkdir(parents=True, exist_ok=True)
-    said = [0.0]
+    said, pruned = [0.0], [False]
+
+    def asked() -> str:
+        """Why the run is to stop: `stop`, `pruned`; empty: go on."""
+        if not pruned[0] and not stop.is_set():
+            with contextlib.suppress(EOFError, OSError):
+                pruned[0] = bool(pipe.poll() and pipe.recv() == PRUNE)
+        return "pruned" if pruned[0] else "stop" if stop.is_set() else ""
 
     def on_progress(state: dict[str, Any]) -> None:
-        if time.monotonic() - said[0] >= PROGRESS_EVERY:
+        if "point" in state:
+            with contextlib.suppress(OSError):
+                pipe.send(Message("evaluation", state))
+        elif time.monotonic() - said[0] >= PROGRESS_EVERY:
             said[0] = time.monotonic()
             with contextlib.suppress(OSError):
                 pipe.send(Message("progress", state))
@@ -94,7 +107,7 @@ def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
         try:
             with _alone(Path(job.directory), stop):
                 run = resolve(executor)
-                return Message("done", run(job.spec_json, job.directory, job.parent_run_id, stop.is_set, on_progress))
+                return Message("done", run(job.spec_json, job.directory, job.parent_run_id, asked, on_progress))
         except Interrupted as error:
             return Message("interrupted", str(error))
         except (UserError, NonFiniteError) as error:
@@ -179,6 +192,14 @@ def _spawning() -> Iterator[None]:
                 os.environ[k] = v
 
 
+def end_all(workers: list[Worker]) -> None:
+    """Tell all of them first, so that they leave together."""
+    for worker in workers:
+        worker.give(None)
+    while workers:
+        workers.pop().end()
+
+
 class Worker:
     """The controller's side of one worker process."""
 
@@ -194,6 +215,11 @@ class Worker:
         """Start a run, or say that there are no more."""
         with contextlib.suppress(OSError):
             self.pipe.send(job)
+
+    def prune(self) -> None:
+        """Stop the run under way; the worker stays."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(PRUNE)
 
     def ask_to_stop(self) -> None:
         """Save and leave."""

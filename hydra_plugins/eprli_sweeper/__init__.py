@@ -69,12 +69,18 @@ class AblationSweeper(Sweeper):
     """arms x seeds, described by the config node `study`; the work is done in eprli_lab.sweeping."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        self.loader, self.config = hydra_context.config_loader, config
+        self.loader, self.config, self.launcher = hydra_context.config_loader, config, None
+        if not str(config.hydra.launcher._target_).endswith("BasicLauncher"):  # joblib, Ray, submitit
+            from hydra.core.plugins import Plugins
+
+            self.launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=hydra_context, task_function=task_function, config=config
+            )
 
     def sweep(self, arguments: list[str]) -> int:
         from eprli_lab.sweeping.command import sweep
 
-        return sweep(self.loader, self.config, arguments)
+        return sweep(self.loader, self.config, arguments, self.launcher)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="ablation", node=AblationSweeperConf, provider="eprli")
