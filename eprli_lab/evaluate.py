@@ -95,7 +95,7 @@ def evaluate(
 
 
 def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """eval/{suite}/... and `score`, the mean over suites of avg_at_k."""
+    """eval/{suite}/..., and over the suites `score`, the mean of avg_at_k, and `response_tokens`, the mean length."""
     out: dict[str, float] = {}
     names = list(dict.fromkeys(o.suite for o in outcomes))
     for name in names:
@@ -106,6 +106,7 @@ def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
         out[f"eval/{name}/response_tokens"] = statistics.fmean(o.mean_tokens for o in rows)
         out[f"eval/{name}/truncation_rate"] = sum(o.truncated for o in rows) / sum(o.samples for o in rows)
     out["score"] = statistics.fmean(out[f"eval/{name}/avg_at_k"] for name in names)
+    out["response_tokens"] = statistics.fmean(out[f"eval/{name}/response_tokens"] for name in names)
     return out
 
 

@@ -78,6 +78,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("eval/{suite}/response_tokens", "tokens", "mean response length"),
     Metric("eval/{suite}/truncation_rate", "fraction", "responses that met the length limit"),
     Metric("score", "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
+    Metric("response_tokens", "tokens", "mean over suites of eval/{suite}/response_tokens"),
 )
 
 _PATTERNS = [

@@ -56,7 +56,7 @@ def preflight(spec: RunSpec) -> None:
     from eprli_lab.data.strata import stratify
 
     check_logged("objective", spec.objective, spec)
-    stratify(load_training(spec.data), spec.curriculum)
+    stratify(load_training(spec.data, spec.seed), spec.curriculum)
     for name, suite in spec.evaluation.suites.items():
         load_suite(name, suite)
     check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
@@ -151,7 +151,7 @@ def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tup
     from eprli_lab.train import Trainer
     from eprli_lab.verify import Grader
 
-    strata = stratify(load_training(spec.data), spec.curriculum)
+    strata = stratify(load_training(spec.data, spec.seed), spec.curriculum)
     suites = {name: load_suite(name, suite) for name, suite in spec.evaluation.suites.items()}
     backend = LocalBackend(
         spec.model,

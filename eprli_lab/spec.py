@@ -98,6 +98,8 @@ class CurriculumSpec(Strict):
     """L levels over one shared policy; order of the keys is the order of the levels."""
 
     schedule: Literal["sequential", "mixed", "adaptive"] = "sequential"
+    order: Literal["ascending", "descending"] = "ascending"  # of the levels; descending: hard first
+    strata: Literal["band", "cumulative", "all"] = "band"  # D_l: above Q_{l-1} up to Q_l; up to Q_l; up to Q_L
     weights: Literal["shared"] = "shared"  # pi_high = pi_low = pi_theta (the paper)
     levels: dict[Name, LevelSpec]
     adaptive: AdaptiveSpec = AdaptiveSpec()
@@ -235,6 +237,7 @@ class DataSpec(Strict):
     generated: GeneratedSpec | None = None
     source: SourceSpec | None = None
     difficulty_file: str | None = None  # pass rates written by `python -m eprli_lab.difficulty`
+    label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
 
     @model_validator(mode="after")
     def _one(self) -> DataSpec:

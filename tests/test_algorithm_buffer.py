@@ -97,6 +97,20 @@ def test_sequential_levels_get_their_shares(spent, name):
     assert schedule.next_level(curriculum(), 100, spent, fresh(), step=0, seed=0) == name
 
 
+@pytest.mark.parametrize(
+    ("spent", "name"), [(0, "l3"), (49, "l3"), (50, "l2"), (74, "l2"), (75, "l1"), (99, "l1"), (100, None)]
+)
+def test_hard_first_visits_the_levels_backwards(spent, name):
+    # weights 1 1 2 of 100, l3 first: ends at 50, 75, 100
+    hard_first = curriculum().model_copy(update={"order": "descending"})
+    assert schedule.next_level(hard_first, 100, spent, fresh(), step=0, seed=0) == name
+    assert [schedule.level_end(hard_first, n, 100) for n in ("l3", "l2", "l1")] == [50, 75, 100]
+    adaptive = curriculum("adaptive").model_copy(update={"order": "descending"})
+    levels = fresh()
+    levels["l3"] = LevelProgress(updates=4, accuracy=0.8)
+    assert schedule.next_level(adaptive, 100, 5, levels, step=0, seed=0) == "l2"
+
+
 def test_a_starved_level_leaves_its_share_to_the_next():
     levels = fresh()
     levels["l1"].ended = "starved"

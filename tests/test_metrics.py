@@ -98,5 +98,6 @@ def test_scores_are_means_over_problems_and_suites():
     ]
     out = scores(rows)
     assert out["eval/a/avg_at_k"] == 0.25 and out["eval/b/avg_at_k"] == 1.0 and out["score"] == 0.625
+    assert out["response_tokens"] == (out["eval/a/response_tokens"] + out["eval/b/response_tokens"]) / 2 > 0
     assert out["eval/a/pass_at_k"] == 0.5 and out["eval/a/maj_at_k"] == 0.5
     assert out["eval/a/response_tokens"] == 5.0 and out["eval/a/truncation_rate"] == 0.5

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.data.strata import Stream, stratify
+from eprli_lab.data.strata import Stream, shuffle_labels, stratify
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 from eprli_lab.spec import CurriculumSpec, LevelSpec
@@ -18,9 +18,9 @@ def problems(*difficulties):
     return [Problem(f"p{i:03d}", "q", ("1",), d) for i, d in enumerate(difficulties)]
 
 
-def curriculum(*thresholds: float) -> CurriculumSpec:
+def curriculum(*thresholds: float, strata: str = "band") -> CurriculumSpec:
     levels = {f"l{i}": LevelSpec(quality_threshold=q, max_response_tokens=8) for i, q in enumerate(thresholds, 1)}
-    return CurriculumSpec(levels=levels)
+    return CurriculumSpec(levels=levels, strata=strata)
 
 
 def ids(strata):
@@ -75,6 +75,42 @@ def test_strata_and_what_is_left_out_are_everything(difficulties, thresholds):
     assert strata.left_out == sum(d > thresholds[-1] for d in difficulties)
     tops = [max(p.difficulty for p in chosen) for chosen in strata.levels.values()]
     assert all(t <= q for t, q in zip(tops, thresholds, strict=True))
+
+
+def test_strata_may_overlap():
+    difficulties = (0.1, 0.25, 0.3, 0.5, 0.9)
+    cumulative = stratify(problems(*difficulties), curriculum(0.25, 0.5, strata="cumulative"))
+    assert ids(cumulative) == {"l1": ["p000", "p001"], "l2": ["p000", "p001", "p002", "p003"]}
+    everything = stratify(problems(*difficulties), curriculum(0.25, 0.5, strata="all"))
+    assert ids(everything) == {"l1": ["p000", "p001", "p002", "p003"], "l2": ["p000", "p001", "p002", "p003"]}
+    assert cumulative.left_out == everything.left_out == 1
+    with pytest.raises(UserError, match=r"l1 is empty: none of 1 problems has a difficulty <= 0\.25 "):
+        stratify(problems(0.4), curriculum(0.25, 0.5, strata="cumulative"))
+
+
+# --- noisy labels
+
+
+def test_a_share_of_the_labels_is_shuffled():
+    true = problems(*[i / 100 for i in range(100)])
+    assert shuffle_labels(true, 0.0, 0) == true
+    noisy = shuffle_labels(true, 0.3, 0)
+    assert [p.id for p in noisy] == [p.id for p in true], "order and problems stay"
+    moved = sum(a.difficulty != b.difficulty for a, b in zip(true, noisy, strict=True))
+    assert 25 <= moved <= 30, "30 are shuffled, one in 30 stays where it was"
+    assert sorted(p.difficulty for p in noisy) == [p.difficulty for p in true]
+    assert shuffle_labels(list(reversed(true)), 0.3, 0) == list(reversed(noisy)), (
+        "the order of the file does not matter"
+    )
+    assert shuffle_labels(true, 0.3, 1) != noisy, "each seed shuffles others"
+    every = shuffle_labels(true, 1.0, 0)
+    assert sum(a.difficulty != b.difficulty for a, b in zip(true, every, strict=True)) > 95
+
+
+@given(st.lists(EIGHTHS, max_size=30), st.floats(0, 1), st.integers(0, 5))
+def test_shuffling_keeps_the_distribution(difficulties, share, seed):
+    noisy = shuffle_labels(problems(*difficulties), share, seed)
+    assert sorted(p.difficulty for p in noisy) == sorted(difficulties)
 
 
 # --- the stream

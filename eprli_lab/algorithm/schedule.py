@@ -66,13 +66,19 @@ def shares(curriculum: CurriculumSpec) -> dict[str, float]:
     return {name: level.budget_weight / total for name, level in curriculum.levels.items()}
 
 
+def visited(curriculum: CurriculumSpec) -> list[str]:
+    """The levels in the order in which they are visited: easy first, or hard first."""
+    names = list(curriculum.levels)
+    return names if curriculum.order == "ascending" else names[::-1]
+
+
 def level_end(curriculum: CurriculumSpec, name: str, amount: float) -> float:
     """Where level `name` ends on the axis of the run's budget, in budget units, under `sequential`.
 
     Ends are cumulative, so what a level overshoots (a part of one round) is taken from the next one and the run as a
     whole keeps its budget.
     """
-    names = list(curriculum.levels)
+    names = visited(curriculum)
     if name == names[-1]:
         return amount
     share = shares(curriculum)
@@ -95,14 +101,15 @@ def next_level(
 ) -> str | None:
     """The level of the next pass of the loop, or None when the run is over. Pure: same arguments, same answer.
 
-    - sequential: level after level, each to the end of its share (the paper).
+    - sequential: level after level, each to the end of its share (the paper); hard first under order=descending.
     - mixed: all strata at once, a level drawn with probability proportional to its weight (seeded by the step).
     - adaptive: the first level until its moving accuracy reaches `promote_at`, then the next; the last level takes the
       rest. A level that is never mastered ends with its share, so every level gets its turn.
     """
     if spent >= amount:
         return None
-    alive = [name for name in curriculum.levels if levels[name].ended is None]
+    order = visited(curriculum)
+    alive = [name for name in order if levels[name].ended is None]
     if not alive:
         return None
     if curriculum.schedule == "mixed":
@@ -111,7 +118,7 @@ def next_level(
     for name in alive:
         if spent >= level_end(curriculum, name, amount):
             continue
-        if curriculum.schedule == "adaptive" and name != list(curriculum.levels)[-1]:
+        if curriculum.schedule == "adaptive" and name != order[-1]:
             rule, done = curriculum.adaptive, levels[name]
             if done.updates >= rule.min_updates and (done.accuracy or 0.0) >= rule.promote_at:
                 continue

@@ -7,15 +7,21 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from eprli_lab.data.strata import shuffle_labels
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 from eprli_lab.spec import DataSpec, SuiteSpec
 
 
-def load_training(data: DataSpec) -> list[Problem]:
-    """Training problems, with measured difficulty where `difficulty_file` is given. Raises UserError."""
+def load_training(data: DataSpec, seed: int = 0) -> list[Problem]:
+    """Training problems, with measured difficulty where `difficulty_file` is given. Raises UserError.
+
+    `seed`: the run's; with label noise each seed shuffles other labels.
+    """
     problems = read_training(data)
-    return with_measured(problems, Path(data.difficulty_file)) if data.difficulty_file else problems
+    if data.difficulty_file:
+        problems = with_measured(problems, Path(data.difficulty_file))
+    return shuffle_labels(problems, data.label_noise, seed) if data.label_noise else problems
 
 
 def read_training(data: DataSpec) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,23 +22,30 @@ class Strata:
 
 
 def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
-    """Q_{l-1} < d(q) <= Q_l with Q_0 = -inf. Raises UserError for an empty stratum, or a problem without difficulty."""
+    """D_l: Q_{l-1} < d(q) <= Q_l with Q_0 = -inf (strata=band); d(q) <= Q_l (cumulative); d(q) <= Q_L (all).
+
+    `all` makes the levels differ in everything but their problems: with growing Len_l it is the staged context
+    lengthening of DeepScaleR and FastCuRL (arXiv 2503.17287). Raises UserError for an empty stratum, or a problem
+    without difficulty.
+    """
     unknown = [p.id for p in problems if p.difficulty is None]
     if unknown:
         raise UserError(
             f"{len(unknown)} of {len(problems)} problems have no difficulty, {unknown[0]} for one: name a difficulty "
             "column or measure it with python -m eprli_lab.difficulty"
         )
+    thresholds = [level.quality_threshold for level in curriculum.levels.values()]
     below, levels = float("-inf"), {}
-    for name, level in curriculum.levels.items():
-        top = level.quality_threshold
+    for name, threshold in zip(curriculum.levels, thresholds, strict=True):
+        top = thresholds[-1] if curriculum.strata == "all" else threshold
         levels[name] = [p for p in problems if p.difficulty is not None and below < p.difficulty <= top]
-        below = top
-    left_out = sum(p.difficulty > below for p in problems if p.difficulty is not None)
+        if curriculum.strata == "band":
+            below = threshold
+    left_out = sum(p.difficulty > thresholds[-1] for p in problems if p.difficulty is not None)
     for (name, chosen), floor in zip(levels.items(), [None, *levels], strict=False):
         if not chosen:
             bounds = f"<= {curriculum.levels[name].quality_threshold}"
-            if floor is not None:
+            if floor is not None and curriculum.strata == "band":
                 bounds = (
                     f"in ({curriculum.levels[floor].quality_threshold}, {curriculum.levels[name].quality_threshold}]"
                 )
@@ -49,6 +57,21 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
                 "threshold): move the thresholds or take other data"
             )
     return Strata(levels, left_out)
+
+
+def shuffle_labels(problems: Sequence[Problem], share: float, seed: int) -> list[Problem]:
+    """Noisy difficulty labels: a seeded `share` of the problems have their difficulties permuted among themselves.
+
+    The distribution of difficulties stays what it was; at share 1 the strata are random. A label that is permuted may
+    stay the same by chance, so a share s moves fewer than s of the problems to another stratum.
+    """
+    rng = random.Random(f"labels-{seed}")
+    by_id = sorted(problems, key=lambda p: p.id)
+    chosen = rng.sample(by_id, round(share * len(by_id)))
+    labels = [p.difficulty for p in chosen]
+    rng.shuffle(labels)
+    noisy = {p.id: d for p, d in zip(chosen, labels, strict=True)}
+    return [dataclasses.replace(p, difficulty=noisy[p.id]) if p.id in noisy else p for p in problems]
 
 
 class Stream:
