@@ -415,6 +415,8 @@ def _hydra_main(cfg: DictConfig) -> None:
     try:
         _exit_code = max(_exit_code, _single(cfg))
     except (UserError, NonFiniteError, OSError) as error:
+        if cfg.study.job:  # in another process: the launcher carries it home
+            raise
         _errors.append(error)
 
 

@@ -7,6 +7,7 @@ and what it was doing falls to the others.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.workers import usable_cores
+
+log = logging.getLogger(__name__)
 
 
 def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
@@ -24,12 +27,16 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
     count = min(plan.node.workers or usable_cores(), left)
     if count:
         home = str(Path.cwd()).replace("'", "\\'")
-        job = [*arguments, f"study.job={plan.kind}", f"study.home='{home}'", "study.workers=1", "hydra/launcher=basic"]
+        job = [*arguments, f"study.job={plan.kind}", f"study.home='{home}'", "study.workers=1"]
         try:
             for returned in launcher.launch([job] * count, initial_job_idx=0):
                 _ = returned.return_value  # raises what the job raised
         except KeyboardInterrupt:
             return StudyResult({} if plan.kind == "search" else study.complete(), interrupted=True)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a launcher makes of a job that failed or was lost
+            log.warning("a launched job failed: %s: %s", type(error).__name__, error)
     if study.left():
         raise UserError(
             f"the launched jobs ended with {study.left()} trials of {plan.study} left: see their logs; the same "

@@ -178,12 +178,15 @@ def _spawning() -> Iterator[None]:
     identity = {k: main_module.__dict__.get(k) for k in ("__spec__", "__file__")}
     resource_tracker.ensure_running()  # its start would unblock signals
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # ours waits until the end of this block
+    method = mp.get_start_method(allow_none=True)
+    mp.set_start_method("spawn", force=True)  # a child is told the default, and knows none that a launcher registered
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     main_module.__dict__.update(dict.fromkeys(identity))  # else every worker would import the controller's again
     try:
         yield
     finally:
         main_module.__dict__.update(identity)
+        mp.set_start_method(method, force=True)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for k, v in saved.items():
             if v is None:
