@@ -81,6 +81,12 @@ class StudyData:
         return str(self.description.get("objective") or "score")
 
     @property
+    def objectives(self) -> list[tuple[str, str]]:
+        """(metric, maximize or minimize), the headline first."""
+        known = [(str(o["metric"]), str(o["direction"])) for o in self.description.get("objectives") or []]
+        return known or [(self.objective, "maximize")]
+
+    @property
     def suites(self) -> list[str]:
         """Evaluation suites, in the order of the config where it is known."""
         logged = {k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("eval/")}

@@ -29,8 +29,10 @@ class ArmRow:
     final: dict[str, float]  # suite -> accuracy after
     score_start: float  # of the objective
     score: float
-    difference: PairedDifference | None  # to the baseline; None: this is the baseline
+    difference: PairedDifference | None  # to its baseline; None: it is one
     p_holm: float
+    others: dict[str, PairedDifference]  # further objectives of the study -> difference to its baseline
+    against: str  # its baseline
     updates: float
     tokens: float
     response_tokens: float  # mean over suites, after training
@@ -52,7 +54,7 @@ class Table:
     def text(self) -> str:
         """Aligned, at most WIDTH columns wide; blocks that are wider are split."""
         parts = [self._title()]
-        for header, rows in (self._accuracy(), self._dynamics(), self._by_level()):
+        for header, rows in self._blocks():
             parts += [_aligned(*block) for block in _split(header, rows)]
         parts[-1] += f"\n{LEVELS_NOTE}"
         for head, lines in self._remarks():
@@ -63,7 +65,7 @@ class Table:
         """The same, as Markdown tables."""
         title, *rest = self._title().splitlines()
         parts = [f"## {title}", "\n".join(rest)]
-        parts += [_markdown(*block) for block in (self._accuracy(), self._dynamics(), self._by_level())]
+        parts += [_markdown(*block) for block in self._blocks()]
         parts.append(f"{LEVELS_NOTE}.")
         for head, lines in self._remarks():
             parts += [f"**{head}**\n\n" + "\n".join(f"- {line}" for line in lines)] if lines else []
@@ -95,9 +97,27 @@ class Table:
             if r.difference is None:
                 cells += ["baseline", ""]
             else:
-                cells += [_difference(r.difference), _fraction(r.p_holm)]
+                own = f" to {r.against}" if r.against != self.baseline else ""
+                cells += [_difference(r.difference) + own, _fraction(r.p_holm)]
             rows.append([r.arm, str(len(r.seeds)), *cells])
         return header, rows
+
+    def _further(self) -> Block:
+        """The study's other objectives, one difference each."""
+        metrics = [m for m, _ in self.study.objectives[1:]]
+        header = ["arm", *(x for m in metrics for x in (m, "difference [95%]"))]
+        rows = []
+        for r in self.rows:
+            cells = []
+            for m in metrics:
+                value = mean([run.last(m) for run in self.study.of(r.arm)])
+                cells += [_number(value, 3), _difference(r.others[m]) if m in r.others else "baseline"]
+            rows.append([r.arm, *cells])
+        return header, rows
+
+    def _blocks(self) -> list[Block]:
+        further = [self._further()] if len(self.study.objectives) > 1 else []
+        return [self._accuracy(), *further, self._dynamics(), self._by_level()]
 
     def _dynamics(self) -> Block:
         header = ["arm", "updates", "tokens", "response tokens", "seconds"]
@@ -128,11 +148,23 @@ class Table:
         ]
         changes = [f"{r.arm}: {', '.join(r.differs) or 'no config value'}" for r in others if r.seeds]
         return [
-            ("How it reads:", [f"{r.arm}: {verdict(r, self.baseline, self.study.objective)}" for r in others]),
+            ("How it reads:", [f"{r.arm}: {self._verdicts(r)}" for r in others]),
             (f"Differs from {self.baseline} by:", changes),
             ("Runs that are not in the table:", unfinished),
             ("Notes:", self.study.notes),
         ]
+
+    def _verdicts(self, r: ArmRow) -> str:
+        """The headline's sentence, and a short one for each further objective."""
+        first, direction = self.study.objectives[0]
+        out = verdict(r, r.against, first, direction)
+        for metric, way in self.study.objectives[1:]:
+            d = r.others[metric]
+            what = "no comparison" if math.isnan(d.low) else "not distinguishable from zero"
+            if d.distinguishable:
+                what = "better" if (d.mean > 0) == (way == "maximize") else "worse"
+            out += f"; {metric} {_difference(d)}: {what}"
+        return out
 
     def _flat(self, r: ArmRow) -> dict[str, object]:
         d = r.difference or PairedDifference(math.nan, math.nan, math.nan, math.nan, 0)
@@ -142,7 +174,11 @@ class Table:
         objective = self.study.objective
         out |= {f"{objective}/start": r.score_start, f"{objective}/end": r.score, "difference": d.mean}
         out |= {"difference_low": d.low, "difference_high": d.high, "p": d.p, "p_holm": r.p_holm, "common_seeds": d.n}
-        out |= {"updates": r.updates, "tokens": r.tokens, "response_tokens": r.response_tokens, "seconds": r.seconds}
+        for metric, _ in self.study.objectives[1:]:
+            one = r.others.get(metric, PairedDifference(math.nan, math.nan, math.nan, math.nan, 0))
+            out |= {f"{metric}/difference": one.mean, f"{metric}/low": one.low, f"{metric}/high": one.high}
+        out |= {"baseline": r.against, "updates": r.updates, "tokens": r.tokens}
+        out |= {"response_tokens": r.response_tokens, "seconds": r.seconds}
         for level in self.study.levels:
             out[f"admission_rate/{level}"] = r.admission.get(level, math.nan)
             out[f"clip_fraction_low/{level}"] = r.clip_low.get(level, math.nan)
@@ -151,25 +187,48 @@ class Table:
 
 
 def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
-    """One row an arm. Raises UserError when the baseline is no arm of the study."""
+    """One row an arm. Raises UserError when the baseline is no arm of the study, or the study is a search.
+
+    A given baseline goes before those that arms have of their own.
+    """
+    if study.description.get("kind") == "search":
+        raise UserError(
+            f"study={study.name} is a search: the values of its trials chose its winners and are no comparison; the "
+            f"winners on fresh seeds are in study={study.description.get('confirmed_in')}"
+        )
     arms = study.arms
     if not arms:
         raise UserError(f"study={study.name} has no run that belongs to an arm: run its sweep first")
     base = baseline or str(study.description.get("baseline") or arms[0])
     if base not in arms:
         raise UserError(f"baseline={base}: {study.name} has no such arm{nearest(base, arms)}")
-    reference = {r.seed: r.last(study.objective) for r in study.of(base)}
-    differences = {
-        arm: paired_difference({r.seed: r.last(study.objective) for r in study.of(arm)}, reference)
-        for arm in arms
-        if arm != base
-    }
-    adjusted = dict(zip(differences, holm([d.p for d in differences.values()]), strict=True))
-    rows = [_row(study, arm, base, differences.get(arm), adjusted.get(arm, math.nan)) for arm in arms]
+    against = {arm: base for arm in arms}
+    if baseline is None:
+        own = study.description.get("arm_baselines") or {}
+        against |= {arm: str(b) for arm, b in own.items() if arm in arms and b in arms}
+
+    def difference(arm: str, metric: str) -> PairedDifference:
+        mine, theirs = ({r.seed: r.last(metric) for r in study.of(a)} for a in (arm, against[arm]))
+        return paired_difference(mine, theirs)
+
+    compared = [arm for arm in arms if against[arm] != arm]
+    first = {arm: difference(arm, study.objective) for arm in compared}
+    adjusted = dict(zip(first, holm([d.p for d in first.values()]), strict=True))
+    rows = []
+    for arm in arms:
+        others = {m: difference(arm, m) for m, _ in study.objectives[1:] if arm in first}
+        rows.append(_row(study, arm, against[arm], first.get(arm), adjusted.get(arm, math.nan), others))
     return Table(study, base, rows)
 
 
-def _row(study: StudyData, arm: str, base: str, difference: PairedDifference | None, p: float) -> ArmRow:
+def _row(
+    study: StudyData,
+    arm: str,
+    base: str,
+    difference: PairedDifference | None,
+    p: float,
+    others: dict[str, PairedDifference],
+) -> ArmRow:
     runs = study.of(arm)
     values = [seed_values(run, study) for run in runs]
 
@@ -186,6 +245,8 @@ def _row(study: StudyData, arm: str, base: str, difference: PairedDifference | N
         score=average(f"{study.objective}/end"),
         difference=difference,
         p_holm=p,
+        others=others,
+        against=base,
         updates=average("updates"),
         tokens=average("tokens"),
         response_tokens=average("response_tokens"),
@@ -267,7 +328,7 @@ def _level_values(params: Mapping[str, str], level: str, first: str) -> list[str
     return out
 
 
-def verdict(row: ArmRow, baseline: str, objective: str) -> str:
+def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximize") -> str:
     """One sentence on an arm's difference; one that the interval cannot tell from zero is said to be so."""
     d = row.difference
     if d is None or d.n == 0:
@@ -280,7 +341,7 @@ def verdict(row: ArmRow, baseline: str, objective: str) -> str:
     what = f"{_difference(d)} in {objective} over {seeds}"
     if not d.distinguishable:
         return f"{what}: not distinguishable from zero"
-    better = "better" if d.mean > 0 else "worse"
+    better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
     if row.p_holm >= 0.05:
         return f"{what}: {better} by itself, not after correction for the number of arms (p {_fraction(row.p_holm)})"
     return f"{what}: {better} than {baseline} (p {_fraction(row.p_holm)})"

@@ -52,6 +52,11 @@ class RunStore:
         """Whole checkpoints, oldest first."""
         return sorted(p for p in self.directory.glob("checkpoint-*") if (p / "state.json").is_file())
 
+    def last_good(self) -> str:
+        """Where a run that failed can be taken up from, in words."""
+        good = self.checkpoints()
+        return f"the last good checkpoint is {good[-1]}" if good else "there is no checkpoint yet"
+
     def restore(self, backend: Backend) -> dict[str, Any] | None:
         """Load the newest checkpoint into the backend and return its state; None where there is none.
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from eprli_lab.algorithm.seeding import derive_seed
-from eprli_lab.backends.base import Backend
 from eprli_lab.records import Grade, Problem, Response
 from eprli_lab.spec import EvaluationSpec
 
@@ -22,6 +21,16 @@ class Grading(Protocol):
 
     def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
         """One grade for each (response text, accepted answers)."""
+        ...
+
+
+class Answering(Protocol):
+    """What is needed of an engine."""
+
+    def sample(
+        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[tuple[Response, ...]]:
+        """n responses for each problem, in order."""
         ...
 
 
@@ -70,7 +79,7 @@ def outcome(suite: str, problem: Problem, responses: Sequence[Response], grades:
 
 
 def evaluate(
-    backend: Backend,
+    backend: Answering,
     grader: Grading,
     suites: Mapping[str, Sequence[Problem]],
     spec: EvaluationSpec,

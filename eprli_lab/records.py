@@ -34,6 +34,15 @@ class Response:
     tokens: tuple[int, ...]  # ids of o_i, the end-of-sequence token included when it was sampled
     logprobs: tuple[float, ...]  # nats, under the sampling policy at the sampling temperature; one a token
     truncated: bool  # ended by the length limit, not by the end-of-sequence token
+    ends: tuple[int, ...] = ()  # characters of `text` up to and including each token; only where steps are rewarded
+
+
+@dataclass(frozen=True)
+class Step:
+    """One checkable step of a worked response."""
+
+    end: int  # index of the token in which it ends
+    correct: bool
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Group:
     rewards: tuple[float, ...]  # G; r_i after shaping
     version: int  # updates made before it was sampled; staleness is measured against it
     verdict: Verdict
+    steps: tuple[tuple[Step, ...], ...] = ()  # G; only where steps are rewarded
 
     @property
     def accuracy(self) -> float:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.admission import judge
-from eprli_lab.algorithm.advantage import AdvantageName, advantages
 from eprli_lab.algorithm.buffer import Buffer
 from eprli_lab.algorithm.reward import rewards
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.checkpoint import RunStore
+from eprli_lab.data.steps import check_steps, parse_chain
 from eprli_lab.evaluate import Grading
-from eprli_lab.records import Batch, Group, Problem
+from eprli_lab.records import Group, Problem, Response, Step
 from eprli_lab.spec import RunSpec
 from eprli_lab.state import TrainState
 
@@ -55,7 +55,9 @@ class Rollouts:
             if count == 0:
                 progress.levels[level].ended = "budget"
                 break
-            groups = self.round(level, state.streams[level].take(count), state)
+            fraction = min(1.0, progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
+            groups = self.round(level, state.streams[level].take(count, fraction), state)
+            state.streams[level].observe([g.accuracy for g in groups if g.verdict != "errored"])
             buffer.add_round(groups)
             sampled += groups
         return sampled
@@ -79,32 +81,25 @@ class Rollouts:
             correct = [g.correct for g in graded]
             reward = rewards(spec, correct, [len(r.tokens) for r in group])
             verdict = judge(spec.admission, correct, reward, errored=any(g.status == "error" for g in graded))
-            groups.append(Group(problem, level, tuple(group), graded, reward, progress.updates, verdict))
+            steps = self._steps(problem, group)
+            groups.append(Group(problem, level, tuple(group), graded, reward, progress.updates, verdict, steps))
         progress.count(level, [g.tokens for g in groups], sum(len(g.responses) for g in groups))
         self.clock["generate"] += sampled - began
         self.clock["verify"] += time.perf_counter() - sampled
         self.store.append("ledger", [ledger_row(progress.steps, progress.tokens, g) for g in groups])
         return groups
 
+    def _steps(self, problem: Problem, responses: Sequence[Response]) -> tuple[tuple[Step, ...], ...]:
+        """The checked steps of each response, where steps are rewarded."""
+        if self.spec.algorithm.reward_density == "outcome":
+            return ()
+        chain = parse_chain(problem.source, problem.prompt)
+        return tuple(check_steps(chain, r.text, r.ends) for r in responses)
+
     def take_clock(self) -> Clock:
         """Seconds per phase since the last call."""
         clock, self.clock = self.clock, defaultdict(float)
         return clock
-
-
-def make_batch(groups: Sequence[Group], advantage: AdvantageName, version: int) -> Batch:
-    """B = sum of G responses, whole groups together, each token with its response's advantage.
-
-    `version` is the number of updates made so far: groups sampled at it are current, older ones were carried.
-    """
-    responses, values, index, current = [], [], [], []
-    for i, group in enumerate(groups):
-        for response, value in zip(group.responses, advantages(advantage, group.rewards), strict=True):
-            responses.append(response)
-            values.append((value,) * len(response.tokens))
-            index.append(i)
-            current.append(group.version == version)
-    return Batch(tuple(responses), tuple(values), tuple(index), tuple(current))
 
 
 def ledger_row(step: int, tokens: int, group: Group) -> dict[str, object]:

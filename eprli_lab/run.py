@@ -160,6 +160,7 @@ def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tup
         family=spec.data.generated.family if spec.data.generated else None,
         kl_reference=spec.algorithm.kl_coef > 0,
         seed=spec.seed,
+        ends=spec.algorithm.reward_density != "outcome",
     )
     grader = Grader(spec.verify)
     trainer = Trainer(

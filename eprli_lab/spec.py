@@ -94,18 +94,31 @@ class AdaptiveSpec(Strict):
     min_updates: Positive = 4  # updates at a level before it may be left
 
 
+class TargetSpec(Strict):
+    """The target difficulty of `selection: target` (AdaRFT, arXiv 2504.05520)."""
+
+    start: Fraction = 0.0  # T of the first round
+    step: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05  # eta: the most that T moves in a round
+    sensitivity: Annotated[float, Field(gt=0.0)] = 2.0  # alpha
+    goal: Fraction = 0.5  # beta: the accuracy at which T stays
+
+
 class CurriculumSpec(Strict):
-    """L levels over one shared policy; order of the keys is the order of the levels."""
+    """L levels; order of the keys is from easy to hard."""
 
     schedule: Literal["sequential", "mixed", "adaptive"] = "sequential"
     order: Literal["ascending", "descending"] = "ascending"  # of the levels; descending: hard first
     strata: Literal["band", "cumulative", "all"] = "band"  # D_l: above Q_{l-1} up to Q_l; up to Q_l; up to Q_L
-    weights: Literal["shared"] = "shared"  # pi_high = pi_low = pi_theta (the paper)
+    selection: Literal["uniform", "target", "ramp"] = "uniform"  # which problem of the stratum comes next
+    weights: Literal["shared", "per_level"] = "shared"  # shared: pi_high = pi_low = pi_theta (the paper)
     levels: dict[Name, LevelSpec]
     adaptive: AdaptiveSpec = AdaptiveSpec()
+    target: TargetSpec = TargetSpec()
 
     @model_validator(mode="after")
     def _thresholds(self) -> CurriculumSpec:
+        if self.weights == "per_level" and self.schedule == "mixed":
+            raise ValueError("weights 'per_level' needs levels one after another: use schedule sequential or adaptive")
         if not self.levels:
             raise ValueError("levels is empty: a curriculum needs at least one level")
         pairs = list(self.levels.items())
@@ -124,6 +137,9 @@ class AlgorithmSpec(Strict):
     advantage: Literal["group_norm", "mean_only", "rloo"] = "group_norm"
     aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
     constant_tokens: Annotated[int, Field(ge=1)] | None = None  # null: Len_l (Dr. GRPO); 1: the paper's 1/(P*G)
+    reward_density: Literal["outcome", "dense", "both"] = "outcome"  # dense: each worked step is rewarded
+    difficulty_weights: Literal["none", "daro"] = "none"  # of the loss, by the group's accuracy (arXiv 2510.09001)
+    daro_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1  # step of the log weights an update
     kl_coef: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
     temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
 
@@ -213,7 +229,7 @@ class SourceSpec(Strict):
 class GeneratedSpec(Strict):
     """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
 
-    family: Literal["int", "mod10"]
+    family: Literal["int", "mod10", "program"]
     operations: tuple[Positive, ...] = (1, 2, 3, 4, 5, 6, 7, 8)  # which numbers of operations are drawn
     problems: Positive = 4096  # distinct training problems
     seed: int = 0
@@ -345,6 +361,16 @@ class RunSpec(Strict):
     objective: str = "score"  # the metric that a sweep compares
     study: str | None = None
     arm: str | None = None
+
+    @model_validator(mode="after")
+    def _steps(self) -> RunSpec:
+        generated = self.data.generated
+        if self.algorithm.reward_density != "outcome" and (generated is None or generated.family == "program"):
+            raise ValueError(
+                "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
+                "can be checked: use outcome"
+            )
+        return self
 
     def fingerprint(self) -> str:
         """12 hex digits of what determines the numbers: everything but study, arm, tracking and checkpointing."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from eprli_lab.algorithm.buffer import Buffer
 from eprli_lab.algorithm.schedule import LevelProgress, Progress
+from eprli_lab.data.selection import RampStream, TargetStream, make_stream
 from eprli_lab.data.strata import Strata, Stream
-from eprli_lab.records import Grade, Group, Problem, Response
+from eprli_lab.records import Grade, Group, Problem, Response, Step
 from eprli_lab.spec import RunSpec
 
 
@@ -17,10 +18,11 @@ class TrainState:
     """Progress, data position and buffer of every level."""
 
     progress: Progress
-    streams: dict[str, Stream]
+    streams: dict[str, Stream | TargetStream | RampStream]
     buffers: dict[str, Buffer]
     level: str | None = None  # of the last pass
     curve_points: int = 0  # evaluations made on the way
+    log_weights: dict[str, float] = field(default_factory=dict)  # of DARO, by a group's share of correct responses
     wall: float = 0.0  # s, evaluation included
     graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
 
@@ -30,7 +32,7 @@ class TrainState:
         levels = spec.curriculum.levels
         return cls(
             progress=Progress(levels={name: LevelProgress() for name in levels}),
-            streams={name: Stream(strata.levels[name], seed=f"{spec.seed}-{name}") for name in levels},
+            streams={n: make_stream(spec.curriculum, strata.levels[n], seed=f"{spec.seed}-{n}") for n in levels},
             buffers={name: Buffer(level.admission, level.buffer_groups) for name, level in levels.items()},
         )
 
@@ -42,6 +44,7 @@ class TrainState:
             "buffers": {name: [group_to_json(g) for g in b.groups] for name, b in self.buffers.items()},
             "level": self.level,
             "curve_points": self.curve_points,
+            "log_weights": self.log_weights,
             "wall": self.wall,
             "graded": self.graded,
         }
@@ -55,10 +58,10 @@ class TrainState:
         state.progress = Progress(**progress, levels=levels)
         for name in spec.curriculum.levels:
             problems = strata.levels[name]
-            state.streams[name] = Stream(problems, seed=f"{spec.seed}-{name}", state=tree["streams"][name])
+            state.streams[name] = make_stream(spec.curriculum, problems, f"{spec.seed}-{name}", tree["streams"][name])
             by_id = {p.id: p for p in problems}
             state.buffers[name].groups = [group_from_json(g, by_id) for g in tree["buffers"][name]]
-        for key in ("level", "curve_points", "wall", "graded"):
+        for key in ("level", "curve_points", "log_weights", "wall", "graded"):
             setattr(state, key, tree[key])
         return state
 
@@ -69,7 +72,8 @@ def group_to_json(group: Group) -> dict[str, Any]:
         "problem": group.problem.id,
         "level": group.level,
         "prompt_tokens": group.responses[0].prompt_tokens,
-        "responses": [[r.text, r.tokens, r.logprobs, r.truncated] for r in group.responses],
+        "responses": [[r.text, r.tokens, r.logprobs, r.truncated, r.ends] for r in group.responses],
+        "steps": [[[s.end, s.correct] for s in one] for one in group.steps],
         "grades": [[g.correct, g.status, g.answer] for g in group.grades],
         "rewards": group.rewards,
         "version": group.version,
@@ -84,11 +88,12 @@ def group_from_json(tree: dict[str, Any], problems: dict[str, Problem]) -> Group
         problem=problems[tree["problem"]],
         level=tree["level"],
         responses=tuple(
-            Response(text=text, prompt_tokens=prompt, tokens=tuple(ids), logprobs=tuple(lps), truncated=cut)
-            for text, ids, lps, cut in tree["responses"]
+            Response(text, prompt, tuple(ids), tuple(lps), cut, tuple(ends))
+            for text, ids, lps, cut, ends in tree["responses"]
         ),
         grades=tuple(Grade(correct=c, status=s, answer=a) for c, s, a in tree["grades"]),
         rewards=tuple(tree["rewards"]),
         version=tree["version"],
         verdict=tree["verdict"],
+        steps=tuple(tuple(Step(end, correct) for end, correct in one) for one in tree["steps"]),
     )

@@ -19,12 +19,14 @@ from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.buffer import starvation_advice
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
+from eprli_lab.batch import difficulty_weights, make_batch
 from eprli_lab.checkpoint import RunStore
 from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
 from eprli_lab.evaluate import Grading, evaluate, rows, scores
+from eprli_lab.policies import Policies
 from eprli_lab.records import Group, Problem, Verdict
-from eprli_lab.rollout import Clock, Rollouts, make_batch
+from eprli_lab.rollout import Clock, Rollouts
 from eprli_lab.spec import RunSpec
 from eprli_lab.state import TrainState
 
@@ -53,6 +55,7 @@ class Trainer:
         checkpoint) when loss or gradient is not finite.
         """
         self.rollouts = Rollouts(self.spec, self.backend, self.grader, self.store)
+        self.policies = Policies(self.spec, self.backend, self.store.directory / "policies")
         saved = self.store.restore(self.backend)
         if saved is None:
             self.state = TrainState.fresh(self.spec, self.strata)
@@ -99,17 +102,18 @@ class Trainer:
 
     def _update(self, level: str, groups: Sequence[Group], clock: Clock) -> dict[str, float]:
         """Advantages per group, then mu_l passes of the clipped objective over the batch."""
-        progress, algorithm, began = self.state.progress, self.spec.algorithm, time.perf_counter()
+        state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
+        began = time.perf_counter()
         rate = schedule.learning_rate(self.spec.optim, self._fraction(), progress.updates)
         settings = update_settings(self.spec, level, rate, progress.updates)
         try:
-            terms = self.backend.update(make_batch(groups, algorithm.advantage, progress.updates), settings)
+            terms = self.backend.update(make_batch(groups, algorithm, progress.updates, state.log_weights), settings)
         except NonFiniteError as error:
-            good = self.store.checkpoints()
-            where = f"the last good checkpoint is {good[-1]}" if good else "there is no checkpoint yet"
-            raise NonFiniteError(f"{error} at step {progress.steps} of level {level}; {where}") from error
+            where = f"at step {progress.steps} of level {level}; {self.store.last_good()}"
+            raise NonFiniteError(f"{error} {where}") from error
         clock["update"] += time.perf_counter() - began
         progress.updates += 1
+        state.log_weights = difficulty_weights(groups, algorithm, state.log_weights)
         return m.policy_metrics(level, terms, rate)
 
     def _skip(self, level: str, verdicts: Counter[Verdict], rounds: int) -> None:
@@ -125,6 +129,7 @@ class Trainer:
         """Evaluate when the curriculum moves from one level to the next."""
         before, self.state.level = self.state.level, level
         if before not in (None, level) and self.spec.curriculum.schedule != "mixed":
+            self.policies.leave(str(before))
             self._evaluate(f"end_{before}", full=False)
             self._save()
 
@@ -139,7 +144,8 @@ class Trainer:
         began, step = time.perf_counter(), self.state.progress.steps
         points = self.spec.evaluation.curve_points
         self.state.curve_points = min(points, int(self._fraction() * (points + 1)))
-        outcomes = evaluate(self.backend, self.grader, self.suites, self.spec.evaluation, full=full)
+        answering = self.policies.answering(self.state.level)
+        outcomes = evaluate(answering, self.grader, self.suites, self.spec.evaluation, full=full)
         seconds = time.perf_counter() - began
         self.state.wall += seconds
         self.store.append("outcomes", rows(stage, step, outcomes))
@@ -153,8 +159,8 @@ class Trainer:
         state.progress.seconds += seconds
         state.wall += seconds
         times = {f"time/{k}": v for k, v in clock.items()} | {"time/step": seconds, "time/total": state.wall}
-        speed = {"perf/tokens_per_second": tokens / seconds}
-        self.log(out | times | speed | m.progress_metrics(state.progress), state.progress.steps)
+        times["perf/tokens_per_second"] = tokens / seconds
+        self.log(out | times | m.progress_metrics(state.progress), state.progress.steps)
 
     def _next_level(self) -> str | None:
         progress, budget = self.state.progress, self.spec.budget

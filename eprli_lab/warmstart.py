@@ -62,14 +62,14 @@ def _demonstration_loss(policy: Any, tokenizer: Any, family: str, rng: random.Ra
     import torch.nn.functional as F
 
     from eprli_lab.backends.local.packing import rows_for, token_logits
-    from eprli_lab.data.families import demonstration, draw_from
+    from eprli_lab.data.families import draw_from, worked
 
     counts = rng.choices(list(OPERATION_WEIGHTS), list(OPERATION_WEIGHTS.values()), k=batch)
     rows, starts = [], []
     for n in counts:
-        chain = draw_from(family, n, rng, "train")  # type: ignore[arg-type]
-        prompt = [tokenizer.bos_token_id, *tokenizer.encode(chain.prompt, add_special_tokens=False)]
-        answer = tokenizer.encode(demonstration(chain, rng, noise), add_special_tokens=False)
+        task = draw_from(family, n, rng, "train")  # type: ignore[arg-type]
+        prompt = [tokenizer.bos_token_id, *tokenizer.encode(task.prompt, add_special_tokens=False)]
+        answer = tokenizer.encode(worked(task, rng, noise), add_special_tokens=False)
         rows.append([*prompt, *answer, tokenizer.eos_token_id])
         starts.append(len(prompt))
     packed = rows_for(policy, rows, ROW_TOKENS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -186,6 +187,44 @@ def test_differences_are_paired_and_corrected(here):
     assert {r.arm: r.difference.mean for r in other.rows if r.difference}["l1"] == pytest.approx(
         -rows["l2"].difference.mean
     )
+
+
+def test_two_objectives_and_an_arm_with_its_own_baseline(here):
+    data = load("levels")
+    d = data.description
+    objectives = [
+        {"metric": "score", "direction": "maximize"},
+        {"metric": "eval/heldout_hard/response_tokens", "direction": "minimize"},
+    ]
+    two = dataclasses.replace(data, description={**d, "objectives": objectives, "arm_baselines": {"l3": "l2"}})
+    table = ablation_table(two)
+    rows = {r.arm: r for r in table.rows}
+    assert [rows[a].against for a in ("l1", "l2", "l3")] == ["l1", "l1", "l2"]
+    last = {a: {r.seed: r.last("score") for r in data.of(a)} for a in ("l1", "l2", "l3")}
+    common = sorted(last["l2"].keys() & last["l3"].keys())
+    own = statistics.fmean(last["l3"][s] - last["l2"][s] for s in common)
+    assert rows["l3"].difference.mean == pytest.approx(own) and rows["l3"].difference.n == len(common)
+    tokens = {a: {r.seed: r.last(objectives[1]["metric"]) for r in data.of(a)} for a in ("l1", "l2")}
+    shorter = statistics.fmean(tokens["l2"][s] - tokens["l1"][s] for s in tokens["l1"])
+    assert rows["l2"].others[objectives[1]["metric"]].mean == pytest.approx(shorter)
+    text = table.text()
+    assert " to l2" in text and "eval/heldout_hard/response_tokens" in text
+    assert ablation_table(two, "l1").rows[2].against == "l1", "a given baseline goes before an arm's own"
+    falling = dataclasses.replace(
+        two, description={**two.description, "objectives": [dict(objectives[0], direction="minimize")]}
+    )
+    better, worse = ("better", "worse") if rows["l2"].difference.mean > 0 else ("worse", "better")
+    assert better in verdict(rows["l2"], "l1", "score") and worse in verdict(rows["l2"], "l1", "score", "minimize")
+    assert f"l2: {verdict(rows['l2'], 'l1', 'score', 'minimize')}" in " ".join(ablation_table(falling).text().split())
+
+
+def test_a_search_is_no_comparison(here):
+    data = load("levels")
+    search = dataclasses.replace(data, description={**data.description, "kind": "search", "confirmed_in": "levels"})
+    with pytest.raises(
+        UserError, match="is a search: the values of its trials chose its winners and are no comparison"
+    ):
+        ablation_table(search)
 
 
 def test_text_is_narrow_and_says_what_matters(here):

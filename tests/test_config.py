@@ -17,8 +17,8 @@ from eprli_lab.spec import flatten, parse_spec
 
 GROUPS = {
     "curriculum": ["l1", "l2", "l3", "l4"],
-    "model": ["mod10", "int", "path"],
-    "data": ["mod10", "int", "jsonl", "rl_parquet"],
+    "model": ["mod10", "mod10_xs", "mod10_m", "mod10_l", "int", "program", "path"],
+    "data": ["mod10", "int", "program", "jsonl", "rl_parquet"],
     "evaluation": ["heldout", "benchmarks"],
     "backend": ["local"],
     "tracking": ["sqlite", "server"],
@@ -95,7 +95,10 @@ def test_level_files_hold_only_their_deltas():
             ["algorithm.advantage=gruop_norm"],
             "algorithm.advantage: input should be 'group_norm', 'mean_only' or 'rloo'",
         ),
-        (["curriculum.weights=per_level"], "curriculum.weights: input should be 'shared', not 'per_level'"),
+        (["curriculum.weights=own"], "curriculum.weights: input should be 'shared' or 'per_level', not 'own'"),
+        (["curriculum.weights=per_level", "curriculum.schedule=mixed"], "needs levels one after another"),
+        (["curriculum.selection=near"], "curriculum.selection: input should be 'uniform', 'target' or 'ramp'"),
+        (["data.label_noise=1.5"], "data.label_noise: input should be less than or equal to 1"),
         (["preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),
         (["data=jsonl"], "data.source.path"),
         (["model.path=somewhere"], "give either path"),

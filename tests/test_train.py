@@ -155,11 +155,23 @@ class Mumbling(ScriptedBackend):
         return [(dataclasses.replace(g[0], text="well"), *g[1:]) for g in groups]
 
 
-@pytest.mark.parametrize("schedule", ["sequential", "mixed", "adaptive"])
-@pytest.mark.parametrize("surplus", ["carry", "drop", "train"])
-def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, schedule, surplus):
-    levels = [f"curriculum.levels.l{i}.admission.surplus={surplus}" for i in (1, 2)]
-    spec = small_spec("budget.amount=6000", f"curriculum.schedule={schedule}", "checkpoint.every_updates=3", *levels)
+SURPLUS = [[f"curriculum.levels.l{i}.admission.surplus={how}" for i in (1, 2)] for how in ("carry", "drop", "train")]
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        *([f"curriculum.schedule={s}", *how] for s in ("sequential", "mixed", "adaptive") for how in SURPLUS),
+        ["curriculum.selection=target"],
+        ["curriculum.selection=ramp"],
+        ["curriculum.weights=per_level", "curriculum.order=descending"],
+        ["curriculum.strata=all", "data.label_noise=0.5"],
+        ["algorithm.difficulty_weights=daro", "algorithm.reward_density=both"],
+    ],
+    ids=lambda c: ",".join(x.rpartition(".")[2] for x in c),
+)
+def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, choices):
+    spec = small_spec("budget.amount=6000", "checkpoint.every_updates=3", *choices)
     skill = lambda p, u: min(0.9, 0.3 + 0.02 * u)
     whole = Log()
     uninterrupted = trainer(spec, tmp_path / "whole", Mumbling(skill), whole)

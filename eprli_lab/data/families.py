@@ -1,8 +1,8 @@
 r"""Generated, seeded arithmetic: left-to-right chains with labelled steps; difficulty is the number of operations.
 
-A prompt is `66a+8b-5?`; a worked answer is `a66+8=74b74-5=69\boxed{69}`. Two families: `int` (running total 0 to 99,
-steps of 1 to 9) and `mod10` (digits, everything modulo 10). The space of prompts is partitioned by a hash of the
-prompt, so training and held-out problems cannot overlap at any size or seed.
+A prompt is `66a+8b-5?`; a worked answer is `a66+8=74b74-5=69\boxed{69}`. Two families of chains: `int` (running total 0
+to 99, steps of 1 to 9) and `mod10` (digits, everything modulo 10); the third, `program`, is in programs.py. The space
+of prompts is partitioned by a hash of the prompt, so training and held-out problems cannot overlap at any size or seed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from eprli_lab.data import programs
+from eprli_lab.data.programs import Program
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 from eprli_lab.spec import GeneratedSpec
@@ -19,7 +21,7 @@ from eprli_lab.spec import GeneratedSpec
 LABELS = "abcdefgh"
 MAX_OPERATIONS = 8
 HELDOUT_SHARE = 8  # one prompt in eight is held out
-Family = Literal["int", "mod10"]
+Family = Literal["int", "mod10", "program"]
 Split = Literal["train", "heldout"]
 
 
@@ -27,9 +29,14 @@ Split = Literal["train", "heldout"]
 class Chain:
     """start, then (sign, operand) steps."""
 
-    family: Family
+    family: Literal["int", "mod10"]
     start: int
     steps: tuple[tuple[str, int], ...]
+
+    @property
+    def operations(self) -> int:
+        """What its difficulty counts."""
+        return len(self.steps)
 
     @property
     def prompt(self) -> str:
@@ -55,13 +62,13 @@ class Chain:
         return "heldout" if self.digest % HELDOUT_SHARE == 0 else "train"
 
 
-def apply(family: Family, value: int, sign: str, operand: int) -> int:
+def apply(family: Literal["int", "mod10"], value: int, sign: str, operand: int) -> int:
     """One step of a chain."""
     result = value + operand if sign == "+" else value - operand
     return result % 10 if family == "mod10" else result
 
 
-def draw(family: Family, operations: int, rng: random.Random) -> Chain:
+def draw(family: Literal["int", "mod10"], operations: int, rng: random.Random) -> Chain:
     """A random chain."""
     if family == "mod10":
         steps = tuple((rng.choice("+-"), rng.randint(0, 9)) for _ in range(operations))
@@ -77,23 +84,22 @@ def draw(family: Family, operations: int, rng: random.Random) -> Chain:
     return Chain(family, start, tuple(drawn))
 
 
-def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> Chain:
-    """A random chain of one side of the partition."""
+def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> Chain | Program:
+    """A random task of a family, of one side of the partition."""
     while True:
-        chain = draw(family, operations, rng)
-        if chain.split == split:
-            return chain
+        task = programs.draw(operations, rng) if family == "program" else draw(family, operations, rng)
+        if task.split == split:
+            return task
 
 
-def problem(chain: Chain) -> Problem:
-    """The chain as a problem; declared difficulty is operations / 8."""
-    n = len(chain.steps)
+def problem(task: Chain | Program) -> Problem:
+    """The task as a problem; declared difficulty is operations / 8."""
     return Problem(
-        id=f"{chain.family}-{n}-{chain.digest:012x}",
-        prompt=chain.prompt,
-        answers=(str(chain.answer),),
-        difficulty=n / MAX_OPERATIONS,
-        source=chain.family,
+        id=f"{task.family}-{task.operations}-{task.digest:012x}",
+        prompt=task.prompt,
+        answers=(str(task.answer),),
+        difficulty=task.operations / MAX_OPERATIONS,
+        source=task.family,
     )
 
 
@@ -114,17 +120,24 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
                 f"operations, {spec.problems} were asked for: lower problems or name more operations"
             )
         n = open_counts[len(out) % len(open_counts)]
-        chain = draw_from(spec.family, n, rng, split)
-        if chain.prompt in seen:
+        task = draw_from(spec.family, n, rng, split)
+        if task.prompt in seen:
             misses[n] += 1
             if misses[n] >= 400:  # in a row: practically all are taken
                 open_counts.remove(n)
             continue
         misses[n] = 0
-        seen.add(chain.prompt)
-        out.append(problem(chain))
+        seen.add(task.prompt)
+        out.append(problem(task))
     rng.shuffle(out)
     return out
+
+
+def worked(task: Chain | Program, rng: random.Random, noise: float = 0.0) -> str:
+    """A worked answer to a task of any family."""
+    if isinstance(task, Program):
+        return programs.demonstration(task, rng, noise)
+    return demonstration(task, rng, noise)
 
 
 def demonstration(chain: Chain, rng: random.Random, noise: float = 0.0) -> str:

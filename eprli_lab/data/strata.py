@@ -83,8 +83,8 @@ class Stream:
         self.position: int = state["position"] if state else 0
         self._order = self._shuffled()
 
-    def take(self, n: int) -> list[Problem]:
-        """The next n problems."""
+    def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
+        """The next n problems, wherever in the budget the run is."""
         out: list[Problem] = []
         while len(out) < n:
             if self.position == len(self._order):
@@ -93,6 +93,9 @@ class Stream:
             out.append(self._order[self.position])
             self.position += 1
         return out
+
+    def observe(self, accuracies: Sequence[float]) -> None:
+        """What a round gave; a uniform stream does not care."""
 
     def state(self) -> dict[str, Any]:
         """Where the stream is; plain data."""

@@ -11,7 +11,10 @@ from typing import Any
 from eprli_lab.spec import RunSpec
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
-CODE = ("algorithm", "backends", "data", "evaluate.py", "records.py", "rollout.py", "state.py", "train.py", "verify.py")
+CODE = (
+    *("algorithm", "backends", "data", "batch.py", "evaluate.py", "policies.py", "records.py", "rollout.py"),
+    *("state.py", "train.py", "verify.py"),
+)
 LIBRARIES = ("torch", "transformers")
 SHOWN = 5  # differences in the sentence of a refusal
 

@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ class LocalBackend:
         family: str | None,
         kl_reference: bool,
         seed: int,
+        ends: bool = False,
     ) -> None:
+        """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
+        self.with_ends = ends
+        self._lengths: dict[int, int] = {}  # token id -> characters
         torch.set_num_threads(backend.threads)
         self.spec = backend
         device = backend.device
@@ -89,11 +94,18 @@ class LocalBackend:
                             tokens=tuple(ids[r]),
                             logprobs=tuple(logprobs[r]),
                             truncated=ids[r][-1] not in stops,
+                            ends=self._ends(ids[r]) if self.with_ends else (),
                         )
                         for r in range(j * n, (j + 1) * n)
                     )
                 )
         return out
+
+    def _ends(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Characters of the decoded text up to and including each token (exact where tokens are whole characters)."""
+        for i in set(ids) - self._lengths.keys():
+            self._lengths[i] = len(self.tokenizer.decode([i], skip_special_tokens=True))
+        return tuple(accumulate(self._lengths[i] for i in ids))
 
     def _prompt(self, problem: Problem) -> list[int]:
         """Token ids: the chat template for chat-style problems where there is one, else plain text after BOS."""

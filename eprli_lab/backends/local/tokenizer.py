@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-CHARACTERS = "0123456789+-=?}abcdefgh"
+CHARACTERS = "0123456789+-=?}abcdefgh;*i"  # appended to, never reordered: shipped weights know these ids
 BOXED = "\\boxed{"
 SPECIAL = ("<pad>", "<eos>", "<bos>")
 SIZE = 32

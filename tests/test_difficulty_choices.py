@@ -1,0 +1,116 @@
+"""DARO's weights, AdaRFT's target, the ramp from easy to hard: by hand, and resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprli_lab.algorithm.difficulty import daro_step, loss_scales
+from eprli_lab.data.selection import RampStream, TargetStream, make_stream, next_target, ramp_weights
+from eprli_lab.data.strata import Stream
+from eprli_lab.records import Problem
+from eprli_lab.spec import CurriculumSpec, LevelSpec, TargetSpec
+
+
+def problems(count: int = 40) -> list[Problem]:
+    return [Problem(f"p{i:03d}", "q", ("1",), (i % 8 + 1) / 8) for i in range(count)]
+
+
+# --- DARO
+
+
+def test_scales_are_shares_times_the_number_of_difficulties() -> None:
+    assert loss_scales(["1/4", "3/4", "1/4"], [1.0, 2.0, 1.0]) == {"1/4": 1.0, "3/4": 1.0}
+    assert loss_scales(["1/4", "3/4"], [1.0, 3.0]) == {"1/4": 0.5, "3/4": 1.5}
+    assert loss_scales(["1/4"], [0.0]) == {"1/4": 1.0}
+
+
+def test_a_step_of_the_weights() -> None:
+    # d/d(log w) of w L - log w is w L - 1: at w = 1, L = 1.5 the log falls by rate * .5, at L = .5 it rises
+    out = daro_step({"old": 0.7}, {"a": 1.5, "b": 0.5}, 0.1)
+    assert out == {"old": 0.7, "a": pytest.approx(-0.05), "b": pytest.approx(0.05)}
+    assert daro_step({"a": math.log(2.0)}, {"a": 0.5}, 0.1)["a"] == pytest.approx(math.log(2.0)), "at rest: w = 1 / L"
+
+
+@given(st.floats(0.05, 5.0))
+def test_the_weights_come_to_rest_where_every_difficulty_counts_the_same(loss: float) -> None:
+    weights: dict[str, float] = {}
+    for _ in range(4000):
+        weights = daro_step(weights, {"a": loss}, 0.1)
+    assert math.exp(weights["a"]) * loss == pytest.approx(1.0, rel=1e-3)
+
+
+# --- AdaRFT
+
+
+def test_the_target_moves_towards_the_goal() -> None:
+    spec = TargetSpec(start=0.0, step=0.05, sensitivity=2.0, goal=0.5)
+    assert next_target(0.3, 0.5, spec) == 0.3
+    assert next_target(0.3, 1.0, spec) == pytest.approx(0.3 + 0.05 * math.tanh(1.0))
+    assert next_target(0.3, 0.0, spec) == pytest.approx(0.3 - 0.05 * math.tanh(1.0))
+    assert next_target(0.0, 0.0, spec) == 0.0 and next_target(1.0, 1.0, spec) == 1.0
+
+
+def test_the_nearest_problems_come_first_and_each_once_an_epoch() -> None:
+    stream = TargetStream(problems(), "s", TargetSpec(start=0.5))
+    first = stream.take(5)
+    assert {p.difficulty for p in first} == {0.5} and len({p.id for p in first}) == 5
+    assert {p.difficulty for p in stream.take(10)} == {0.375, 0.625}
+    stream.observe([1.0] * 20)
+    assert stream.target == pytest.approx(0.5 + 0.05 * math.tanh(1.0))
+    rest = stream.take(25)
+    assert len({p.id for p in [*first, *rest]}) == 30
+    assert stream.epoch == 0 and {p.difficulty for p in stream.take(5)} == {0.5} and stream.epoch == 1
+    target = stream.target
+    stream.observe([])
+    assert stream.target == target
+
+
+# --- the ramp
+
+
+def test_the_ramp_goes_from_easy_to_hard() -> None:
+    assert ramp_weights(0.0) == [4, 3, 2, 1] and ramp_weights(1.0) == [1, 2, 3, 4] and ramp_weights(0.5) == [2.5] * 4
+    early = Counter(p.difficulty for p in RampStream(problems(), "s").take(4000, 0.0))
+    late = Counter(p.difficulty for p in RampStream(problems(), "s").take(4000, 1.0))
+    # quarters of [1/8, 1]: two difficulties each; the easiest is drawn with 4/10, then with 1/10
+    for counts, share in ((early, 0.4), (late, 0.1)):
+        assert (counts[0.125] + counts[0.25]) / 4000 == pytest.approx(share, abs=0.03)
+        assert (counts[0.875] + counts[1.0]) / 4000 == pytest.approx(0.5 - share, abs=0.03)
+
+
+def test_a_stratum_of_one_difficulty_has_one_tag() -> None:
+    same = [Problem(f"p{i}", "q", ("1",), 0.5) for i in range(4)]
+    assert len({p.id for p in RampStream(same, "s").take(4)}) == 4
+
+
+# --- all of them
+
+
+def curriculum(selection: str) -> CurriculumSpec:
+    level = LevelSpec(quality_threshold=1.0, max_response_tokens=8)
+    return CurriculumSpec(selection=selection, levels={"l1": level})  # type: ignore[arg-type]
+
+
+@given(st.sampled_from(["uniform", "target", "ramp"]), st.lists(st.integers(0, 30), max_size=8), st.data())
+def test_a_resumed_stream_is_the_uninterrupted_one(selection: str, takes: list[int], data: st.DataObject) -> None:
+    def work(stream: Stream | TargetStream | RampStream, counts: list[int], begin: int) -> list[str]:
+        out = []
+        for i, n in enumerate(counts, begin):
+            taken = stream.take(n, i / 8)
+            stream.observe([(p.difficulty or 0) / 2 for p in taken])
+            out += [p.id for p in taken]
+        return out
+
+    spec, split = curriculum(selection), data.draw(st.integers(0, len(takes)))
+    expected = work(make_stream(spec, problems(), "s"), takes, 0)
+    first = make_stream(spec, problems(), "s")
+    got = work(first, takes[:split], 0)
+    state = json.loads(json.dumps(first.state()))
+    got += work(make_stream(spec, list(reversed(problems())), "s", state), takes[split:], split)
+    assert got == expected
