@@ -122,6 +122,7 @@ def load_study(uri: str, experiment: str, study: str) -> StudyData:
     description = json.loads(parents[-1].tags.get("eprli.study", "{}")) if parents else {}
     children = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
     chosen, notes = _choose(children)
+    notes += [f"a change was gone over with study.force: {line}" for line in description.get("forced") or []]
     histories = read_histories(tracking, [r.run_id for r in chosen])
     runs = [RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id]) for r in chosen]
     found = StudyData(study, description, parents[-1].run_id if parents else None, runs, [], notes)

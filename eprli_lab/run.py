@@ -207,14 +207,14 @@ def check_study(plan: Plan) -> None:
             raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
 
 
-def start_study(plan: Plan) -> str:
-    """Open the study's parent run, close what died; the parent's run id."""
+def start_study(plan: Plan, forced: list[str]) -> str:
+    """Open the study's parent run, close what died; the parent's run id. `forced`: changes that were gone over."""
     from eprli_lab import tracking
 
     where = plan.sample.tracking
     tracking.prepare(where)
     tracking.close_dead_runs(where)
-    return tracking.open_parent(where, plan.study, plan.description)
+    return tracking.open_parent(where, plan.study, {**plan.description, "forced": forced})
 
 
 def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str) -> str:

@@ -218,6 +218,15 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     assert f"l2: {verdict(rows['l2'], 'l1', 'score', 'minimize')}" in " ".join(ablation_table(falling).text().split())
 
 
+def test_a_forced_change_is_in_the_table(here):
+    where = TrackingSpec()
+    description = describe(["l1", "l2"], [0]) | {"forced": ["code train.py: aaa -> bbb"]}
+    parent = tracking.open_parent(where, "forced", description)
+    for arm in ("l1", "l2"):
+        plant(here, parent, "forced", arm, 0)
+    assert "a change was gone over with study.force: code train.py: aaa -> bbb" in ablation_table(load("forced")).text()
+
+
 def test_a_search_is_no_comparison(here):
     data = load("levels")
     search = dataclasses.replace(data, description={**data.description, "kind": "search", "confirmed_in": "levels"})
@@ -393,7 +402,7 @@ def test_mean_curves():
 
 
 def test_unknown_studies_are_refused_with_those_that_exist(here):
-    with pytest.raises(UserError, match="bare, empty, levels, one"):
+    with pytest.raises(UserError, match="bare, empty, forced, levels, one"):
         load("zzzzzz")
 
 

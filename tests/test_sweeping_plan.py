@@ -12,7 +12,7 @@ from hydra.types import RunMode
 
 from eprli_lab.errors import UserError
 from eprli_lab.paths import CONF_DIR
-from eprli_lab.run import pin_levels
+from eprli_lab.run import check_study, lengthen, pin_levels
 from eprli_lab.sweeping.command import plan_from_hydra
 from eprli_lab.sweeping.plan import Plan
 
@@ -162,3 +162,49 @@ def test_duplicates_are_allowed_when_asked_for(tmp_path, monkeypatch):
 def test_a_sweep_over_values_is_refused():
     with pytest.raises(UserError, match="this sweep has its own arms"):
         plan_of("sweep=levels", "optim.learning_rate=1e-4,1e-3")
+
+
+def test_short_words_of_a_sweep() -> None:
+    given = ["-m", "sweep=thresholds", "force=true", "confirm=3", "trials=40", "optim.learning_rate=0.1"]
+    assert lengthen(given) == [
+        "-m",
+        "sweep=thresholds",
+        "study.force=true",
+        "study.search.confirm=3",
+        "study.trials=40",
+        "optim.learning_rate=0.1",
+    ]
+    assert lengthen(["force=true"]) == ["force=true"], "a single run has no such word"
+    plan = plan_of("sweep=thresholds", "study.search.confirm=3", "study.trials=40", "study.force=true")
+    assert plan.node.force and plan.node.trials == 40 and plan.search is not None and plan.search.spec.confirm == 3
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("scor", "no run logs 'scor' (did you mean 'score'?)"),
+        ("eval/heldout_hrd/avg_at_k", "(did you mean 'eval/heldout_hard/avg_at_k'?)"),
+        ("policy/l7/entropy", "no run logs 'policy/l7/entropy'"),
+        ("policy/l1/kl_ref", "no run logs 'policy/l1/kl_ref'"),  # its coefficient is zero
+    ],
+)
+def test_an_objective_that_no_run_logs_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, words: str
+) -> None:
+    own_sweep(tmp_path, f"    a: {{}}\n  objectives: [{{metric: {metric}, direction: maximize}}]\n")
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("sweep=mine")
+    assert plan.runs[0].spec.objective == metric
+    with pytest.raises(UserError) as caught:
+        check_study(plan)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_arm_of_two_objectives_aims_at_the_first() -> None:
+    plan = plan_of("sweep=length_reward")
+    assert {r.spec.objective for r in plan.runs} == {"score"}
+    assert plan.description["objectives"] == [
+        {"metric": "score", "direction": "maximize"},
+        {"metric": "response_tokens", "direction": "minimize"},
+    ]
+    assert plan_of("sweep=sharing").description["arm_baselines"] == {"per_level_l3": "shared_l3"}

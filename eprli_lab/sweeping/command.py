@@ -85,8 +85,6 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
         if complete:
             with study.storage.exclusive():  # of several processes, one writes the report at a time
                 finish_study(plan)
-        for line in study.forced():
-            print(f"note: study.force went over a change: {line}")
     for (arm, seed), reason in result.failed.items():
         print(f"failed: {arm} seed {seed}: {reason}", file=sys.stderr)
     if result.failed:
@@ -107,7 +105,7 @@ class _opened:
         self.study = Study(self.plan, self.data)  # before anything is logged: it may be refused
         try:
             with self.study.storage.exclusive():  # of several processes, one makes the parent
-                return self.study, start_study(self.plan)
+                return self.study, start_study(self.plan, self.study.forced())
         except BaseException:
             self.study.close()
             raise

@@ -37,6 +37,7 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
             raise
         except Exception as error:  # whatever a launcher makes of a job that failed or was lost
             log.warning("a launched job failed: %s: %s", type(error).__name__, error)
+    study.rejoin()
     if study.left():
         raise UserError(
             f"the launched jobs ended with {study.left()} trials of {plan.study} left: see their logs; the same "
@@ -72,7 +73,7 @@ def job(node: dict[str, Any], preset: str, arguments: list[str]) -> int:
     study = Study(plan, data)
     try:
         with study.storage.exclusive():
-            parent = start_study(plan)
+            parent = start_study(plan, study.forced())
         result = run_study(plan, study, executor="eprli_lab.run:execute", parent_run_id=parent)
     finally:
         study.close()

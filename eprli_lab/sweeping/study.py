@@ -346,6 +346,11 @@ class Study:
             done = [done[round(i * (len(done) - 1) / (count - 1))] for i in range(count)]
         return [(f"t{t.number:04d}", dict(t.params)) for t in done[:count]]
 
+    def rejoin(self) -> None:
+        """Take part in the newest start of the command: that of the jobs which this process launched and waited for."""
+        with self.storage.exclusive():
+            self._epoch = self.study.user_attrs["epoch"]
+
     def forced(self) -> list[str]:
         """What was overridden with `study.force=true`, one line each."""
         with self.storage.exclusive():
