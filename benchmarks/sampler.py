@@ -20,7 +20,7 @@ REPEATS = 10
 def main() -> None:
     backend, spec = trained_backend()
     problems = load_training(spec.data)[:8]
-    prompts = [backend._prompt(p) for p in problems]
+    prompts = [backend.texts.prompt(p) for p in problems]
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])  # generate() wants padding on the left
     mask = (torch.arange(longest)[None] >= torch.tensor([longest - len(p) for p in prompts])[:, None]).long()

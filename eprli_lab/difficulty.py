@@ -86,7 +86,7 @@ def _spec(overrides: list[str]) -> RunSpec:
 
 def run(given: list[str]) -> Path:
     """The command; the file written. Raises UserError."""
-    from eprli_lab.backends.local.engine import LocalBackend
+    from eprli_lab.backends.build import build_backend
     from eprli_lab.data import read_training
     from eprli_lab.verify import Grader
 
@@ -110,8 +110,7 @@ def run(given: list[str]) -> Path:
     done = _resume(out, meta, [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
     print(f"{out}: {len(done)} of {len(problems)} problems measured, k={k}", flush=True)
-    family = spec.data.generated.family if spec.data.generated else None
-    backend = LocalBackend(spec.model, spec.optim, spec.backend, family=family, kl_reference=False, seed=spec.seed)
+    backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
     count = len(done)
 
     def on_chunk(rows: list[dict[str, Any]]) -> None:

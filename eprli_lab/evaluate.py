@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -29,8 +30,8 @@ class Answering(Protocol):
 
     def sample(
         self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> list[tuple[Response, ...]]:
-        """n responses for each problem, in order."""
+    ) -> Iterable[tuple[Response, ...]]:
+        """n responses for each problem, in order; may hand groups over one by one."""
         ...
 
 
@@ -78,6 +79,22 @@ def outcome(suite: str, problem: Problem, responses: Sequence[Response], grades:
     )
 
 
+def graded(
+    groups: Iterable[tuple[Response, ...]], problems: Sequence[Problem], grader: Grading
+) -> list[tuple[tuple[Response, ...], tuple[Grade, ...]]]:
+    """Each problem's responses with their grades. Groups that come one by one are graded while others are sampled."""
+
+    def grade(parts: Sequence[tuple[Problem, tuple[Response, ...]]]) -> list[tuple[Grade, ...]]:
+        flat = iter(grader.grade([(r.text, p.answers) for p, group in parts for r in group]))
+        return [tuple(next(flat) for _ in group) for _, group in parts]
+
+    if isinstance(groups, list):
+        return list(zip(groups, grade(list(zip(problems, groups, strict=True))), strict=True))
+    with ThreadPoolExecutor(1) as beside:
+        pairs = [(group, beside.submit(grade, [(p, group)])) for p, group in zip(problems, groups, strict=True)]
+        return [(group, grades.result()[0]) for group, grades in pairs]
+
+
 def evaluate(
     backend: Answering,
     grader: Grading,
@@ -97,9 +114,8 @@ def evaluate(
             temperature=spec.temperature,
             seed=derive_seed(spec.seed, "evaluate", name),
         )
-        flat = grader.grade([(r.text, p.answers) for p, g in zip(chosen, groups, strict=True) for r in g])
-        for i, (problem, group) in enumerate(zip(chosen, groups, strict=True)):
-            out.append(outcome(name, problem, group, flat[i * spec.samples : (i + 1) * spec.samples]))
+        for problem, (group, grades) in zip(chosen, graded(groups, chosen, grader), strict=True):
+            out.append(outcome(name, problem, group, grades))
     return out
 
 

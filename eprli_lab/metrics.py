@@ -66,6 +66,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("time/evaluate", "s", "one evaluation of all suites"),
     Metric("time/step", "s", "this step in all"),
     Metric("time/total", "s", "the run so far, evaluation included"),
+    *_family("time/engine/*", "rollout train broadcast reference", "s", "an OpenRLHF phase, since the last update"),
     Metric("perf/tokens_per_second", "tokens/s", "generated tokens / time/step"),
     Metric("progress/tokens", "tokens", "generated for training so far"),
     Metric("progress/responses", "responses", "generated for training so far"),
@@ -165,6 +166,7 @@ def policy_metrics(level: str, terms: LossTerms, lr: float) -> dict[str, float]:
         "optim/lr": lr,
         "optim/grad_norm": terms.grad_norm,
     }
+    out |= {f"time/engine/{name}": seconds for name, seconds in terms.phases}
     optional = {"kl_ref": terms.kl_ref, "mismatch_kl": terms.mismatch_kl, "mismatch_max": terms.mismatch_max}
     out |= {f"{p}/{name}": value for name, value in optional.items() if value is not None}
     return out

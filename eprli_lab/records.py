@@ -119,3 +119,4 @@ class LossTerms:
     clip_fraction_high: float  # of positive-advantage tokens, those with ratio > 1 + eps_high
     grad_norm: float  # before clipping
     optimizer_steps: int
+    phases: tuple[tuple[str, float], ...] = ()  # (name, s) of the engine's own phases since the last update

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from eprli_lab.algorithm import schedule
@@ -15,7 +15,7 @@ from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.checkpoint import RunStore
 from eprli_lab.data.steps import check_steps, parse_chain
-from eprli_lab.evaluate import Grading
+from eprli_lab.evaluate import Grading, graded
 from eprli_lab.records import Group, Problem, Response, Step
 from eprli_lab.spec import RunSpec
 from eprli_lab.state import TrainState
@@ -73,19 +73,17 @@ class Rollouts:
             temperature=self.spec.algorithm.temperature,
             seed=derive_seed(self.spec.seed, "sample", progress.rounds),
         )
-        sampled = time.perf_counter()
-        grades = self.grader.grade([(r.text, p.answers) for p, g in zip(problems, responses, strict=True) for r in g])
+        timed = Timed(responses)
         groups = []
-        for i, (problem, group) in enumerate(zip(problems, responses, strict=True)):
-            graded = tuple(grades[i * spec.group_size : (i + 1) * spec.group_size])
-            correct = [g.correct for g in graded]
+        for problem, (group, grades) in zip(problems, graded(timed.groups, problems, self.grader), strict=True):
+            correct = [g.correct for g in grades]
             reward = rewards(spec, correct, [len(r.tokens) for r in group])
-            verdict = judge(spec.admission, correct, reward, errored=any(g.status == "error" for g in graded))
+            verdict = judge(spec.admission, correct, reward, errored=any(g.status == "error" for g in grades))
             steps = self._steps(problem, group)
-            groups.append(Group(problem, level, tuple(group), graded, reward, progress.updates, verdict, steps))
+            groups.append(Group(problem, level, group, grades, reward, progress.updates, verdict, steps))
         progress.count(level, [g.tokens for g in groups], sum(len(g.responses) for g in groups))
-        self.clock["generate"] += sampled - began
-        self.clock["verify"] += time.perf_counter() - sampled
+        self.clock["generate"] += timed.ended - began
+        self.clock["verify"] += time.perf_counter() - timed.ended
         self.store.append("ledger", [ledger_row(progress.steps, progress.tokens, g) for g in groups])
         return groups
 
@@ -100,6 +98,19 @@ class Rollouts:
         """Seconds per phase since the last call."""
         clock, self.clock = self.clock, defaultdict(float)
         return clock
+
+
+class Timed:
+    """Groups as an engine hands them over, and when the last one came."""
+
+    def __init__(self, groups: Iterable[tuple[Response, ...]]) -> None:
+        self.ended = time.perf_counter()
+        self.groups = groups if isinstance(groups, list) else self._passing(groups)
+
+    def _passing(self, groups: Iterable[tuple[Response, ...]]) -> Iterator[tuple[Response, ...]]:
+        for group in groups:
+            self.ended = time.perf_counter()
+            yield group
 
 
 def ledger_row(step: int, tokens: int, group: Group) -> dict[str, object]:

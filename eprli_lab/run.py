@@ -15,7 +15,7 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +54,30 @@ def preflight(spec: RunSpec) -> None:
     from eprli_lab.backends.local.policy import check_source
     from eprli_lab.data import load_suite, load_training
     from eprli_lab.data.strata import stratify
+    from eprli_lab.spec import OpenRLHFSpec
 
     check_logged("objective", spec.objective, spec)
     stratify(load_training(spec.data, spec.seed), spec.curriculum)
     for name, suite in spec.evaluation.suites.items():
         load_suite(name, suite)
     check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
+    if isinstance(spec.backend, OpenRLHFSpec):
+        from eprli_lab.backends.openrlhf.dry_run import check_launch
+
+        check_launch(spec)
+
+
+def dry_run(specs: Sequence[RunSpec]) -> bool:
+    """Print the launch of each OpenRLHF run whose backend.dry_run is on; were there any? Raises UserError."""
+    from eprli_lab.spec import OpenRLHFSpec
+
+    asked = [s for s in specs if isinstance(s.backend, OpenRLHFSpec) and s.backend.dry_run]
+    for spec in asked:
+        from eprli_lab.backends.openrlhf.dry_run import check_launch, describe_launch
+
+        check_launch(spec)
+        print((f"== {spec.arm}\n" if spec.arm else "") + describe_launch(spec))
+    return bool(asked)
 
 
 def check_logged(where: str, metric: str, spec: RunSpec) -> None:
@@ -144,7 +162,7 @@ def execute(
 
 def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tuple[Any, list[Callable[[], None]]]:
     """Data, grader, backend and trainer of one run, and what must be closed after it."""
-    from eprli_lab.backends.local.engine import LocalBackend
+    from eprli_lab.backends.build import build_backend
     from eprli_lab.checkpoint import RunStore
     from eprli_lab.data import load_suite, load_training
     from eprli_lab.data.strata import stratify
@@ -153,15 +171,7 @@ def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tup
 
     strata = stratify(load_training(spec.data, spec.seed), spec.curriculum)
     suites = {name: load_suite(name, suite) for name, suite in spec.evaluation.suites.items()}
-    backend = LocalBackend(
-        spec.model,
-        spec.optim,
-        spec.backend,
-        family=spec.data.generated.family if spec.data.generated else None,
-        kl_reference=spec.algorithm.kl_coef > 0,
-        seed=spec.seed,
-        ends=spec.algorithm.reward_density != "outcome",
-    )
+    backend = build_backend(spec, directory)
     grader = Grader(spec.verify)
     trainer = Trainer(
         spec=spec,
@@ -266,6 +276,8 @@ def _single(cfg: DictConfig) -> int:
         raise UserError(f"sweep={cfg.study.name} is a sweep of several runs: add -m to the command line")
     spec = parse_spec(spec_tree(cfg))
     check_writable(Path.cwd())
+    if dry_run([spec]):
+        return 0
     preflight(spec)
     from eprli_lab import tracking
 

@@ -212,7 +212,8 @@ class ColumnsSpec(Strict):
     prompt: str = "problem"  # a string, or a list of chat messages {role, content}
     answer: str = "answer"  # a string, a number, or a list of accepted answers
     id: str | None = "id"  # null: the row number
-    difficulty: str | None = None  # in [0, 1]
+    difficulty: str | None = None  # in [0, difficulty_scale]
+    difficulty_scale: Annotated[float, Field(gt=0.0)] = 1.0  # what the column calls 1 (some data sets count to 100)
 
 
 class SourceSpec(Strict):
@@ -298,8 +299,8 @@ class EvaluationSpec(Strict):
         return self
 
 
-class BackendSpec(Strict):
-    """The engine that samples and updates."""
+class LocalSpec(Strict):
+    """The engine in this process: torch, on CPU or CUDA."""
 
     kind: Literal["local"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -307,6 +308,60 @@ class BackendSpec(Strict):
     sample_batch: Positive = 512  # responses decoded at once
     pack_tokens: Positive = 104  # length of a packed training row (at least the longest sequence is used)
     microbatch_tokens: Positive = 16384  # tokens in one forward and backward pass
+
+
+class OpenRLHFSpec(Strict):
+    """OpenRLHF's actor groups and rollout engines on Ray; all models share the same GPUs."""
+
+    kind: Literal["openrlhf"]
+    rehearsal: bool = False  # on CPU, with pretended GPUs and stand-ins for what cannot run there (flash-attn, vLLM)
+    nodes: Positive = 1
+    gpus_per_node: Positive = 8
+    engine_gpus: Positive = 1  # GPUs of one rollout engine (tensor parallel)
+    zero_stage: Literal[1, 2, 3] = 2
+    param_dtype: Literal["bf16", "fp16"] = "bf16"
+    attention: str = "flash_attention_2"
+    packing: bool = True  # no padding between sequences of a microbatch; needs flash attention
+    gradient_checkpointing: bool = True
+    adam_offload: bool = False  # optimizer state and master weights in the memory of the host
+    reference_offload: bool = False
+    sleep: bool = True  # engines and trainer give their GPU memory back while the other one works
+    engine_memory: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # share of a GPU's memory that an engine may take
+    enforce_eager: bool = False  # no CUDA graphs in the engines
+    prefix_caching: bool = False
+    prompt_tokens: Positive = 1024  # longest prompt; a longer one is refused
+    microbatch_tokens: Positive = 16384  # tokens in one forward and backward pass of one GPU
+    start_seconds: Annotated[float, Field(gt=0.0)] = 1800.0  # limit for GPUs to become free and models to load
+    ray_address: str | None = None  # null: $RAY_ADDRESS, else a Ray of this run's own on this machine
+    flags: tuple[str, ...] = ()  # further flags of OpenRLHF, as on its command line
+    dry_run: bool = False  # print the launch and start nothing
+
+    @field_validator("flags", mode="before")
+    @classmethod
+    def _tuple(cls, v: Any) -> Any:
+        return tuple(v) if isinstance(v, list) else v
+
+    @model_validator(mode="after")
+    def _fits(self) -> OpenRLHFSpec:
+        if self.gpus % self.engine_gpus:
+            raise ValueError(
+                f"engine_gpus {self.engine_gpus} does not divide the {self.gpus} GPUs (nodes x gpus_per_node): every "
+                "GPU holds a part of one rollout engine"
+            )
+        if self.packing and "flash" not in self.attention:
+            raise ValueError(f"packing needs flash attention, not attention={self.attention}: set packing=false")
+        if self.rehearsal and (self.packing or self.adam_offload or self.reference_offload):
+            raise ValueError("packing, adam_offload and reference_offload need a GPU: a rehearsal goes without them")
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """In all."""
+        return self.nodes * self.gpus_per_node
+
+
+BACKENDS: dict[str, type[Strict]] = {"local": LocalSpec, "openrlhf": OpenRLHFSpec}
+NOT_IN_FINGERPRINT = {"dry_run": True, "ray_address": True, "start_seconds": True}  # of a backend
 
 
 class VerifySpec(Strict):
@@ -355,7 +410,7 @@ class RunSpec(Strict):
     data: DataSpec
     evaluation: EvaluationSpec
     verify: VerifySpec = VerifySpec()
-    backend: BackendSpec = BackendSpec()
+    backend: Annotated[LocalSpec | OpenRLHFSpec, Field(discriminator="kind")] = LocalSpec()
     tracking: TrackingSpec = TrackingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     objective: str = "score"  # the metric that a sweep compares
@@ -374,7 +429,8 @@ class RunSpec(Strict):
 
     def fingerprint(self) -> str:
         """12 hex digits of what determines the numbers: everything but study, arm, tracking and checkpointing."""
-        tree = self.model_dump(mode="json", exclude={"study", "arm", "tracking", "checkpoint", "objective"})
+        out: Any = dict.fromkeys(("study", "arm", "tracking", "checkpoint", "objective"), True)
+        tree = self.model_dump(mode="json", exclude=out | {"backend": NOT_IN_FINGERPRINT})
         text = json.dumps({"schema": SCHEMA_VERSION, **tree}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -419,10 +475,16 @@ def parse_spec(tree: dict[str, Any]) -> RunSpec:
     except ValidationError as error:
         first = error.errors()[0]
         loc = tuple(p for p in first["loc"] if p != "[key]")
+        if loc[:1] == ("backend",) and len(loc) > 1 and loc[1] in BACKENDS:
+            kind, loc = str(loc[1]), (loc[0], *loc[2:])
         where = ".".join(str(p) for p in loc) or "config"
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            message = f"unknown key{nearest(str(loc[-1]), _choices(RunSpec, loc))}"
+            choices = list(BACKENDS[kind].model_fields) if loc[0] == "backend" else _choices(RunSpec, loc)
+            message = f"unknown key{nearest(str(loc[-1]), choices)}"
+        elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            loc, where = (*loc, "kind"), "backend.kind"
+            message = f"is none of {', '.join(BACKENDS)}"
         elif first["type"] == "missing":
             message = "is missing"
         elif not first["msg"].startswith("Value error"):

@@ -14,7 +14,7 @@ from eprli_lab.backends.local.packing import packable
 from eprli_lab.backends.local.tokenizer import SIZE, build_tokenizer
 from eprli_lab.errors import UserError
 from eprli_lab.records import Batch, Problem, Response, UpdateSettings
-from eprli_lab.spec import BackendSpec, ModelSpec, OptimSpec
+from eprli_lab.spec import LocalSpec, ModelSpec, OptimSpec
 
 COMMON: dict[str, Any] = {
     "hidden_size": 32,
@@ -66,7 +66,7 @@ def checkpoint(name: str, directory: Path) -> Path:
 
 def engine(path: Path, **backend: Any) -> LocalBackend:
     model = ModelSpec(name="any", path=str(path))
-    spec = BackendSpec(device="cpu", **backend)
+    spec = LocalSpec(device="cpu", **backend)
     return LocalBackend(model, OptimSpec(), spec, family=None, kl_reference=False, seed=0)
 
 

@@ -16,17 +16,19 @@ from eprli_lab.errors import UserError
 from eprli_lab.spec import flatten, parse_spec
 
 GROUPS = {
-    "curriculum": ["l1", "l2", "l3", "l4"],
+    "curriculum": ["l1", "l2", "l3", "l4", "paper_l1", "paper_l2"],
     "model": ["mod10", "mod10_xs", "mod10_m", "mod10_l", "int", "program", "path"],
-    "data": ["mod10", "int", "program", "jsonl", "rl_parquet"],
-    "evaluation": ["heldout", "benchmarks"],
-    "backend": ["local"],
+    "data": ["mod10", "int", "program", "jsonl", "rl_parquet", "deepscaler"],
+    "evaluation": ["heldout", "benchmarks", "paper"],
+    "backend": ["local", "openrlhf", "openrlhf_cpu"],
+    "experiment": ["eprli_1p5b", "eprli_4b", "eprli_7b"],
     "tracking": ["sqlite", "server"],
     "preset": ["smoke", "default", "full"],
 }
 NEEDS = {  # what a user must give, for files that say ???
     "data=jsonl": ["data.source.path=x.jsonl", "data.difficulty_file=d.jsonl", "evaluation=benchmarks"],
     "data=rl_parquet": ["data.source.path=x.parquet", "data.difficulty_file=d.jsonl", "evaluation=benchmarks"],
+    "data=deepscaler": ["evaluation=paper"],
     "model=path": ["model.path=somewhere"],
     "tracking=server": ["tracking.uri=http://127.0.0.1:5000"],
 }

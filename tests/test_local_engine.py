@@ -253,7 +253,7 @@ def test_packing_never_mixes_sequences():
     from eprli_lab.backends.local.packing import pack
     from eprli_lab.data.families import generate
 
-    rows = [engine._prompt(p) for p in generate(long, "heldout")]
+    rows = [engine.texts.prompt(p) for p in generate(long, "heldout")]
     packed = pack(rows, 50)
     logits = engine.policy(
         input_ids=packed.ids, position_ids=packed.positions, attention_mask=packed.mask, use_cache=False

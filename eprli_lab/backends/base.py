@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,15 +18,15 @@ class Backend(Protocol):
 
     def sample(
         self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> list[tuple[Response, ...]]:
-        """n responses for each problem, in order, from the current policy."""
+    ) -> Iterable[tuple[Response, ...]]:
+        """n responses for each problem, in order, from the current policy; may hand groups over one by one."""
         ...
 
     def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:
         """Train on the batch and make the new weights the ones that `sample` uses.
 
-        Raises NonFiniteError, with weights and optimizer as before the offending step, when the loss or the
-        gradient is NaN or infinite.
+        Raises NonFiniteError when the loss or the gradient is NaN or infinite, with weights and optimizer as before
+        the offending step (local), or of no more use until `load` (openrlhf).
         """
         ...
 

@@ -135,9 +135,12 @@ def _problem(source: SourceSpec, place: str, row: dict[str, Any]) -> Problem:
     difficulty = None
     if columns.difficulty is not None:
         value = _column(row, columns.difficulty, place, "difficulty")
-        if not isinstance(value, Number) or isinstance(value, bool) or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
-            raise UserError(f"{place}: column {columns.difficulty}: a difficulty in [0, 1] is needed, not {value!r}")
-        difficulty = float(value)  # type: ignore[arg-type]
+        scale = columns.difficulty_scale
+        if not isinstance(value, Number) or isinstance(value, bool) or not 0.0 <= float(value) <= scale:  # type: ignore[arg-type]
+            raise UserError(
+                f"{place}: column {columns.difficulty}: a difficulty in [0, {scale:g}] is needed, not {value!r}"
+            )
+        difficulty = float(value) / scale  # type: ignore[arg-type]
     golds = answers(_column(row, columns.answer, place, "answer"))
     if not golds:
         raise UserError(f"{place}: column {columns.answer}: the answer is empty")

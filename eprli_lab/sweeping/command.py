@@ -21,9 +21,11 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
 
     `launcher`: a Hydra launcher that starts the processes which make the runs; None: worker processes of this one.
     """
-    from eprli_lab.run import check_study
+    from eprli_lab.run import check_study, dry_run
 
     plan = plan_from_hydra(loader, config, arguments)
+    if dry_run(list({r.spec.arm: r.spec for r in plan.runs}.values())):
+        return 0
     check_study(plan)
     for note in plan.notes:
         print(note)

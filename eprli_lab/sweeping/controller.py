@@ -18,7 +18,7 @@ from eprli_lab.sweeping.nodes import PlannedRun
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
 from eprli_lab.sweeping.study import Key, Lost, Study, Task
-from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, usable_cores
+from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
 
 STOP_PATIENCE = 60.0  # s that workers may take to save after Ctrl-C
 LOOK_AGAIN = 1.0  # s between two looks for work while there is none
@@ -260,7 +260,7 @@ def run_study(
     """
     idle: list[Worker] = [] if pool is None else pool
     controller = _Controller(plan, study, executor, parent_run_id, idle)
-    count = min(plan.node.workers or usable_cores(), max(1, study.left()))
+    count = min(runs_at_once(plan), max(1, study.left()))
     try:
         with _signals(controller):
             finished = controller.run(count)

@@ -14,7 +14,7 @@ from typing import Any
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import Plan
-from eprli_lab.sweeping.workers import usable_cores
+from eprli_lab.sweeping.workers import runs_at_once
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
     from eprli_lab.sweeping.controller import StudyResult
 
     left = study.left()
-    count = min(plan.node.workers or usable_cores(), left)
+    count = min(runs_at_once(plan), left)
     if count:
         home = str(Path.cwd()).replace("'", "\\'")
         job = [*arguments, f"study.job={plan.kind}", f"study.home='{home}'", "study.workers=1"]

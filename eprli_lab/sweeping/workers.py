@@ -36,6 +36,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def runs_at_once(plan: Any) -> int:
+    """`study.workers`; by default one a core, but one alone where every run starts a Ray of its own on this machine."""
+    backend = plan.sample.backend
+    alone = backend.kind == "openrlhf" and not (backend.ray_address or os.environ.get("RAY_ADDRESS"))
+    return int(plan.node.workers or (1 if alone else usable_cores()))
+
+
 @dataclass(frozen=True)
 class Job:
     """What a worker needs to know of one run: plain data."""

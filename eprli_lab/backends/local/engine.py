@@ -7,7 +7,6 @@ import json
 import math
 import random
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eprli_lab.algorithm.loss import clip_counts, clipped_objective, entropy, k3, sequence_weights
+from eprli_lab.algorithm.loss import clipped_objective, entropy, k3, sequence_weights
+from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.local.packing import rows_for, token_logits
 from eprli_lab.backends.local.policy import load_policy, load_weights
 from eprli_lab.backends.local.sampler import decode, decoder_for
+from eprli_lab.backends.measure import Sums
+from eprli_lab.backends.text import Texts
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
-from eprli_lab.spec import BackendSpec, ModelSpec, OptimSpec
+from eprli_lab.spec import LocalSpec, ModelSpec, OptimSpec
 
 
 class LocalBackend:
@@ -31,7 +33,7 @@ class LocalBackend:
         self,
         model: ModelSpec,
         optim: OptimSpec,
-        backend: BackendSpec,
+        backend: LocalSpec,
         *,
         family: str | None,
         kl_reference: bool,
@@ -39,8 +41,6 @@ class LocalBackend:
         ends: bool = False,
     ) -> None:
         """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
-        self.with_ends = ends
-        self._lengths: dict[int, int] = {}  # token id -> characters
         torch.set_num_threads(backend.threads)
         self.spec = backend
         device = backend.device
@@ -51,6 +51,7 @@ class LocalBackend:
         torch.manual_seed(seed)
         self.policy, self.tokenizer = load_policy(model, family, device)
         self.policy.eval()  # no dropout: trainer and sampler must be the same function
+        self.texts = Texts(self.tokenizer, self.policy.generation_config, ends=ends)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_reference else None
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(),
@@ -69,8 +70,7 @@ class LocalBackend:
         """n responses for each problem from the current weights, `sample_batch` rows at once."""
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         self._decoder = self._decoder or decoder_for(self.policy)  # fused weights, made anew after an update
-        prompts = [self._prompt(p) for p in problems]
-        stops = self._stop_ids()
+        prompts = [self.texts.prompt(p) for p in problems]
         at_once = max(1, self.spec.sample_batch // n)
         out: list[tuple[Response, ...]] = []
         for i in range(0, len(prompts), at_once):
@@ -81,53 +81,13 @@ class LocalBackend:
                 n=n,
                 max_tokens=max_tokens,
                 temperature=temperature,
-                stop_ids=stops,
+                stop_ids=self.texts.stops,
                 generator=generator,
             )
-            texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
             for j, prompt in enumerate(chunk):
-                out.append(
-                    tuple(
-                        Response(
-                            text=texts[r],
-                            prompt_tokens=tuple(prompt),
-                            tokens=tuple(ids[r]),
-                            logprobs=tuple(logprobs[r]),
-                            truncated=ids[r][-1] not in stops,
-                            ends=self._ends(ids[r]) if self.with_ends else (),
-                        )
-                        for r in range(j * n, (j + 1) * n)
-                    )
-                )
+                rows = slice(j * n, (j + 1) * n)
+                out.append(self.texts.responses(prompt, ids[rows], logprobs[rows]))
         return out
-
-    def _ends(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Characters of the decoded text up to and including each token (exact where tokens are whole characters)."""
-        for i in set(ids) - self._lengths.keys():
-            self._lengths[i] = len(self.tokenizer.decode([i], skip_special_tokens=True))
-        return tuple(accumulate(self._lengths[i] for i in ids))
-
-    def _prompt(self, problem: Problem) -> list[int]:
-        """Token ids: the chat template for chat-style problems where there is one, else plain text after BOS."""
-        if problem.messages and self.tokenizer.chat_template:
-            messages = [{"role": role, "content": content} for role, content in problem.messages]
-            text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
-        text = "\n".join(content for _, content in problem.messages) if problem.messages else problem.prompt
-        ids = list(self.tokenizer.encode(text))
-        bos = self.tokenizer.bos_token_id
-        if bos is not None and ids[:1] != [bos]:
-            ids = [bos, *ids]
-        if not ids:
-            raise UserError(f"data: the prompt of problem {problem.id} is empty, and this tokenizer has no start token")
-        return ids
-
-    def _stop_ids(self) -> list[int]:
-        """End-of-sequence ids of tokenizer and generation config."""
-        ids = {self.tokenizer.eos_token_id}
-        more = getattr(self.policy.generation_config, "eos_token_id", None)
-        ids |= set(more) if isinstance(more, list) else {more}
-        return sorted(i for i in ids if i is not None)
 
     # ------------------------------------------------------------------ training
 
@@ -138,21 +98,21 @@ class LocalBackend:
         self._decoder = None  # also when a later step fails: its weights are those before the first step
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate
-        total = _Sums()
+        total = Sums()
         rng = random.Random(settings.seed)
         for _ in range(settings.inner_iterations):
-            for members in _minibatches(batch, settings.minibatches, rng):
+            for members in minibatches(batch, settings.minibatches, rng):
                 self._optimizer_step(batch, members, settings, total)
         return total.terms()
 
-    def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: _Sums) -> None:
+    def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: Sums) -> None:
         """Accumulate the gradient of one minibatch over microbatches, check it, step."""
         lengths = [len(batch.responses[i].tokens) for i in members]
         weights = sequence_weights(lengths, settings.aggregation, settings.constant_tokens)
         weight_of = dict(zip(members, weights, strict=True))
         self.optimizer.zero_grad(set_to_none=True)
         loss, first = 0.0, total.steps == 0
-        for micro in _microbatches(batch, members, self.spec.microbatch_tokens):
+        for micro in microbatches(batch, members, self.spec.microbatch_tokens):
             part = self._loss(batch, micro, [weight_of[i] for i in micro], settings, total, mismatch=first)
             part.backward()
             loss += part.item()
@@ -169,7 +129,7 @@ class LocalBackend:
         members: list[int],
         weights: list[float],
         settings: UpdateSettings,
-        total: _Sums,
+        total: Sums,
         mismatch: bool,
     ) -> Tensor:
         """Weighted loss of some responses; adds what is measured on the way to `total`."""
@@ -196,7 +156,10 @@ class LocalBackend:
             reference = k3(new, other.gather(1, targets[:, None])[:, 0])
             loss = loss + settings.kl_coef * reference
         with torch.no_grad():
-            total.tokens_seen(scores, new, old, advantages, reference, settings)
+            total.tokens_seen(new, old, advantages, settings.clip_low, settings.clip_high)
+            total.entropy_seen(entropy(scores))
+            if reference is not None:
+                total.reference_seen(reference)
             if mismatch:
                 current = torch.tensor([batch.current[i] for i in members], device=device).repeat_interleave(repeats)
                 total.compare(new[current], old[current])
@@ -240,71 +203,3 @@ class LocalBackend:
     def close(self) -> None:
         """Nothing outlives the process."""
         self._decoder = None
-
-
-def _minibatches(batch: Batch, count: int, rng: random.Random) -> list[list[int]]:
-    """Responses split into `count` parts of whole groups, shuffled; one part keeps its order."""
-    groups = sorted(set(batch.groups))
-    if count == 1:
-        return [list(range(len(batch.responses)))]
-    rng.shuffle(groups)
-    parts = [set(groups[i::count]) for i in range(min(count, len(groups)))]
-    return [[i for i, g in enumerate(batch.groups) if g in part] for part in parts]
-
-
-def _microbatches(batch: Batch, members: list[int], tokens: int) -> list[list[int]]:
-    """Members in order, cut so that a part has at most `tokens` tokens (but at least one response)."""
-    parts: list[list[int]] = [[]]
-    used = 0
-    for i in members:
-        size = len(batch.responses[i].prompt_tokens) + len(batch.responses[i].tokens)
-        if parts[-1] and used + size > tokens:
-            parts.append([])
-            used = 0
-        parts[-1].append(i)
-        used += size
-    return parts
-
-
-class _Sums:
-    """Running sums over the tokens and optimizer steps of one update."""
-
-    def __init__(self) -> None:
-        self.loss = self.norm = self.entropy = self.kl = self.reference = 0.0
-        self.steps = self.tokens = self.low = self.negative = self.high = self.positive = 0
-        self.mismatch, self.compared, self.mismatch_max, self.with_reference = 0.0, 0, 0.0, False
-
-    def step(self, loss: float, norm: float) -> None:
-        self.loss, self.norm, self.steps = self.loss + loss, self.norm + norm, self.steps + 1
-
-    def tokens_seen(
-        self, scores: Tensor, new: Tensor, old: Tensor, advantages: Tensor, reference: Tensor | None, s: UpdateSettings
-    ) -> None:
-        self.tokens += len(new)
-        self.entropy += float(entropy(scores).sum())
-        self.kl += float(k3(old.double(), new.double()).sum())  # samples are the old policy's
-        low, negative, high, positive = clip_counts((new - old).exp(), advantages, s.clip_low, s.clip_high)
-        self.low, self.negative = self.low + low, self.negative + negative
-        self.high, self.positive = self.high + high, self.positive + positive
-        if reference is not None:
-            self.reference, self.with_reference = self.reference + float(reference.sum()), True
-
-    def compare(self, trainer: Tensor, sampler: Tensor) -> None:
-        if len(trainer):
-            self.mismatch += float(k3(sampler.double(), trainer.double()).sum())
-            self.compared += len(trainer)
-            self.mismatch_max = max(self.mismatch_max, float((trainer - sampler).abs().max()))
-
-    def terms(self) -> LossTerms:
-        return LossTerms(
-            loss=self.loss / self.steps,
-            entropy=self.entropy / self.tokens,
-            approx_kl=self.kl / self.tokens,
-            mismatch_kl=self.mismatch / self.compared if self.compared else None,
-            mismatch_max=self.mismatch_max if self.compared else None,
-            kl_ref=self.reference / self.tokens if self.with_reference else None,
-            clip_fraction_low=self.low / max(1, self.negative),
-            clip_fraction_high=self.high / max(1, self.positive),
-            grad_norm=self.norm / self.steps,
-            optimizer_steps=self.steps,
-        )

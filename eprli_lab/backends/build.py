@@ -1,0 +1,27 @@
+"""The engine that a spec asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eprli_lab.backends.base import Backend
+from eprli_lab.spec import LocalSpec, RunSpec
+
+
+def build_backend(spec: RunSpec, directory: Path) -> Backend:
+    """A started engine; `directory` is the run's own. Raises UserError, and nothing is left running then."""
+    if isinstance(spec.backend, LocalSpec):
+        from eprli_lab.backends.local.engine import LocalBackend
+
+        return LocalBackend(
+            spec.model,
+            spec.optim,
+            spec.backend,
+            family=spec.data.generated.family if spec.data.generated else None,
+            kl_reference=spec.algorithm.kl_coef > 0,
+            seed=spec.seed,
+            ends=spec.algorithm.reward_density != "outcome",
+        )
+    from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
+
+    return OpenRLHFBackend(spec, directory)

@@ -1,0 +1,57 @@
+"""What a launch would be: resources, flags, each level's settings, memory and time; nothing is started."""
+
+from __future__ import annotations
+
+from eprli_lab.backends.openrlhf.estimate import estimate
+from eprli_lab.backends.openrlhf.flags import check, flags, refuse_unsupported
+from eprli_lab.backends.openrlhf.versions import check_versions, installed
+from eprli_lab.spec import OpenRLHFSpec, RunSpec
+
+
+def check_launch(spec: RunSpec) -> None:
+    """Versions, what cannot be honoured, and the flags against OpenRLHF's real parser. Raises UserError."""
+    assert isinstance(spec.backend, OpenRLHFSpec)
+    check_versions(spec.backend.rehearsal)
+    refuse_unsupported(spec)
+    same_for_all_seeds = spec.model_copy(update={"seed": 0})
+    check(tuple(flags(same_for_all_seeds, spec.model.path or "the-initial-policy", "the-run")), spec.backend.rehearsal)
+
+
+def describe_launch(spec: RunSpec) -> str:
+    """The launch in words, for `backend.dry_run=true`."""
+    b = spec.backend
+    assert isinstance(b, OpenRLHFSpec)
+    lines = [f"OpenRLHF {installed('openrlhf')}: flags accepted by its parser; nothing was started", "", "resources"]
+    engines = b.gpus // b.engine_gpus
+    where = b.ray_address or "$RAY_ADDRESS, else a Ray on this machine"
+    pretended = " (pretended, on CPU)" if b.rehearsal else ""
+    lines += [
+        f"  Ray: {where}; {b.nodes} node(s) x {b.gpus_per_node} GPU(s){pretended}, reserved in one piece",
+        f"  on every GPU: a policy rank (ZeRO {b.zero_stage}), a part of {engines} rollout engine(s)"
+        + (", a reference rank" if spec.algorithm.kl_coef > 0 else ""),
+        "",
+        "levels",
+    ]
+    for name, lv in spec.curriculum.levels.items():
+        lines.append(
+            f"  {name}: d <= {lv.quality_threshold}, G={lv.group_size}, N={lv.buffer_groups}, "
+            f"Len={lv.max_response_tokens}, mu={lv.inner_iterations} x {lv.minibatches} step(s), "
+            f"clip -{lv.clip.low}/+{lv.clip.high}, admits accuracy [{lv.admission.accuracy_min}, "
+            f"{lv.admission.accuracy_max}], {lv.length_term} K={lv.length_coef}"
+        )
+    lines += [f"  note: {sentence}" for sentence in inert(spec)]
+    lines += ["", "flags", *[f"  {' '.join(f)}" for f in flags(spec, spec.model.path or "<initial policy>", "<run>")]]
+    return "\n".join([*lines, "", *estimate(spec)])
+
+
+def inert(spec: RunSpec) -> list[str]:
+    """What is configured and cannot do anything, in sentences."""
+    out = []
+    for name, lv in spec.curriculum.levels.items():
+        if lv.inner_iterations * lv.minibatches == 1 and lv.admission.surplus != "carry":
+            out.append(
+                f"{name}: one optimizer step an update on fresh groups: the clip ratio is 1 but for what trainer and "
+                f"sampler disagree on, so the clip bounds cannot bind; raise curriculum.levels.{name}.inner_iterations "
+                f"or minibatches to ablate them"
+            )
+    return out

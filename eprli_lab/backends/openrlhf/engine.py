@@ -1,0 +1,283 @@
+"""The OpenRLHF engine: our loop in the place of OpenRLHF's controller (interface: backends/base.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.backends.batching import microbatches, minibatches
+from eprli_lab.backends.measure import Sums
+from eprli_lab.backends.openrlhf import launch
+from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
+from eprli_lab.backends.openrlhf.rows import Row, deal, level_off, rows_of
+from eprli_lab.backends.openrlhf.versions import check_versions
+from eprli_lab.backends.text import Texts
+from eprli_lab.errors import NonFiniteError, UserError
+from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
+from eprli_lab.spec import OpenRLHFSpec, RunSpec
+
+
+class OpenRLHFBackend:
+    """One policy, trained by OpenRLHF's actor group and sampled by its rollout engines on Ray.
+
+    The old log-probabilities of the clip ratio are the sampler's own, as in the local engine: exact for groups that
+    were carried over, and what trainer and sampler disagree on is inside the ratio (`policy/{l}/mismatch_kl`).
+    """
+
+    def __init__(self, spec: RunSpec, directory: Path) -> None:
+        """Starts Ray and everything on it. Raises UserError; nothing is left running then."""
+        assert isinstance(spec.backend, OpenRLHFSpec)
+        self.run, self.spec = spec, spec.backend
+        self.engines: launch.Engines | None = None
+        self.asleep: set[str] = set()  # what the engines have given back
+        self.phases: dict[str, float] = defaultdict(float)
+        check_versions(self.spec.rehearsal)
+        refuse_unsupported(spec)
+        if self.spec.rehearsal:
+            from eprli_lab.backends.openrlhf.rehearsal import install
+
+            install()
+        policy, self.tokenizer, generation = initial_policy(spec, directory)
+        self.texts = Texts(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
+        self.args = parse(flags(spec, policy, directory))
+        try:
+            with _sentences("could not be started"):
+                launch.start_ray(self.spec)
+                self.engines = launch.start_engines(self.args, self.spec, spec.model.trust_remote_code)
+                self.asleep = {"weights", "kv_cache"} if self.spec.sleep else set()
+                self._broadcast()
+        except BaseException:
+            self.close()
+            raise
+
+    # ------------------------------------------------------------------ sampling
+
+    def sample(
+        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> Iterator[tuple[Response, ...]]:
+        """n responses for each problem, in order, each group as soon as it and those before it are finished."""
+        import ray
+
+        assert self.engines is not None
+        prompts = [self.texts.prompt(p) for p in problems]
+        for problem, prompt in zip(problems, prompts, strict=True):
+            if len(prompt) > self.spec.prompt_tokens:
+                raise UserError(
+                    f"backend.prompt_tokens: the prompt of problem {problem.id} has {len(prompt)} tokens, more than "
+                    f"{self.spec.prompt_tokens}: raise the limit or leave the problem out"
+                )
+        began = time.perf_counter()
+        sampling = {"n": n, "temperature": temperature, "max_tokens": max_tokens, "stop_token_ids": self.texts.stops}
+        ready: dict[int, tuple[Response, ...]] = {}
+        given = 0
+        with _sentences("stopped while sampling"):
+            self._wake("weights", "kv_cache")
+            streams: Any = {}
+            for e, engine in enumerate(self.engines.rollout):
+                mine = list(range(e, len(prompts), len(self.engines.rollout)))
+                if mine:
+                    seeds = [derive_seed(seed, i) for i in mine]
+                    stream = engine.sample_groups.options(num_returns="streaming").remote(
+                        [prompts[i] for i in mine], seeds, sampling
+                    )
+                    streams[stream] = mine
+            while streams:
+                done: list[Any] = ray.wait(list(streams), num_returns=1)[0]
+                for stream in list(done):
+                    try:
+                        i, ids, logprobs = ray.get(next(stream))
+                    except StopIteration:
+                        del streams[stream]
+                        continue
+                    place = streams[stream][i]
+                    ready[place] = self.texts.responses(prompts[place], ids, logprobs)
+                while given in ready:
+                    yield ready.pop(given)
+                    given += 1
+            self._sleep_engines()
+        self.phases["rollout"] += time.perf_counter() - began
+
+    # ------------------------------------------------------------------ training
+
+    def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:
+        """mu_l passes over the batch in minibatches of whole groups, one optimizer step each; then a broadcast.
+
+        After a NonFiniteError this engine is of no more use until `load`.
+        """
+        rows = rows_of(batch)
+        with _sentences("stopped while training"):
+            if settings.kl_coef > 0:
+                self._read_reference(rows)
+            sums = self._train(batch, rows, settings)
+            if not (math.isfinite(sums.loss) and math.isfinite(sums.norm)):
+                raise NonFiniteError(f"loss {sums.loss} and gradient norm {sums.norm} are not both finite")
+            self._broadcast()
+        phases, self.phases = dict(self.phases), defaultdict(float)
+        return sums.terms(phases)
+
+    def _train(self, batch: Batch, rows: list[Row], settings: UpdateSettings) -> Sums:
+        assert self.engines is not None
+        began, ranks = time.perf_counter(), self.engines.ranks
+        steps: list[list[list[list[int]]]] = []  # [optimizer step][rank][microbatch][row]
+        common: list[dict[str, Any]] = []
+        rng = random.Random(settings.seed)
+        lengths = [len(r.tokens) for r in rows]
+        for _ in range(settings.inner_iterations):
+            for members in minibatches(batch, settings.minibatches, rng):
+                hands = deal(lengths, members, len(ranks))
+                parts = [microbatches(batch, hand, self.spec.microbatch_tokens) for hand in hands]
+                steps.append(level_off(parts))
+                common.append(step_settings(settings, [len(batch.responses[i].tokens) for i in members], len(ranks)))
+        policy, sleep = self.engines.policy, self.spec.sleep
+        around = policy.async_run_method("reload_states") if sleep else []  # an actor does in order what it is asked
+        refs = []
+        for rank, actor in enumerate(ranks):
+            mine = [step[rank] for step in steps]
+            needed = {i if i >= 0 else -1 - i for step in mine for micro in step for i in micro}
+            refs.append(actor.update.remote({i: rows[i] for i in sorted(needed)}, mine, common))
+        around += policy.async_run_method("offload_states") if sleep else []
+        found = launch.wait([*around, *refs])[len(around) :]
+        for other in found[1:]:
+            found[0].merge(other)
+        self.phases["train"] += time.perf_counter() - began
+        first: Sums = found[0]
+        return first
+
+    def _read_reference(self, rows: list[Row]) -> None:
+        """Log-probabilities of the responses under the reference, in microbatches dealt to its ranks."""
+        from eprli_lab.backends.openrlhf.rows import pad
+
+        assert self.engines is not None and self.engines.reference is not None
+        began, per = time.perf_counter(), max(1, self.spec.microbatch_tokens // max(len(r.tokens) for r in rows))
+        cuts = [list(range(i, min(i + per, len(rows)))) for i in range(0, len(rows), per)]
+        while len(cuts) % self.spec.gpus:  # every rank takes part in every pass
+            cuts.append(cuts[-1])
+        padded = [pad([(rows[i], True) for i in cut], self._pad_id)["fields"] for cut in cuts]
+        keys = ("sequences", "action_mask", "attention_mask")
+        refs = self.engines.reference.async_run_method_batch("forward", **{k: [p[k] for p in padded] for k in keys})
+        found = [one for part in launch.wait(refs) for one in part]
+        for cut, values in zip(cuts, found, strict=True):
+            for i, row in zip(cut, values.float().numpy(), strict=True):
+                rows[i].reference = row[rows[i].prompt - 1 : len(rows[i].tokens) - 1]
+        self.phases["reference"] += time.perf_counter() - began
+
+    @property
+    def _pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    def _broadcast(self) -> None:
+        """The trainer's weights to every engine, by OpenRLHF's own broadcast."""
+        assert self.engines is not None
+        began = time.perf_counter()
+        self._wake("weights")
+        launch.wait(self.engines.policy.async_run_method("broadcast_to_vllm"))
+        self.phases["broadcast"] += time.perf_counter() - began
+
+    def _wake(self, *tags: str) -> None:
+        wanted = [t for t in tags if t in self.asleep]
+        if wanted and self.engines is not None:
+            launch.wait([e.wake_up.remote(tags=wanted) for e in self.engines.rollout])
+            self.asleep -= set(wanted)
+
+    def _sleep_engines(self) -> None:
+        if self.spec.sleep and self.engines is not None:
+            launch.wait([e.sleep.remote() for e in self.engines.rollout])
+            self.asleep = {"weights", "kv_cache"}
+
+    # ------------------------------------------------------------------ state
+
+    def save(self, path: Path) -> None:
+        """`path/policy`: a Hugging Face checkpoint; `path/optimizer-<rank>.*`: the trainer's state, rank by rank."""
+        assert self.engines is not None
+        with _sentences("stopped while saving"):
+            launch.wait(self.engines.policy.async_run_method("save_state", str(path.resolve())))
+        (path / "tensors.json").write_text(json.dumps({"param_dtype": self.spec.param_dtype}))
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote, in the trainer and the engines. Raises UserError for another layout."""
+        assert self.engines is not None
+        with _sentences("stopped while loading"):
+            launch.wait(self.engines.policy.async_run_method("load_state", str(path.resolve())))
+            self._broadcast()
+
+    def close(self) -> None:
+        """Nothing of the run is left on Ray."""
+        launch.stop(self.engines)
+        self.engines = None
+
+
+def step_settings(settings: UpdateSettings, lengths: Sequence[int], ranks: int) -> dict[str, Any]:
+    """Of one optimizer step over responses of these lengths (tokens), on all ranks together.
+
+    `constant` is OpenRLHF's token mean with another divisor, B C in the place of the number of tokens.
+    """
+    tokens = len(lengths) * settings.constant_tokens if settings.aggregation == "constant" else sum(lengths)
+    return {
+        "clip_low": settings.clip_low,
+        "clip_high": settings.clip_high,
+        "aggregation": settings.aggregation,
+        "learning_rate": settings.learning_rate,
+        "kl_coef": settings.kl_coef,
+        "normalise": {"batch_num_tokens": float(tokens), "global_batch_size": float(len(lengths))},
+        "ranks": ranks,
+    }
+
+
+def initial_policy(spec: RunSpec, directory: Path) -> tuple[str, Any, Any]:
+    """(directory or id, tokenizer, generation config). A policy that ships with the package is first written out.
+
+    Raises UserError for a model that brings code of its own, unless model.trust_remote_code says yes: OpenRLHF would
+    run it unasked.
+    """
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    from eprli_lab.backends.local.policy import check_source, load_policy
+
+    where = check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
+    if where is None:
+        where = str((directory / "initial").resolve())
+        if not (Path(where) / "config.json").is_file():
+            assert spec.data.generated is not None
+            model, tokenizer = load_policy(spec.model, spec.data.generated.family)
+            model.save_pretrained(where)
+            tokenizer.save_pretrained(where)
+    trust = spec.model.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(where, trust_remote_code=trust)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path: {where} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    if getattr(config, "auto_map", None) and not trust:
+        raise UserError(f"model.path: {where} brings code of its own: set model.trust_remote_code=true to run it")
+    generation = None
+    with contextlib.suppress(OSError):
+        generation = GenerationConfig.from_pretrained(where)
+    return where, tokenizer, generation
+
+
+@contextlib.contextmanager
+def _sentences(what: str) -> Iterator[None]:
+    """Ray's errors as one sentence; the same command goes on from the last checkpoint."""
+    try:
+        yield
+    except Exception as error:
+        import ray
+
+        if not isinstance(error, ray.exceptions.RayError):
+            raise
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if isinstance(cause, UserError):
+            raise cause from None
+        lines = [line for line in str(cause).strip().splitlines() if line.strip()] or [type(cause).__name__]
+        raise UserError(
+            f"backend: the run's processes on Ray {what}: {type(cause).__name__}: {lines[0].strip()} (their output is "
+            "in Ray's session directory, by default /tmp/ray/session_latest/logs; the same command resumes)"
+        ) from error

@@ -1,0 +1,226 @@
+"""A run's spec as flags of OpenRLHF, and the argument tree that its parts want, made by its real parser."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.errors import UserError
+from eprli_lab.spec import OpenRLHFSpec, RunSpec
+
+MODULE = "openrlhf.cli.train_ppo_ray"
+ESTIMATORS = {"group_norm": "group_norm", "mean_only": "dr_grpo", "rloo": "rloo"}
+AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean", "constant": "token-mean"}
+Flag = tuple[str, ...]  # name and values
+
+
+def flags(spec: RunSpec, policy: str, directory: Path | str) -> list[Flag]:
+    """What the spec says, for a policy (directory or id) and the run's directory.
+
+    What changes from level to level (clip bounds, passes, group and response sizes) stands here as the first level has
+    it; the actors and engines are told each level's own with every call.
+    """
+    b, common = spec.backend, spec.algorithm
+    assert isinstance(b, OpenRLHFSpec)
+    kl: list[Flag] = [("--algo.kl.init_coef", str(common.kl_coef))]
+    if common.kl_coef > 0:
+        kl += [("--algo.kl.use_loss",), ("--algo.kl.estimator", "k3")]
+    switches = {
+        "--ds.packing_samples": b.packing,
+        "--ds.adam_offload": b.adam_offload,
+        "--ds.enable_sleep": b.sleep,
+        "--vllm.enable_sleep": b.sleep,
+        "--vllm.enforce_eager": b.enforce_eager,
+        "--vllm.enable_prefix_caching": b.prefix_caching,
+        "--ref.offload": b.reference_offload,
+        "--actor.gradient_checkpointing_enable": b.gradient_checkpointing,
+    }
+    resources: list[Flag] = [
+        ("--actor.num_nodes", str(b.nodes)),
+        ("--actor.num_gpus_per_node", str(b.gpus_per_node)),
+        ("--ref.num_nodes", str(b.nodes)),
+        ("--ref.num_gpus_per_node", str(b.gpus_per_node)),
+        ("--train.colocate_all",),
+        ("--vllm.num_engines", str(b.gpus // b.engine_gpus)),
+        ("--vllm.tensor_parallel_size", str(b.engine_gpus)),
+        ("--vllm.sync_backend", "gloo" if b.rehearsal else "nccl"),
+        ("--vllm.gpu_memory_utilization", str(b.engine_memory)),
+        ("--ds.zero_stage", str(b.zero_stage)),
+        ("--ds.param_dtype", b.param_dtype),
+        ("--ds.attn_implementation", b.attention),
+        *[(name,) for name, on in switches.items() if on],
+    ]
+    paths: list[Flag] = [
+        ("--actor.model_name_or_path", policy),
+        ("--ckpt.path", str(Path(directory) / "openrlhf")),
+        ("--ckpt.output_dir", str(Path(directory) / "openrlhf")),
+    ]
+    return [*paths, *resources, *_algorithm(spec), *kl, *_sizes(spec), *[tuple(f.split()) for f in b.flags]]
+
+
+def _algorithm(spec: RunSpec) -> list[Flag]:
+    """Loss, advantages, optimizer."""
+    common, first = spec.algorithm, next(iter(spec.curriculum.levels.values()))
+    return [
+        ("--actor.eps_clip_low_high", str(first.clip.low), str(first.clip.high)),
+        ("--actor.loss_agg_mode", AGGREGATIONS[common.aggregation]),
+        ("--actor.entropy_coef", "0"),  # measured, not rewarded
+        ("--actor.adam.lr", str(spec.optim.learning_rate)),
+        ("--actor.adam.betas", *[str(x) for x in spec.optim.betas]),
+        ("--actor.adam.weight_decay", str(spec.optim.weight_decay)),
+        ("--actor.max_norm", str(spec.optim.max_grad_norm)),
+        ("--actor.lr_scheduler", "constant"),  # our loop sets the rate of every update: no warm-up from zero, no wrap
+        ("--actor.lr_warmup_ratio", "0"),
+        ("--algo.advantage.estimator", ESTIMATORS[common.advantage]),
+    ]
+
+
+def _sizes(spec: RunSpec) -> list[Flag]:
+    """Groups, batches, lengths."""
+    b, first = spec.backend, next(iter(spec.curriculum.levels.values()))
+    assert isinstance(b, OpenRLHFSpec)
+    return [
+        ("--rollout.n_samples_per_prompt", str(first.group_size)),
+        ("--rollout.batch_size", str(max(first.problems_per_round, b.gpus))),
+        ("--rollout.micro_batch_size", "1"),
+        ("--rollout.max_new_tokens", str(first.max_response_tokens)),
+        ("--rollout.temperature", str(spec.algorithm.temperature)),
+        ("--train.max_epochs", str(first.inner_iterations)),
+        ("--train.micro_batch_size", "1"),
+        ("--train.batch_size", str(b.gpus)),  # accumulation 1: our loop says when an optimizer step is due
+        ("--train.seed", str(spec.seed)),
+        ("--data.max_len", str(b.prompt_tokens + longest_response(spec))),
+    ]
+
+
+def longest_response(spec: RunSpec) -> int:
+    """Tokens, of any level and of the evaluation."""
+    levels = [lv.max_response_tokens for lv in spec.curriculum.levels.values()]
+    return max([*levels, spec.evaluation.max_response_tokens])
+
+
+def refuse_unsupported(spec: RunSpec) -> None:
+    """What an OpenRLHF run cannot honour is refused here, never ignored. Raises UserError."""
+    b = spec.backend
+    assert isinstance(b, OpenRLHFSpec)
+    ours = {f[0] for f in flags(spec, "policy", ".")[: -len(b.flags) or None]}
+    for flag in b.flags:
+        name = flag.split()[0] if flag.split() else ""
+        if name in ours or not name.startswith("--"):
+            raise UserError(
+                f"backend.flags: {flag or 'an empty flag'} is set by the run's own config (or is no flag): change the "
+                "config value that it is made from"
+            )
+    if spec.algorithm.aggregation == "sequence_mean" and spec.algorithm.kl_coef > 0:
+        raise UserError(
+            "algorithm.aggregation: OpenRLHF averages the KL term over tokens whatever the loss does: with kl_coef > 0 "
+            "use token_mean or constant"
+        )
+    if spec.model.dtype != "float32":
+        raise UserError("model.dtype: OpenRLHF's precision is backend.param_dtype: leave model.dtype at float32")
+
+
+class _Captured(BaseException):
+    """Carries what was wanted out of OpenRLHF's main block."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """OpenRLHF's own parser, taken from its main block, which makes it and nothing else before it parses."""
+
+    def grab(self: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        raise _Captured(self)
+
+    found: argparse.ArgumentParser = _run_main([], "parse_args", grab)
+    return found
+
+
+def _run_main(arguments: list[str], method: str, replacement: Any) -> Any:
+    original, argv = getattr(argparse.ArgumentParser, method), sys.argv
+    setattr(argparse.ArgumentParser, method, replacement)
+    sys.argv = [MODULE, *arguments]
+    try:
+        runpy.run_module(MODULE, run_name="__main__", alter_sys=False)
+    except _Captured as got:
+        return got.args[0]
+    finally:
+        setattr(argparse.ArgumentParser, method, original)
+        sys.argv = argv
+    raise UserError(f"backend: {MODULE} did not {method}: this version of OpenRLHF is laid out differently")
+
+
+def parse(emitted: list[Flag]) -> Any:
+    """The argument tree, after OpenRLHF's own checks and repairs. Raises UserError with the flag it does not take.
+
+    Its main block ends in `train(args)`, whose first step is `get_strategy(args)`: there the tree is taken and
+    nothing has been started.
+    """
+    import openrlhf.utils
+    import ray
+
+    known = {option for action in parser()._actions for option in action.option_strings}
+    for name, *_ in emitted:
+        if name not in known:
+            raise UserError(f"backend: this version of OpenRLHF has no flag {name}{_near(name, known)}")
+
+    def capture(args: Any) -> None:
+        raise _Captured(args)
+
+    def refuse(self: argparse.ArgumentParser, message: str) -> None:
+        raise UserError(f"backend: OpenRLHF refuses its flags: {message}")
+
+    strategy, initialised = openrlhf.utils.get_strategy, ray.is_initialized
+    openrlhf.utils.get_strategy, ray.is_initialized = capture, lambda: True
+    try:
+        return _run_main([word for flag in emitted for word in flag], "error", refuse)
+    except AssertionError as error:
+        raise UserError(f"backend: OpenRLHF refuses its flags: {error}") from None
+    finally:
+        openrlhf.utils.get_strategy, ray.is_initialized = strategy, initialised
+
+
+def _near(name: str, known: set[str]) -> str:
+    from eprli_lab.errors import nearest
+
+    return nearest(name, known) if nearest(name, known).startswith(" (did") else ""
+
+
+@lru_cache(maxsize=64)
+def check(emitted: tuple[Flag, ...], rehearsal: bool) -> None:
+    """Are the flags taken by the real parser? In a process of its own, as OpenRLHF's imports are heavy. UserError."""
+    request = json.dumps({"flags": emitted, "rehearsal": rehearsal})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "eprli_lab.backends.openrlhf.flags"],
+        input=request,
+        capture_output=True,
+        text=True,
+    )
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    if last == "accepted":
+        return
+    if last.startswith("refused: "):
+        raise UserError(last.removeprefix("refused: "))
+    reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise UserError(f"backend: OpenRLHF cannot be imported here: {reason}")
+
+
+def _main() -> None:
+    request = json.loads(sys.stdin.read())
+    if request["rehearsal"]:
+        from eprli_lab.backends.openrlhf.rehearsal import install
+
+        install()
+    try:
+        parse([tuple(f) for f in request["flags"]])
+        print("\naccepted")
+    except UserError as error:
+        print(f"\nrefused: {error}")
+
+
+if __name__ == "__main__":
+    _main()

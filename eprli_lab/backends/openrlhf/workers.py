@@ -1,0 +1,192 @@
+"""What runs in Ray's actors: OpenRLHF's policy actor and rollout engine, each with what our loop asks of it.
+
+Imported in processes where OpenRLHF is (in a rehearsal: after `rehearsal.install`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from openrlhf.models import PolicyLoss
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
+from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
+from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
+
+from eprli_lab.algorithm.loss import k3
+from eprli_lab.backends.measure import Sums
+from eprli_lab.backends.openrlhf.rows import Row, pad
+
+_Policy: Any = PolicyModelActor.__ray_metadata__.modified_class
+_Rollout: Any = RolloutRayActor.__ray_metadata__.modified_class
+
+
+class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
+    """OpenRLHF's clipped loss with a level's bounds, which also measures the tokens that pass through it."""
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Take a level's bounds and aggregation for the update that follows."""
+        self.clip_eps_low, self.clip_eps_high = settings["clip_low"], settings["clip_high"]
+        self.token_level_loss = settings["aggregation"] != "sequence_mean"
+        self.sums = Sums()
+        self.current: Any = None  # [B]: whose sampling weights are those that the update starts from; None: not now
+        self.reference: Any = None  # [B, T - 1]: log-probabilities under the reference
+
+    def forward(self, log_probs: Any, old_log_probs: Any, advantages: Any, action_mask: Any = None, **more: Any) -> Any:
+        """As PolicyLoss."""
+        with torch.no_grad():
+            mask = action_mask.bool()
+            new, old = log_probs.detach()[mask].float(), old_log_probs[mask].float()
+            self.sums.tokens_seen(new, old, advantages[mask], self.clip_eps_low, self.clip_eps_high)
+            if self.reference is not None:
+                self.sums.reference_seen(k3(new, self.reference[mask].float()))
+            if self.current is not None:
+                fresh = mask & self.current[:, None]
+                self.sums.compare(log_probs.detach()[fresh].float(), old_log_probs[fresh].float())
+        return super().forward(log_probs, old_log_probs, advantages, action_mask=action_mask, **more)
+
+
+class LevelPolicyActor(_Policy):  # type: ignore[misc]
+    """A rank of the policy: trains on what our loop made, with the settings that come along."""
+
+    def init_model_from_pretrained(self, strategy: Any, pretrain: str, **more: Any) -> None:
+        """As PolicyModelActor's; then the loss measures, and entropies are read on the way."""
+        if strategy.args.vllm.sync_backend == "gloo":  # a rehearsal
+            from eprli_lab.backends.openrlhf.rehearsal import plain_adam
+
+            plain_adam(strategy)
+        super().init_model_from_pretrained(strategy, pretrain, **more)
+        self.actor.model.lr_scheduler = None  # our loop sets the rate of every step; a scheduler would set it back
+        theirs = self.trainer.actor_loss_fn
+        self.loss = MeasuredLoss(theirs.clip_eps_low, theirs.clip_eps_high, dual_clip=theirs.dual_clip)
+        self.trainer.actor_loss_fn = self.loss
+        self.entropies: Any = None
+        self.actor.register_forward_hook(self._read_entropy)
+
+    def _read_entropy(self, module: Any, inputs: Any, output: Any) -> None:
+        if isinstance(output, tuple) and getattr(output[1], "entropy", None) is not None:
+            self.entropies = output[1].entropy.detach()
+
+    def update(self, rows: dict[int, Row], steps: list[list[list[int]]], settings: list[dict[str, Any]]) -> Sums:
+        """Train on this rank's rows. `steps`: per optimizer step its microbatches, each a list of row indices.
+        `settings`: per optimizer step.
+
+        An index below zero is a row that only keeps the ranks in step: -1 - i stands for row i without weight.
+        """
+        self.loss.begin(settings[0])
+        engine, sums = self.actor.model, self.loss.sums
+        for number, (micros, own) in enumerate(zip(steps, settings, strict=True)):
+            for group in engine.optimizer.param_groups:
+                group["lr"] = own["learning_rate"]
+            loss = 0.0
+            for i, members in enumerate(micros):
+                last = i == len(micros) - 1
+                engine.set_gradient_accumulation_boundary(last)
+                loss += self._micro([(rows[m if m >= 0 else -1 - m], m >= 0) for m in members], own, number == 0)
+            norm = float(self.strategy.get_grad_norm(self.actor))
+            sums.step(self.strategy.all_reduce({"loss": loss}, "mean")["loss"], norm)
+        return sums
+
+    def _micro(self, members: list[tuple[Row, bool]], settings: dict[str, Any], first: bool) -> float:
+        """One forward and backward pass through OpenRLHF's training step; its part of the loss."""
+        batch = pad(members, int(self.tokenizer.pad_token_id or 0))
+        device = torch.cuda.current_device()
+        experience = Experience(**batch["fields"])
+        experience.to_device(device)
+        self.loss.current = batch["current"].to(device) if first else None
+        self.loss.reference = experience.base_action_log_probs
+        normalise = {k: torch.tensor(v, device=device) for k, v in settings["normalise"].items()}
+        info = {"dp_size": settings["ranks"], **normalise}
+        status = self.trainer.training_step(experience, settings["kl_coef"], 0, info)
+        mask = experience.action_mask.bool()
+        if self.entropies is not None:
+            self.loss.sums.entropy_seen(self.entropies[:, -mask.shape[1] :][mask])
+        value = float(status["metrics"]["policy_loss"])
+        return value + (settings["kl_coef"] * float(status["metrics"]["kl"]) if settings["kl_coef"] > 0 else 0.0)
+
+    def save_state(self, path: str) -> None:
+        """`path/policy` (rank 0) and this rank's optimizer state."""
+        from eprli_lab.backends.openrlhf.state import save_optimizer
+
+        self.strategy.save_model(self.actor, self.tokenizer, str(Path(path) / "policy"))
+        save_optimizer(self.actor.model, Path(path), self._rank, self._world_size)
+
+    def load_state(self, path: str) -> None:
+        """Restore what `save_state` wrote."""
+        from eprli_lab.backends.openrlhf.state import load_module, load_optimizer
+
+        load_module(self.actor.model, Path(path) / "policy")
+        load_optimizer(self.actor.model, Path(path), self._rank, self._world_size)
+
+    def digests(self) -> dict[str, str]:
+        """Parameter -> digest of its bytes."""
+        return {name: digest(p.data) for name, p in self.actor.model.module.named_parameters()}
+
+    def settings_in_force(self) -> dict[str, Any]:
+        """What the last update was made with, read back from the running parts."""
+        loss, engine = self.trainer.actor_loss_fn, self.actor.model
+        return {
+            "clip_low": loss.clip_eps_low,
+            "clip_high": loss.clip_eps_high,
+            "token_level": loss.token_level_loss,
+            "optimizer_steps": loss.sums.steps,
+            "learning_rate": engine.optimizer.param_groups[0]["lr"],
+            "max_grad_norm": engine.gradient_clipping(),
+            "zero_stage": engine.zero_optimization_stage(),
+        }
+
+
+class EngineWorker(WorkerWrap):  # type: ignore[misc]
+    """OpenRLHF's extension of a vLLM worker, and a look at the weights."""
+
+    def digests(self) -> dict[str, str]:
+        """Parameter -> digest of its bytes, as the engine names and fuses them."""
+        return {name: digest(p.data) for name, p in self.model_runner.model.named_parameters()}
+
+
+class GroupRolloutActor(_Rollout):  # type: ignore[misc]
+    """A rollout engine that answers whole groups with tokens and log-probabilities."""
+
+    async def __init__(  # type: ignore[misc]
+        self, *args: Any, trust_remote_code: bool = False, **kwargs: Any
+    ) -> None:
+        kwargs["worker_extension_cls"] = f"{__name__}.EngineWorker"
+        await super().__init__(*args, **kwargs, trust_remote_code=trust_remote_code)
+
+    async def sample_groups(
+        self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]
+    ) -> AsyncIterator[tuple[int, list[list[int]], list[list[float]]]]:
+        """(index of the prompt, ids, logprobs) of each group, as it is finished."""
+        from vllm import SamplingParams
+
+        async def group(i: int) -> tuple[int, list[list[int]], list[list[float]]]:
+            params = SamplingParams(**sampling, seed=seeds[i] % 2**63, logprobs=0, detokenize=False)
+            out = await self.generate(prompts[i], params)
+            ids = [list(o.token_ids) for o in out.outputs]
+            lps = [[float(at[t].logprob) for t, at in zip(o.token_ids, o.logprobs, strict=True)] for o in out.outputs]
+            return i, ids, lps
+
+        tasks = [asyncio.create_task(group(i)) for i in range(len(prompts))]  # asked in order
+        for done in asyncio.as_completed(tasks):
+            yield await done
+
+    async def digests(self) -> dict[str, str]:
+        """Parameter -> digest of its bytes, of the engine's first worker."""
+        found: dict[str, str] = (await self.llm.collective_rpc("digests"))[0]
+        return found
+
+
+def digest(tensor: Any) -> str:
+    """Of a tensor's bytes."""
+    raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+RemotePolicy = ray.remote(num_gpus=1)(LevelPolicyActor)
+RemoteRollout = ray.remote(GroupRolloutActor)

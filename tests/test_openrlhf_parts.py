@@ -1,0 +1,397 @@
+"""What can be known of the OpenRLHF backend without OpenRLHF; and, where it is installed, its own functions beside ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprli_lab.algorithm.advantage import advantages
+from eprli_lab.algorithm.loss import clipped_objective, k3, sequence_weights
+from eprli_lab.algorithm.reward import soft_overlong
+from eprli_lab.backends.measure import Sums
+from eprli_lab.backends.openrlhf import reaper
+from eprli_lab.backends.openrlhf.dry_run import describe_launch, inert
+from eprli_lab.backends.openrlhf.engine import step_settings
+from eprli_lab.backends.openrlhf.estimate import estimate, hours, memory, shape
+from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
+from eprli_lab.backends.openrlhf.rows import Row, deal, level_off, pad
+from eprli_lab.backends.openrlhf.versions import check_versions, installed
+from eprli_lab.compose import compose_spec
+from eprli_lab.errors import UserError
+from eprli_lab.records import UpdateSettings
+
+with_openrlhf = pytest.mark.skipif(
+    installed("openrlhf") is None, reason="OpenRLHF is not installed in this environment"
+)
+PRESETS = ["experiment=eprli_1p5b", "experiment=eprli_4b", "experiment=eprli_7b", "backend=openrlhf_cpu"]
+
+
+def flag(spec: Any, name: str) -> tuple[str, ...] | None:
+    found = [f[1:] for f in flags(spec, "policy", "run") if f[0] == name]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("curriculum.levels.l1.clip.high=0.37", "--actor.eps_clip_low_high", ("0.2", "0.37")),
+        ("curriculum.levels.l1.group_size=8", "--rollout.n_samples_per_prompt", ("8",)),
+        ("curriculum.levels.l1.inner_iterations=3", "--train.max_epochs", ("3",)),
+        ("curriculum.levels.l1.max_response_tokens=31", "--rollout.max_new_tokens", ("31",)),
+        ("curriculum.levels.l2.max_response_tokens=200", "--data.max_len", ("264",)),
+        ("algorithm.advantage=mean_only", "--algo.advantage.estimator", ("dr_grpo",)),
+        ("algorithm.aggregation=sequence_mean", "--actor.loss_agg_mode", ("seq-mean-token-mean",)),
+        ("algorithm.kl_coef=0.01", "--algo.kl.estimator", ("k3",)),
+        ("optim.max_grad_norm=0.5", "--actor.max_norm", ("0.5",)),
+        ("backend.zero_stage=3", "--ds.zero_stage", ("3",)),
+        ("seed=7", "--train.seed", ("7",)),
+        ("backend.flags=['--ds.zpg 2']", "--ds.zpg", ("2",)),
+    ],
+)
+def test_a_value_becomes_its_flag(override: str, name: str, value: tuple[str, ...]) -> None:
+    assert flag(compose_spec(["backend=openrlhf_cpu", override]), name) == value
+
+
+def test_no_warm_up_from_zero_and_no_schedule_that_wraps() -> None:
+    spec = compose_spec(["backend=openrlhf_cpu"])
+    assert flag(spec, "--actor.lr_scheduler") == ("constant",) and flag(spec, "--actor.lr_warmup_ratio") == ("0",)
+    assert flag(spec, "--train.batch_size") == flag(spec, "--train.micro_batch_size") == ("1",), "no short last batch"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["backend.flags=['--actor.adam.lr 1']"], "backend.flags: --actor.adam.lr 1 is set by the run's own config"),
+        (["backend.flags=[hello]"], "backend.flags: hello is set by the run's own config (or is no flag)"),
+        (["algorithm.aggregation=sequence_mean", "algorithm.kl_coef=0.1"], "averages the KL term over tokens"),
+        (["model.dtype=bfloat16"], "model.dtype: OpenRLHF's precision is backend.param_dtype"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        refuse_unsupported(compose_spec(["backend=openrlhf_cpu", *overrides]))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["backend=openrlhf", "backend.engine_gpus=3"], "backend: engine_gpus 3 does not divide the 8 GPUs"),
+        (["backend=openrlhf", "backend.attention=eager"], "backend: packing needs flash attention"),
+        (["backend=openrlhf_cpu", "backend.adam_offload=true"], "a rehearsal goes without them"),
+        (["backend=openrlhf", "+backend.zero_stge=2"], "backend.zero_stge: unknown key (did you mean 'zero_stage'?)"),
+        (["+backend.devic=cpu"], "backend.devic: unknown key (did you mean 'device'?)"),
+        (["backend.kind=trl"], "backend.kind: is none of local, openrlhf"),
+        (["backend=openrlhf", "backend.zero_stage=4"], "backend.zero_stage:"),
+    ],
+)
+def test_a_bad_backend_is_one_sentence(overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose_spec(overrides)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_dry_run_and_address_do_not_change_the_fingerprint_but_what_computes_does() -> None:
+    def fingerprint(*more: str) -> str:
+        return compose_spec(["backend=openrlhf_cpu", *more]).fingerprint()
+
+    base = fingerprint()
+    assert base == fingerprint("backend.dry_run=true") == fingerprint("backend.ray_address=auto")
+    assert base != fingerprint("backend.zero_stage=3") != compose_spec([]).fingerprint()
+
+
+@pytest.mark.skipif(installed("openrlhf") is not None, reason="OpenRLHF is installed here")
+def test_a_missing_package_is_named_with_the_way_to_get_it() -> None:
+    with pytest.raises(UserError, match=r"backend: openrlhf, deepspeed, vllm not installed: pip install"):
+        check_versions(False)
+
+
+def test_an_unknown_version_warns(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("eprli_lab.backends.openrlhf.versions.installed", lambda package: "9.9")
+    assert check_versions(False) == "9.9"
+    assert "OpenRLHF 9.9 is not among the versions known to work (0.11.2)" in caplog.text
+
+
+def test_bounds_that_cannot_bind_are_said_to() -> None:
+    drop = "curriculum.levels.l1.admission.surplus=drop"
+    told = inert(compose_spec(["backend=openrlhf_cpu", drop]))
+    assert len(told) == 1 and told[0].startswith("l1: one optimizer step an update on fresh groups")
+    assert inert(compose_spec(["backend=openrlhf_cpu", drop, "curriculum.levels.l1.inner_iterations=2"])) == []
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_describes_its_launch(preset: str) -> None:
+    text = describe_launch(compose_spec([preset]))
+    assert "nothing was started" in text and "--actor.num_gpus_per_node" in text and "l2: d <= 1.0, G=16" in text
+    assert "DOES NOT FIT" not in text and ("GPU-hours: about" in text or "needs no GPU" in text)
+
+
+def test_the_estimate_is_its_formula() -> None:
+    spec = compose_spec(["experiment=eprli_1p5b", "backend.microbatch_tokens=1000", "budget.amount=1000000"])
+    found = shape(spec)
+    assert found is not None and found[0] == 1.54e9
+    parts = memory(spec, *found)
+    assert parts["weights"] == 2 * 1.54e9 and parts["gradients"] == pytest.approx(2 * 1.54e9 / 8)
+    assert parts["master weights and Adam"] == pytest.approx(12 * 1.54e9 / 8)
+    assert parts["activations"] == 1000 * (2 * 1536 * 28 + 34 * 1536 + 10 * 151_936)
+    rollout, training = hours(spec, 1.54e9)
+    assert rollout == pytest.approx(1e6 * 2 * 1.54e9 / (0.08 * 989e12) / 3600)
+    assert training == pytest.approx(1e6 * 8 * 1.54e9 / (0.35 * 989e12) / 3600)
+    assert any("fits" in line for line in estimate(spec))
+
+
+def test_the_size_of_a_shipped_policy_comes_from_its_config() -> None:
+    found = shape(compose_spec(["backend=openrlhf_cpu"]))
+    assert found is not None and found[0] == pytest.approx(1.0e5, rel=0.1) and found[1:3] == (64, 2)
+
+
+# ------------------------------------------------------------------------------------------------ rows and ranks
+
+
+@given(st.lists(st.integers(2, 90), min_size=1, max_size=40), st.integers(1, 8))
+def test_dealing_loses_no_row_and_balances_tokens(lengths: list[int], ranks: int) -> None:
+    hands = deal(lengths, list(range(len(lengths))), ranks)
+    assert sorted(i for h in hands for i in h) == list(range(len(lengths)))
+    loads = [sum(lengths[i] for i in h) for h in hands]
+    assert max(loads) - min(loads) <= max(lengths)
+
+
+def test_ranks_are_levelled_with_rows_that_do_not_count() -> None:
+    assert level_off([[[0, 1], [2]], [[3]]]) == [[[0, 1], [2]], [[3], [-4]]]
+    assert level_off([[[5]], [[]]]) == [[[5]], [[-6]]], "a rank without rows of its own goes through somebody's"
+
+
+def row(tokens: list[int], prompt: int, logprobs: list[float], advantage: float) -> Row:
+    a = np.full(len(logprobs), advantage, dtype=np.float32)
+    return Row(np.array(tokens), prompt, np.array(logprobs, dtype=np.float32), a, True)
+
+
+def test_rows_are_padded_so_that_position_t_minus_1_predicts_token_t() -> None:
+    members = [(row([7, 8, 9, 1], 2, [-0.5, -0.25], 2.0), True), (row([7, 1], 1, [-1.0], -3.0), False)]
+    made = pad(members, 0)
+    fields = made["fields"]
+    assert fields["sequences"].tolist() == [[7, 8, 9, 1], [7, 1, 0, 0]]
+    assert fields["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    assert fields["action_mask"].tolist() == [[False, True, True], [False, False, False]]
+    assert fields["action_log_probs"].tolist() == [[0.0, -0.5, -0.25], [-1.0, 0.0, 0.0]]
+    assert fields["advantages"].tolist() == [[0.0, 2.0, 2.0], [-3.0, 0.0, 0.0]]
+    assert made["current"].tolist() == [True, False] and fields["base_action_log_probs"] is None
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "tokens"), [("token_mean", 10.0), ("sequence_mean", 10.0), ("constant", 3 * 76.0)]
+)
+def test_constant_is_a_token_mean_with_another_divisor(aggregation: Any, tokens: float) -> None:
+    how = UpdateSettings(0.2, 0.28, 1, 1, aggregation, 76, 0.0, 1.0, 1e-3, 1.0, 0)
+    assert step_settings(how, [2, 3, 5], 4)["normalise"] == {"batch_num_tokens": tokens, "global_batch_size": 3.0}
+
+
+def test_ranks_merge_to_what_one_would_have_measured() -> None:
+    new, old, a = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -1.0, -0.5]), torch.tensor([1.0, -1.0, 0.0])
+    whole, parts = Sums(), [Sums(), Sums()]
+    for sums, part in [(whole, slice(0, 3)), (parts[0], slice(0, 1)), (parts[1], slice(1, 3))]:
+        sums.tokens_seen(new[part], old[part], a[part], 0.2, 0.28)
+        sums.entropy_seen(torch.ones(3)[part])
+        sums.compare(new[part], old[part])
+        sums.step(0.5, 2.0)
+    parts[0].merge(parts[1])
+    assert parts[0].terms() == whole.terms() and whole.terms().clip_fraction_high == 1.0
+
+
+# ------------------------------------------------------------------------------------------------ the reward file
+
+
+def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eprli_lab import openrlhf_reward
+
+    queries = ["q: 1/2? \\boxed{0.5}", "q: \\boxed{7}", "q: no answer"]
+    out = openrlhf_reward.reward_func(queries, ["q:"] * 3, ["\\frac{1}{2}", 8, "9"])
+    assert out["scores"].tolist() == [1.0, 0.0, 0.0] == out["rewards"].tolist()
+    monkeypatch.setenv("EPRLI_REWARD", "linear:0.5:100")
+    out = openrlhf_reward.reward_func(queries[:1], ["q:"], ["0.5"])
+    assert out["scores"].tolist() == [1.0] and out["rewards"].item() == pytest.approx(1.0 - 0.5 * 17 / 100)
+    monkeypatch.setenv("EPRLI_REWARD", "nonsense")
+    out = openrlhf_reward.reward_func(queries[:1], ["q:"], ["0.5"])
+    assert out["rewards"].tolist() == [0.0] and out["extra_logs"]["grading_failed"].tolist() == [1.0]
+
+
+# ------------------------------------------------------------------------------------------------ the reaper
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="there is no /proc here")
+def test_what_a_killed_driver_leaves_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "from eprli_lab.backends.openrlhf import reaper\n"
+        "reaper.start()\n"
+        "inner = 'import os, time; os.setsid(); time.sleep(300)'\n"
+        "p = subprocess.Popen([sys.executable, '-c', inner]); print(p.pid, flush=True); time.sleep(300)"
+    )
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert driver.stdout is not None
+    orphan = int(driver.stdout.readline())
+    time.sleep(3 * reaper.LOOK)
+    driver.kill()
+    driver.wait()
+    end = time.monotonic() + 20
+    while orphan in reaper.table() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert orphan not in reaper.table() and bystander.poll() is None
+    bystander.kill()
+
+
+# ------------------------------------------------------------------------------------------------ parity
+
+
+@pytest.fixture
+def theirs() -> Any:
+    """OpenRLHF's modules, imported as a rehearsal does."""
+    pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
+    from eprli_lab.backends.openrlhf.rehearsal import install
+
+    install()
+    import openrlhf.models
+    import openrlhf.models.utils
+    from openrlhf.trainer.ppo_utils import length_penalty
+
+    return openrlhf.models, openrlhf.models.utils, length_penalty
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.2), (0.2, 0.28), (0.05, 0.9)])
+def test_our_objective_is_their_policy_loss(theirs: Any, aggregation: Any, low: float, high: float) -> None:
+    torch.manual_seed(0)
+    old = torch.randn(4, 6) * 0.1 - 1
+    new, adv = old + torch.randn(4, 6) * 0.5, torch.randn(4, 1).expand(4, 6)
+    mask = torch.ones(4, 6, dtype=torch.bool)
+    mask[0, 3:] = False
+    loss = theirs[0].PolicyLoss(low, high, token_level_loss=aggregation == "token_mean")(
+        new, old, adv, action_mask=mask
+    )
+    weights = sequence_weights([3, 6, 6, 6], aggregation, 1)
+    w = torch.tensor(weights).repeat_interleave(torch.tensor([3, 6, 6, 6]))
+    ours = (clipped_objective(new[mask], old[mask], adv[mask], low, high) * w).sum()
+    assert ours.item() == pytest.approx(loss[0].item(), abs=1e-6)
+    kl = theirs[1].compute_approx_kl(new, old, kl_estimator="k3")
+    assert torch.allclose(k3(new, old), kl, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "estimator"), [("group_norm", "group_norm"), ("mean_only", "dr_grpo"), ("rloo", "rloo")]
+)
+def test_our_advantages_are_theirs(theirs: Any, name: Any, estimator: str) -> None:
+    from types import SimpleNamespace as N
+
+    from openrlhf.trainer.ppo_utils import Experience, FixedKLController
+    from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+
+    rewards = [1.0, 0.0, 0.0, 1.0, 0.3, 1.0, 1.0, 0.9]
+    args = N(
+        algo=N(advantage=N(estimator=estimator, gamma=1.0, lambd=1.0, no_std_norm=False), kl=N(use_loss=True)),
+        rollout=N(n_samples_per_prompt=4, micro_batch_size=4, max_new_tokens=16),
+        data=N(max_len=48),
+        reward=N(overlong_buffer_len=None, overlong_penalty_factor=1.0, stop_properly_penalty_coef=None, clip_range=(-10, 10)),
+        train=N(dynamic_batch_enable=False),
+    )  # fmt: skip
+    maker = RemoteExperienceMaker(None, None, None, None, FixedKLController(0.0), N(args=args), N(pad_token_id=0))
+    made = []
+    for r in rewards:
+        mask = torch.zeros(1, 5, dtype=torch.long)
+        mask[0, 2:] = 1
+        made.append(Experience(sequences=torch.arange(6)[None], attention_mask=torch.ones(1, 6, dtype=torch.long), action_mask=mask, rewards=torch.tensor([r]), scores=torch.tensor([r]), prompts=["p"], labels=["l"], response_length=torch.tensor([3]), truncated=torch.tensor([False]), total_length=torch.tensor([6.0]), info={"reward": torch.tensor([r])}))  # fmt: skip
+    experiences = maker.split_rollout_samples(made)
+    for e in experiences:
+        e.kl = torch.zeros_like(e.action_mask, dtype=torch.float32)
+        e.action_log_probs = e.kl.clone()
+    found = [x for e in maker.compute_advantages_and_returns(experiences) for x in e.advantages[:, -1].tolist()]
+    ours = [a for g in (rewards[:4], rewards[4:]) for a in advantages(name, g)]
+    assert ours == pytest.approx(found, abs=1e-5)
+
+
+def test_our_overlong_term_is_their_penalty(theirs: Any) -> None:
+    from types import SimpleNamespace as N
+
+    lengths = [1, 5, 6, 7, 8, 9, 10]
+    experience = N(
+        rewards=torch.ones(7), response_length=torch.tensor(lengths), info={}, truncated=None,
+        action_mask=torch.ones(7, 10), sequences=torch.ones(7, 12),
+    )  # fmt: skip
+    theirs[2].apply_overlong_penalty([experience], 10, 4.0, 0.5)
+    ours = [1.0 + 0.5 * t for t in soft_overlong(lengths, 10, 4)]
+    assert experience.rewards.tolist() == pytest.approx(ours)
+
+
+@with_openrlhf
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_flag_of_every_preset_is_taken_by_the_real_parser(preset: str) -> None:
+    from eprli_lab.backends.openrlhf.flags import check
+
+    if "experiment" in preset:  # the stand-ins are imported in the place of what needs a GPU; the flags are the GPU's
+        check(tuple(flags(compose_spec([preset]), "policy", "run")), True)
+    else:
+        for more in (
+            [],
+            ["algorithm.kl_coef=0.1"],
+            ["algorithm.aggregation=sequence_mean", "algorithm.advantage=rloo"],
+        ):
+            check(tuple(flags(compose_spec([preset, *more]), "policy", "run")), True)
+
+
+@with_openrlhf
+@pytest.mark.slow
+def test_a_flag_that_is_gone_is_named() -> None:
+    from eprli_lab.backends.openrlhf.flags import check
+
+    emitted = (*flags(compose_spec(["backend=openrlhf_cpu"]), "policy", "run"), ("--actor.adam.learning_rate", "1"))
+    with pytest.raises(UserError, match=r"no flag --actor.adam.learning_rate"):
+        check(tuple(emitted), True)
+    bad = [("--ds.zero_stage", "two") if f[0] == "--ds.zero_stage" else f for f in emitted[:-1]]
+    with pytest.raises(UserError, match=r"OpenRLHF refuses its flags: argument --ds.zero_stage: invalid int value"):
+        check(tuple(bad), True)
+
+
+@with_openrlhf
+@pytest.mark.slow
+def test_the_dry_run_prints_and_starts_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "eprli_lab.run", "backend=openrlhf_cpu", "backend.dry_run=true"]
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "flags accepted by its parser; nothing was started" in done.stdout
+    assert not list(tmp_path.iterdir())
+    sweep = [*command, "-m", "sweep=levels", "preset=smoke"]
+    done = subprocess.run(sweep, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nothing was started") == 5 and not list(tmp_path.iterdir())
+
+
+def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
+    from eprli_lab.data import read_training
+
+    file = tmp_path / "d.jsonl"
+    rows = [{"problem": "1+1?", "answer": "2", "difficulty": d} for d in (0.0, 37.5, 100.0)]
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    spec = compose_spec(
+        ["data=deepscaler", f"data.source.path={file}", "evaluation=paper", "model=path", "model.path=x"]
+    )
+    assert [p.difficulty for p in read_training(spec.data)] == [0.0, 0.375, 1.0]
+    file.write_text(json.dumps({"problem": "1+1?", "answer": "2", "difficulty": 101}) + "\n")
+    with pytest.raises(UserError, match=r"a difficulty in \[0, 100\] is needed, not 101"):
+        read_training(spec.data)
+    random.seed(0)

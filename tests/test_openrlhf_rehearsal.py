@@ -1,0 +1,180 @@
+"""Real Ray, real OpenRLHF, real DeepSpeed, on CPU: where OpenRLHF is installed (README, "Rehearse a cluster job")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
+
+from eprli_lab.algorithm.settings import update_settings
+from eprli_lab.backends.build import build_backend
+from eprli_lab.batch import make_batch
+from eprli_lab.compose import compose_spec
+from eprli_lab.data import load_training
+from eprli_lab.errors import UserError
+from eprli_lab.records import Batch, Grade, Group, UpdateSettings
+from eprli_lab.spec import RunSpec
+
+pytestmark = pytest.mark.slow
+REHEARSAL = ["backend=openrlhf_cpu", "optim.learning_rate=1e-3"]
+
+
+class Session:
+    """One started engine, and batches that it sampled itself."""
+
+    def __init__(self, directory: Path, *overrides: str) -> None:
+        self.spec = compose_spec([*REHEARSAL, *overrides])
+        directory.mkdir(parents=True, exist_ok=True)
+        self.backend: Any = build_backend(self.spec, directory)
+        self.problems = load_training(self.spec.data, 0)[:6]
+        self.start = directory / "start"
+        self.start.mkdir()
+        self.backend.save(self.start)
+
+    def batch(self, seed: int = 1, spec: RunSpec | None = None, count: int = 6, n: int = 8) -> Batch:
+        groups = []
+        problems = self.problems[:count]
+        drawn = self.backend.sample(problems, n=n, max_tokens=44, temperature=1.0, seed=seed)
+        for problem, responses in zip(problems, drawn, strict=True):
+            right = tuple(r.text.endswith(f"{{{problem.answers[0]}}}") for r in responses)
+            right = right if 0 < sum(right) < n else tuple(i % 2 == 0 for i in range(n))
+            grades = tuple(Grade(c, "exact", None) for c in right)
+            rewards = tuple(float(c) for c in right)
+            groups.append(Group(problem, "l1", responses, grades, rewards, 0, "admitted"))
+        return make_batch(groups, (spec or self.spec).algorithm, 0)
+
+    def digests(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        import ray
+
+        ranks = ray.get([a.digests.remote() for a in self.backend.engines.ranks])
+        return ranks, ray.get([e.digests.remote() for e in self.backend.engines.rollout])
+
+    def in_force(self) -> dict[str, Any]:
+        import ray
+
+        return ray.get(self.backend.engines.ranks[0].settings_in_force.remote())
+
+
+def settings(spec: RunSpec, level: str = "l1", **changes: Any) -> UpdateSettings:
+    return replace(update_settings(spec, level, 1e-3, 0), **changes)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    made = Session(tmp_path_factory.mktemp("session"))
+    yield made
+    made.backend.close()
+
+
+def test_engines_hold_the_actors_weights_after_every_broadcast(session: Session) -> None:
+    seen = []
+    for update in range(3):
+        (actor,), (engine,) = session.digests()
+        assert actor == engine and len(actor) == 24
+        seen.append(actor)
+        session.backend.update(session.batch(update), settings(session.spec))
+    assert seen[0] != seen[1] != seen[2], "the weights moved"
+
+
+def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -> None:
+    def texts(count: int, seed: int) -> list[list[tuple[int, ...]]]:
+        got = session.backend.sample(session.problems[:count], n=4, max_tokens=20, temperature=1.0, seed=seed)
+        return [[r.tokens for r in g] for g in got]
+
+    assert texts(6, 5) == texts(6, 5)
+    assert texts(6, 5) != texts(6, 6)
+    assert all(len(t) <= 20 for g in texts(6, 5) for t in g)
+
+
+def test_sampler_and_trainer_agree_as_far_as_bfloat16_goes(session: Session) -> None:
+    terms = session.backend.update(session.batch(11), settings(session.spec))
+    assert terms.mismatch_kl is not None and terms.mismatch_kl < 1e-3
+    assert terms.clip_fraction_low == terms.clip_fraction_high == 0.0, "one step on fresh samples: nothing to clip"
+    assert terms.optimizer_steps == 1 and 0.0 < terms.grad_norm < 10.0 and 0.0 < terms.entropy < 3.0
+    assert {name for name, _ in terms.phases} == {"rollout", "train", "broadcast"}
+
+
+def test_a_save_is_restored_bit_for_bit_and_training_goes_on_as_if_it_had_not_been(
+    session: Session, tmp_path: Path
+) -> None:
+    session.backend.save(tmp_path)
+    saved = session.digests()
+    work, how = session.batch(3), settings(session.spec, inner_iterations=2)
+    first = session.backend.update(work, how)
+    after = session.digests()
+    session.backend.load(tmp_path)
+    assert session.digests() == saved
+    again = session.backend.update(work, how)
+    assert session.digests() == after and replace(again, phases=()) == replace(first, phases=())
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "policy",
+        "optimizer-0.json",
+        "optimizer-0.safetensors",
+        "tensors.json",
+    }
+    assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.bin")), "no pickle"
+
+
+def test_a_checkpoint_of_another_layout_is_refused_in_one_sentence(session: Session, tmp_path: Path) -> None:
+    session.backend.save(tmp_path)
+    content = json.loads((tmp_path / "optimizer-0.json").read_text())
+    content["layout"]["ranks"] = 8
+    (tmp_path / "optimizer-0.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="was saved as .*'ranks': 8") as caught:
+        session.backend.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"clip_low": 0.11, "clip_high": 0.37}, {"clip_low": 0.11, "clip_high": 0.37}),
+        ({"inner_iterations": 3}, {"optimizer_steps": 3}),
+        ({"minibatches": 2, "inner_iterations": 2}, {"optimizer_steps": 4}),
+        ({"aggregation": "sequence_mean"}, {"token_level": False}),
+        ({"aggregation": "constant"}, {"token_level": True}),
+        ({"learning_rate": 3e-4}, {"learning_rate": 3e-4}),
+    ],
+    ids=str,
+)
+def test_every_setting_of_an_update_arrives_in_the_running_actor(session: Session, changes: Any, expected: Any) -> None:
+    session.backend.update(session.batch(7), settings(session.spec, **changes))
+    found = session.in_force()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value), key
+
+
+def test_tight_bounds_clip_in_the_second_pass_and_wide_ones_do_not(session: Session, tmp_path: Path) -> None:
+    session.backend.save(tmp_path)
+    clipped = {}
+    for name, bound in (("tight", 0.001), ("wide", 0.9)):
+        session.backend.load(tmp_path)
+        how = settings(session.spec, clip_low=bound, clip_high=bound, inner_iterations=2)
+        terms = session.backend.update(session.batch(8), how)
+        clipped[name] = terms.clip_fraction_low + terms.clip_fraction_high
+    assert clipped["tight"] > 0.2 and clipped["wide"] < 0.02
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "constant"])
+def test_one_update_is_the_local_engines_update(session: Session, tmp_path: Path, aggregation: str) -> None:
+    """The same batch from the same weights: loss, gradient and entropy agree to bfloat16."""
+    session.backend.load(session.start)
+    policy = f"model.path={session.start / 'policy'}"
+    local: Any = build_backend(compose_spec(["model=path", policy, "optim.learning_rate=1e-3"]), tmp_path)
+    work, how = session.batch(9), settings(session.spec, aggregation=aggregation)
+    mine, theirs = local.update(work, how), session.backend.update(work, how)
+    assert theirs.loss == pytest.approx(mine.loss, abs=2e-3)
+    assert theirs.grad_norm == pytest.approx(mine.grad_norm, rel=0.05)
+    assert theirs.entropy == pytest.approx(mine.entropy, rel=0.02)
+
+
+def test_a_prompt_that_is_too_long_is_refused(session: Session) -> None:
+    long = replace(session.problems[0], prompt="1+" * 100 + "1?")
+    with pytest.raises(UserError, match=r"backend.prompt_tokens: the prompt of problem .* more than 64"):
+        list(session.backend.sample([long], n=2, max_tokens=4, temperature=1.0, seed=0))

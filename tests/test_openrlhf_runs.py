@@ -1,0 +1,185 @@
+"""Whole rehearsed runs: one that is killed in its second level ends as one that was not, and nothing is left on Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPO
+
+pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
+import psutil
+from test_openrlhf_rehearsal import Session, settings
+
+from eprli_lab.compose import compose_spec
+
+pytestmark = pytest.mark.slow
+SMALL = [
+    "backend=openrlhf_cpu",
+    "budget.amount=20000",
+    "checkpoint.every_updates=1",
+    "evaluation.samples=1",
+    "evaluation.boundary_problems=8",
+    "evaluation.curve_points=0",
+    *[f"evaluation.suites.heldout_{d}.generated.problems=32" for d in ("easy", "medium", "hard")],
+]
+
+
+def processes() -> set[int]:
+    """Ray's processes on this machine: by name, and workers by their title."""
+    found = set()
+    for p in psutil.process_iter(["name", "cmdline"]):
+        words = " ".join(p.info["cmdline"] or [])
+        if p.info["name"] in ("raylet", "gcs_server") or "ray::" in words or "default_worker.py" in words:
+            found.add(p.pid)
+    return found
+
+
+def gone(before: set[int], seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while processes() - before and time.monotonic() < end:
+        time.sleep(0.5)
+    return not processes() - before
+
+
+def test_the_reference_stays_at_the_base_model(tmp_path: Path) -> None:
+    before = processes()
+    made = Session(tmp_path, "algorithm.kl_coef=0.1", "backend.zero_stage=3", "backend.gpus_per_node=2")
+    try:
+        ranks, engines = made.digests()
+        assert len(ranks) == len(engines) == 2 and engines[0] == engines[1]
+        first = made.backend.update(made.batch(1, count=3), settings(made.spec))
+        assert first.kl_ref == pytest.approx(0.0, abs=1e-3)
+        second = made.backend.update(made.batch(2, count=3), settings(made.spec))
+        assert second.kl_ref is not None and second.kl_ref > 5 * abs(first.kl_ref or 0.0) > -1
+        assert {name for name, _ in second.phases} == {"rollout", "train", "broadcast", "reference"}
+        made.backend.save(tmp_path)
+        work = made.batch(3, count=3)
+        after = made.backend.update(work, settings(made.spec))
+        made.backend.load(tmp_path)
+        assert replace(made.backend.update(work, settings(made.spec)), phases=()) == replace(after, phases=())
+    finally:
+        made.backend.close()
+    assert gone(before)
+
+
+# ---------------------------------------------------------------------------------------------- whole runs, killed
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "eprli_lab.run", *SMALL, *overrides]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+
+
+def start(where: Path, *overrides: str) -> subprocess.Popen[str]:
+    where.mkdir(parents=True, exist_ok=True)
+    log = open(where / "log", "a")
+    return subprocess.Popen(
+        command(*overrides), cwd=where, env=environment(), stdout=log, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def outcome(where: Path) -> dict[str, Any]:
+    """What must not depend on interruptions."""
+    (directory,) = where.glob("outputs/run-*")
+    rows = [json.loads(line) for line in (directory / "ledger.jsonl").read_text().splitlines()]
+    outcomes = [json.loads(line) for line in (directory / "outcomes.jsonl").read_text().splitlines()]
+    return {"ledger": rows, "outcomes": outcomes}
+
+
+def in_second_level(where: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a checkpoint was written in level l2."""
+    end = time.monotonic() + 240
+    while time.monotonic() < end and process.poll() is None:
+        for state in where.glob("outputs/run-*/checkpoint-*/state.json"):
+            try:
+                content = json.loads(state.read_text())
+            except (OSError, ValueError):
+                continue
+            if content["state"]["level"] == "l2" and content["state"]["progress"]["levels"]["l2"]["updates"] >= 1:
+                return
+        time.sleep(0.05)
+    raise AssertionError((where / "log").read_text()[-3000:])
+
+
+def victim(process: subprocess.Popen[str], what: str) -> int:
+    if what == "driver":
+        return process.pid
+    title = {"actor": "LevelPolicyActor", "engine": "GroupRolloutActor"}[what]
+    found = [p.pid for p in psutil.process_iter(["cmdline"]) if title in " ".join(p.info["cmdline"] or [])]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run."""
+    where = tmp_path_factory.mktemp("calm")
+    before = processes()
+    process = start(where)
+    assert process.wait(300) == 0, (where / "log").read_text()[-3000:]
+    assert gone(before), "Ray processes were left behind after success"
+    return where
+
+
+@pytest.mark.parametrize("what", ["driver", "actor", "engine", "ctrl-c"])
+def test_a_run_killed_in_level_2_is_resumed_and_ends_as_if_it_had_not_been(
+    calm: Path, tmp_path: Path, what: str
+) -> None:
+    before = processes()
+    process = start(tmp_path)
+    in_second_level(tmp_path, process)
+    if what == "ctrl-c":
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 130
+    else:
+        os.kill(victim(process, what), signal.SIGKILL)
+        assert process.wait(120) == (-9 if what == "driver" else 2)
+    said = (tmp_path / "log").read_text()
+    assert gone(before), f"left behind after the death of the {what}"
+    if what in ("actor", "engine"):
+        last = said.strip().splitlines()[-1]
+        assert last.startswith("eprli_lab: backend: the run's processes on Ray") and "the same command resumes" in last
+    again = start(tmp_path)
+    assert again.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert "resuming" in (tmp_path / "log").read_text()
+    assert outcome(tmp_path) == outcome(calm)
+    assert gone(before), "left behind at the end"
+
+
+def test_too_few_gpus_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    before = processes()
+    bad = [*command(), "backend.rehearsal=false", "backend.attention=eager", "backend.sleep=false"]
+    done = subprocess.run(bad, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("eprli_lab: backend: vllm not installed")
+    assert gone(before)
+
+
+def test_a_real_rl_training_set_flows_through(shared_data: Path) -> None:
+    """Chat prompts, LaTeX and number labels of two real samples: gold answers are graded right."""
+    from eprli_lab.data import read_training
+    from eprli_lab.spec import VerifySpec
+    from eprli_lab.verify import Grader
+
+    for file in sorted(shared_data.glob("*.parquet")):
+        suites = [f"evaluation.suites.{s}.source.path={file}" for s in ("aime24", "amc23", "math500")]
+        source = ["data=rl_parquet", f"data.source.path={file}", "data.difficulty_file=none.jsonl"]
+        model = ["model=path", "model.path=/nowhere", "evaluation=benchmarks"]
+        spec = compose_spec(["backend=openrlhf_cpu", *source, *model, *suites])
+        problems = read_training(spec.data)[:60]
+        with Grader(VerifySpec()) as grader:
+            grades = grader.grade([(f"so it is \\boxed{{{p.answers[0]}}}", p.answers) for p in problems])
+        wrong = [p.answers for p, g in zip(problems, grades, strict=True) if not g.correct]
+        assert len(problems) == 60 and len(wrong) <= 1, wrong
