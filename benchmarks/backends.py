@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from analysis.figures import curve, mean_curve
+from analysis.statistics import paired_difference
 from analysis.store import StudyData, load_study
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     for ax, suite in zip(axes[0], suites, strict=True):
         for name, study in studies.items():
             colour, style = looks[name]
-            curves = [curve(r, f"eval/{suite}/avg_at_k") for r in study.runs]
+            curves = [curve(r, f"eval/{suite}/avg_at_k") for r in study.of("l2")]
             for c in curves:
                 ax.plot(*zip(*c, strict=True), color=colour, linewidth=0.7, alpha=0.3)
             label = f"{name} (n={len(curves)})"
@@ -41,12 +42,16 @@ def main() -> None:
     axes[0][0].legend(frameon=False)
     fig.tight_layout()
     fig.savefig(where / "backends.png", dpi=150)
-    for metric in [*(f"eval/{s}/avg_at_k" for s in suites), "score", "progress/updates"]:
-        print(f"{metric}: " + "; ".join(f"{name} {_spread(study, metric)}" for name, study in studies.items()))
+    for arm in studies["local"].arms:
+        for metric in [*(f"eval/{s}/avg_at_k" for s in suites), "score", "progress/updates"]:
+            spread = "; ".join(f"{name} {_spread(study, arm, metric)}" for name, study in studies.items())
+            print(f"{arm} {metric}: {spread}")
+        last = [{r.seed: r.last("score") for r in studies[name].of(arm)} for name in ("openrlhf", "local")]
+        print(f"{arm} openrlhf - local: {paired_difference(*last)}")
 
 
-def _spread(study: StudyData, metric: str) -> str:
-    values = [v for r in study.runs if math.isfinite(v := r.last(metric))]
+def _spread(study: StudyData, arm: str, metric: str) -> str:
+    values = [v for r in study.of(arm) if math.isfinite(v := r.last(metric))]
     return f"{statistics.fmean(values):.3f} (sd {statistics.stdev(values):.3f}, n={len(values)})"
 
 
