@@ -183,3 +183,55 @@ def test_a_real_rl_training_set_flows_through(shared_data: Path) -> None:
             grades = grader.grade([(f"so it is \\boxed{{{p.answers[0]}}}", p.answers) for p in problems])
         wrong = [p.answers for p, g in zip(problems, grades, strict=True) if not g.correct]
         assert len(problems) == 60 and len(wrong) <= 1, wrong
+
+
+def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clip, mu, minibatches read back from the running actor; band, Len, G, N, K from what was sampled and trained on."""
+    import ray
+
+    from eprli_lab import tracking
+    from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
+    from eprli_lab.run import execute
+
+    monkeypatch.chdir(tmp_path)
+    knobs = {
+        "l1": {"clip.low": 0.11, "clip.high": 0.33, "group_size": 4, "buffer_groups": 3, "inner_iterations": 2,
+               "max_response_tokens": 30, "admission.accuracy_min": 0.25, "admission.accuracy_max": 0.75},
+        "l2": {"clip.low": 0.05, "clip.high": 0.5, "group_size": 6, "buffer_groups": 2, "minibatches": 2,
+               "max_response_tokens": 60, "length_term": "group_relative", "length_coef": 0.3},
+    }  # fmt: skip
+    overrides = [f"curriculum.levels.{lv}.{k}={v}" for lv, own in knobs.items() for k, v in own.items()]
+    spec = compose_spec([*SMALL, "budget.amount=5000", *overrides])
+    seen: list[tuple[int, Any, dict[str, Any]]] = []
+    update = OpenRLHFBackend.update
+
+    def spy(self: OpenRLHFBackend, batch: Any, how: Any) -> Any:
+        terms = update(self, batch, how)
+        assert self.engines is not None
+        seen.append((len(set(batch.groups)), how, ray.get(self.engines.ranks[0].settings_in_force.remote())))
+        return terms
+
+    monkeypatch.setattr(OpenRLHFBackend, "update", spy)
+    tracking.prepare(spec.tracking)
+    result = execute(spec.model_dump_json(), str(tmp_path / "run"), None)
+    by_level = {lv: [s for s in seen if s[2]["clip_low"] == own["clip.low"]] for lv, own in knobs.items()}
+    assert len(by_level["l1"]) >= 1 and len(by_level["l2"]) >= 1 and sum(map(len, by_level.values())) == len(seen)
+    for level, own in knobs.items():
+        for groups, _, found in by_level[level]:
+            assert groups == own["buffer_groups"] and found["clip_high"] == own["clip.high"]
+            assert found["optimizer_steps"] == 2
+    rows = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
+    for row in rows:
+        own = knobs[row["level"]]
+        assert len(row["rewards"]) == own["group_size"] and max(row["response_tokens"]) <= own["max_response_tokens"]
+        if row["level"] == "l1":
+            assert set(row["rewards"]) <= {0.0, 1.0}
+            assert (row["verdict"] == "too_easy") == (row["accuracy"] > 0.75)
+            assert (row["verdict"] == "too_hard") == (row["accuracy"] < 0.25)
+    shaped = [r for row in rows if row["level"] == "l2" for r in row["rewards"]]
+    assert any(r not in (0.0, 1.0) for r in shaped) and -0.15 - 1e-9 <= min(shaped) and max(shaped) <= 1.15 + 1e-9
+    names = set(result["metrics"])
+    assert {"policy/l2/mismatch_kl", "buffer/l1/admission_rate", "time/engine/broadcast", "score"} <= names
+    from eprli_lab.metrics import in_catalogue
+
+    assert all(in_catalogue(n) for n in names)
