@@ -17,7 +17,7 @@ from typing import Any
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.errors import UserError
-from eprli_lab.evaluate import Grading
+from eprli_lab.evaluate import Grading, graded
 from eprli_lab.records import Problem
 from eprli_lab.spec import RunSpec
 
@@ -43,10 +43,9 @@ def measure(
         chunk = problems[i : i + CHUNK]
         draw = derive_seed(seed, "difficulty", chunk[0].id)
         groups = backend.sample(chunk, n=k, max_tokens=max_tokens, temperature=temperature, seed=draw)
-        grades = grader.grade([(r.text, p.answers) for p, g in zip(chunk, groups, strict=True) for r in g])
         rows = []
-        for j, problem in enumerate(chunk):
-            correct = sum(g.correct for g in grades[j * k : (j + 1) * k])
+        for problem, (_, grades) in zip(chunk, graded(groups, chunk, grader), strict=True):
+            correct = sum(g.correct for g in grades)
             rows.append({"id": problem.id, "pass_rate": correct / k, "correct": correct, "k": k})
         on_chunk(rows)
 

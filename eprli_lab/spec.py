@@ -12,7 +12,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from eprli_lab.errors import UserError, nearest
 
@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+AsTuple = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)  # a list of YAML
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$")]
 
 
@@ -150,14 +151,9 @@ class OptimSpec(Strict):
     learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 5e-4
     schedule: Literal["constant", "linear"] = "constant"  # over the whole budget, across levels
     warmup_updates: Annotated[int, Field(ge=0)] = 0
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    betas: Annotated[tuple[Fraction, Fraction], AsTuple] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
-
-    @field_validator("betas", mode="before")
-    @classmethod
-    def _tuple(cls, v: Any) -> Any:
-        return tuple(v) if isinstance(v, list) else v
 
 
 class BudgetSpec(Strict):
@@ -231,14 +227,18 @@ class GeneratedSpec(Strict):
     """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
 
     family: Literal["int", "mod10", "program"]
-    operations: tuple[Positive, ...] = (1, 2, 3, 4, 5, 6, 7, 8)  # which numbers of operations are drawn
+    operations: Annotated[tuple[Positive, ...], AsTuple] = (
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    )  # which numbers of operations are drawn
     problems: Positive = 4096  # distinct training problems
     seed: int = 0
-
-    @field_validator("operations", mode="before")
-    @classmethod
-    def _tuple(cls, v: Any) -> Any:
-        return tuple(v) if isinstance(v, list) else v
 
     @model_validator(mode="after")
     def _ops(self) -> GeneratedSpec:
@@ -333,13 +333,8 @@ class OpenRLHFSpec(Strict):
     microbatch_tokens: Positive = 16384  # tokens in one forward and backward pass of one GPU
     start_seconds: Annotated[float, Field(gt=0.0)] = 1800.0  # limit for GPUs to become free and models to load
     ray_address: str | None = None  # null: $RAY_ADDRESS, else a Ray of this run's own on this machine
-    flags: tuple[str, ...] = ()  # further flags of OpenRLHF, as on its command line
+    flags: Annotated[tuple[str, ...], AsTuple] = ()  # further flags of OpenRLHF, as on its command line
     dry_run: bool = False  # print the launch and start nothing
-
-    @field_validator("flags", mode="before")
-    @classmethod
-    def _tuple(cls, v: Any) -> Any:
-        return tuple(v) if isinstance(v, list) else v
 
     @model_validator(mode="after")
     def _fits(self) -> OpenRLHFSpec:

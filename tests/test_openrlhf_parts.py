@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -394,4 +393,3 @@ def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
     file.write_text(json.dumps({"problem": "1+1?", "answer": "2", "difficulty": 101}) + "\n")
     with pytest.raises(UserError, match=r"a difficulty in \[0, 100\] is needed, not 101"):
         read_training(spec.data)
-    random.seed(0)

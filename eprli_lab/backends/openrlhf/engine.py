@@ -17,7 +17,7 @@ from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.measure import Sums
 from eprli_lab.backends.openrlhf import launch
 from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
-from eprli_lab.backends.openrlhf.rows import Row, deal, level_off, rows_of
+from eprli_lab.backends.openrlhf.rows import Row, deal, level_off, pad, rows_of
 from eprli_lab.backends.openrlhf.versions import check_versions
 from eprli_lab.backends.text import Texts
 from eprli_lab.errors import NonFiniteError, UserError
@@ -35,7 +35,7 @@ class OpenRLHFBackend:
     def __init__(self, spec: RunSpec, directory: Path) -> None:
         """Starts Ray and everything on it. Raises UserError; nothing is left running then."""
         assert isinstance(spec.backend, OpenRLHFSpec)
-        self.run, self.spec = spec, spec.backend
+        self.spec = spec.backend
         self.engines: launch.Engines | None = None
         self.asleep: set[str] = set()  # what the engines have given back
         self.phases: dict[str, float] = defaultdict(float)
@@ -47,11 +47,11 @@ class OpenRLHFBackend:
             install()
         policy, self.tokenizer, generation = initial_policy(spec, directory)
         self.texts = Texts(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
-        self.args = parse(flags(spec, policy, directory))
+        args = parse(flags(spec, policy, directory))
         try:
             with _sentences("could not be started"):
                 launch.start_ray(self.spec)
-                self.engines = launch.start_engines(self.args, self.spec, spec.model.trust_remote_code)
+                self.engines = launch.start_engines(args, self.spec, spec.model.trust_remote_code)
                 self.asleep = {"weights", "kv_cache"} if self.spec.sleep else set()
                 self._broadcast()
         except BaseException:
@@ -153,8 +153,6 @@ class OpenRLHFBackend:
 
     def _read_reference(self, rows: list[Row]) -> None:
         """Log-probabilities of the responses under the reference, in microbatches dealt to its ranks."""
-        from eprli_lab.backends.openrlhf.rows import pad
-
         assert self.engines is not None and self.engines.reference is not None
         began, per = time.perf_counter(), max(1, self.spec.microbatch_tokens // max(len(r.tokens) for r in rows))
         cuts = [list(range(i, min(i + per, len(rows)))) for i in range(0, len(rows), per)]

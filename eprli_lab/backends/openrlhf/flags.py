@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.errors import UserError
+from eprli_lab.errors import UserError, nearest
 from eprli_lab.spec import OpenRLHFSpec, RunSpec
 
 MODULE = "openrlhf.cli.train_ppo_ray"
@@ -166,7 +166,9 @@ def parse(emitted: list[Flag]) -> Any:
     known = {option for action in parser()._actions for option in action.option_strings}
     for name, *_ in emitted:
         if name not in known:
-            raise UserError(f"backend: this version of OpenRLHF has no flag {name}{_near(name, known)}")
+            near = nearest(name, known)
+            hint = near if near.startswith(" (did") else ""  # not all 170 flags
+            raise UserError(f"backend: this version of OpenRLHF has no flag {name}{hint}")
 
     def capture(args: Any) -> None:
         raise _Captured(args)
@@ -182,12 +184,6 @@ def parse(emitted: list[Flag]) -> Any:
         raise UserError(f"backend: OpenRLHF refuses its flags: {error}") from None
     finally:
         openrlhf.utils.get_strategy, ray.is_initialized = strategy, initialised
-
-
-def _near(name: str, known: set[str]) -> str:
-    from eprli_lab.errors import nearest
-
-    return nearest(name, known) if nearest(name, known).startswith(" (did") else ""
 
 
 @lru_cache(maxsize=64)

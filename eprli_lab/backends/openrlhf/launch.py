@@ -15,7 +15,6 @@ from eprli_lab.backends.openrlhf import reaper
 from eprli_lab.errors import UserError
 from eprli_lab.spec import OpenRLHFSpec
 
-log = logging.getLogger(__name__)
 PASSED_ON = ("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "VLLM_USE_V1")  # to workers
 
 

@@ -12,16 +12,20 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 LOOK, PAUSE, SWEEPS = 1.0, 0.25, 12  # s between two looks at a living driver, s between sweeps after it, sweeps
 
 
 def start() -> subprocess.Popen[bytes] | None:
-    """The reaper of this process; None where there is no /proc to look into."""
-    if not Path("/proc/self/stat").is_file():
-        return None
-    command = [sys.executable, "-m", "eprli_lab.backends.openrlhf.reaper", str(os.getpid())]
+    """The one reaper of this process, however many runs it makes; None where there is no /proc to look into."""
+    return _beside(os.getpid()) if Path("/proc/self/stat").is_file() else None
+
+
+@cache
+def _beside(driver: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "eprli_lab.backends.openrlhf.reaper", str(driver)]
     package = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path}

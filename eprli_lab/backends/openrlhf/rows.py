@@ -72,14 +72,14 @@ def pad(members: Sequence[tuple[Row, bool]], pad_id: int) -> dict[str, Any]:
     reference = torch.zeros(shape) if members[0][0].reference is not None else None
     for i, (row, counts) in enumerate(members):
         length, start = len(row.tokens), row.prompt - 1  # position t - 1 predicts token t
-        sequences[i, :length] = torch.from_numpy(row.tokens.copy())
+        sequences[i, :length] = torch.tensor(row.tokens)
         attention[i, :length] = 1
         span = slice(start, length - 1)
-        old[i, span] = torch.from_numpy(row.logprobs.copy())
-        advantages[i, span] = torch.from_numpy(row.advantages.copy())
+        old[i, span] = torch.tensor(row.logprobs)
+        advantages[i, span] = torch.tensor(row.advantages)
         action[i, span] = counts
         if reference is not None:
-            reference[i, span] = torch.from_numpy(row.reference.copy())
+            reference[i, span] = torch.tensor(row.reference)
     fields: dict[str, Any] = {
         "sequences": sequences,
         "attention_mask": attention,
