@@ -117,7 +117,9 @@ def victim(process: subprocess.Popen[str], what: str) -> int:
     if what == "driver":
         return process.pid
     title = {"actor": "LevelPolicyActor", "engine": "GroupRolloutActor"}[what]
-    found = [p.pid for p in psutil.process_iter(["cmdline"]) if title in " ".join(p.info["cmdline"] or [])]
+    found: list[int] = []
+    while not found and process.poll() is None:  # Ray renames an actor's process around every call
+        found = [p.pid for p in psutil.process_iter(["cmdline"]) if title in " ".join(p.info["cmdline"] or [])]
     assert len(found) == 1, found
     return found[0]
 
