@@ -1,4 +1,4 @@
-"""Aggregates over suites: IQM and mean, probability of improvement, performance profiles; the row of a seed is the unit.
+"""IQM and mean over suites, probability of improvement, performance profiles; the unit is the row of a seed.
 
 Source: Agarwal et al., "Deep RL at the Edge of the Statistical Precipice" (arXiv 2108.13264), with one change: whole
 rows (seeds) are resampled, never cells. One policy answers every suite, so the cells of a row are correlated, and
@@ -131,10 +131,10 @@ def probability_of_improvement(
 def performance_profile(
     matrix: ArrayLike, taus: ArrayLike, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Profile:
-    """Share of (seed, suite) scores strictly above each tau, pointwise whole-row band (arXiv 2108.13264, the run-score distribution).
+    """Share of (seed, suite) scores strictly above each tau, pointwise whole-row band.
 
-    The band holds where the share varies from seed to seed; beyond the range of the scores it has no width. None is
-    claimed below MIN_SEEDS_OF_A_BAND rows.
+    The run-score distribution of arXiv 2108.13264. The band holds where the share varies from seed to seed; beyond
+    the range of the scores it has no width. None is claimed below MIN_SEEDS_OF_A_BAND rows.
     """
     rows, thresholds = _matrix(matrix), np.asarray(taus, dtype=float)
     n, nothing = len(rows), np.full(thresholds.shape, math.nan)

@@ -91,7 +91,7 @@ class StudyData:
         """Evaluation suites, in the order of the config where it is known."""
         logged = {k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("eval/")}
         configured = [k.split(".")[2] for r in self.runs for k in r.params if k.startswith("evaluation.suites.")]
-        return [s for s in dict.fromkeys([*sorted(configured, key=_difficulty), *sorted(logged)]) if s in logged]
+        return [s for s in dict.fromkeys([*sorted(configured, key=difficulty_rank), *sorted(logged)]) if s in logged]
 
     @property
     def levels(self) -> list[str]:
@@ -103,7 +103,7 @@ class StudyData:
         return [r for r in self.runs if r.arm == arm]
 
 
-def _difficulty(suite: str) -> tuple[int, str]:
+def difficulty_rank(suite: str) -> tuple[int, str]:
     """easy, medium, hard in that order; other names by the alphabet, before them."""
     for rank, word in enumerate(("easy", "medium", "hard"), start=1):
         if suite.endswith(word):
