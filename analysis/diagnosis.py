@@ -375,7 +375,8 @@ def _suite_order(study: StudyData) -> list[Finding]:
         if start[harder] - start[easier] > ORDER_ERRORS * error:
             sentence = (
                 f"before training {harder} is easier ({start[harder]:.3f} correct) than {easier} "
-                f"({start[easier]:.3f}): the difficulty labels do not order accuracy; measure them (python -m eprli_lab.difficulty)"
+                f"({start[easier]:.3f}): the difficulty labels do not order accuracy; measure them "
+                f"(python -m eprli_lab.difficulty)"
             )
             out.append(Finding("difficulty_order", "", "", sentence))
     return out

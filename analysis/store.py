@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.spec import TrackingSpec
-from eprli_lab.tracking import History, LoggedRun, read_histories, read_runs
+from eprli_lab.tracking import LoggedRun, read_histories, read_runs
+
+
+class History(NamedTuple):
+    """One metric of one run: strictly increasing steps and a value each."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[int, float]]) -> History:
+        """From (step, value) in any order; where a step has several, the last one counts."""
+        ordered = sorted(dict(points).items())
+        return cls(np.array([s for s, _ in ordered], dtype=np.int64), np.array([v for _, v in ordered], dtype=float))
 
 
 @dataclass(frozen=True)
@@ -25,26 +42,40 @@ class RunData:
     def last(self, metric: str) -> float:
         """The last value; nan when it was never logged."""
         history = self.histories.get(metric)
-        return history[-1][2] if history else math.nan
+        return float(history.values[-1]) if history is not None else math.nan
 
     def first(self, metric: str) -> float:
         """The first value; nan when it was never logged."""
         history = self.histories.get(metric)
-        return history[0][2] if history else math.nan
+        return float(history.values[0]) if history is not None else math.nan
 
     def by_step(self, metric: str) -> dict[int, float]:
-        """Step -> value; where a step has several points, the last one."""
-        return {step: value for step, _, value in self.histories.get(metric, [])}
+        """Step -> value; empty when it was never logged."""
+        history = self.histories.get(metric)
+        return dict(zip(history.steps.tolist(), history.values.tolist(), strict=True)) if history is not None else {}
 
     def total(self, metric: str) -> float:
         """Sum over steps, for counts a step; nan when it was never logged."""
-        values = self.by_step(metric).values()
-        return math.fsum(values) if values else math.nan
+        history = self.histories.get(metric)
+        return math.fsum(history.values.tolist()) if history is not None else math.nan
 
     def mean(self, metric: str) -> float:
         """Mean over the steps at which it was logged; nan when it never was."""
-        values = self.by_step(metric).values()
-        return math.fsum(values) / len(values) if values else math.nan
+        history = self.histories.get(metric)
+        return self.total(metric) / len(history.values) if history is not None else math.nan
+
+    def against(self, metric: str, axis: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(values of `axis`, values of `metric`) at the steps that have both, finite ones; empty without any.
+
+        An axis is another metric: progress/tokens, progress/updates, time/total.
+        """
+        ours, theirs = self.histories.get(metric), self.histories.get(axis)
+        if ours is None or theirs is None:
+            return np.empty(0), np.empty(0)
+        _, i, j = np.intersect1d(ours.steps, theirs.steps, assume_unique=True, return_indices=True)
+        x, y = theirs.values[j], ours.values[i]
+        keep = np.isfinite(x) & np.isfinite(y)
+        return x[keep], y[keep]
 
 
 @dataclass(frozen=True)
@@ -111,8 +142,11 @@ def difficulty_rank(suite: str) -> tuple[int, str]:
     return 0, suite
 
 
-def load_study(uri: str, experiment: str, study: str) -> StudyData:
-    """Read a study. Raises UserError when the store or the study does not exist; the sentence names those that do."""
+def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bool] = lambda metric: True) -> StudyData:
+    """Read a study, of its metrics those that `wanted` takes.
+
+    Raises UserError when the store or the study does not exist; the sentence names those that do.
+    """
     tracking = TrackingSpec(uri=uri, experiment=experiment)
     logged = read_runs(tracking, study)
     if not logged:
@@ -123,13 +157,20 @@ def load_study(uri: str, experiment: str, study: str) -> StudyData:
     children = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
     chosen, notes = _choose(children)
     notes += [f"a change was gone over with study.force: {line}" for line in description.get("forced") or []]
-    histories = read_histories(tracking, [r.run_id for r in chosen])
+    histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
+    for run_id, metric, steps, values in read_histories(tracking, list(histories), wanted):
+        histories[run_id][metric] = _last_of_each_step(np.array(steps, dtype=np.int64), np.array(values, dtype=float))
     runs = [RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id]) for r in chosen]
     found = StudyData(study, description, parents[-1].run_id if parents else None, runs, [], notes)
     ranks = {arm: i for i, arm in enumerate(found.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
     found.unfinished.extend(_unfinished(children, runs, description))
     return found
+
+
+def _last_of_each_step(steps: NDArray[np.int64], values: NDArray[np.float64]) -> History:
+    last = np.append(steps[1:] != steps[:-1], True)
+    return History(steps, values) if last.all() else History(steps[last], values[last])
 
 
 def _choose(children: list[LoggedRun]) -> tuple[list[LoggedRun], list[str]]:

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import json
 import logging
 import math
+import operator
 import os
 import re
 import socket
@@ -27,7 +29,7 @@ import time
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -779,7 +781,8 @@ class LoggedRun:
     params: dict[str, str]
 
 
-History = list[tuple[int, int, float]]  # (step, ms, value), in order
+# run id, metric, steps, values; by step, points of the same step in the order in which they were logged
+Points = Iterator[tuple[str, str, Sequence[int], Sequence[float]]]
 
 
 def read_runs(tracking: TrackingSpec, study: str | None = None) -> list[LoggedRun]:
@@ -806,41 +809,43 @@ def read_runs(tracking: TrackingSpec, study: str | None = None) -> list[LoggedRu
     ]
 
 
-def read_histories(tracking: TrackingSpec, run_ids: Sequence[str]) -> dict[str, dict[str, History]]:
-    """Run id -> metric -> history. One query for a SQLite file: the client asks for one metric of one run at a time."""
-    out: dict[str, dict[str, History]] = {run_id: {} for run_id in run_ids}
+def read_histories(
+    tracking: TrackingSpec, run_ids: Sequence[str], wanted: Callable[[str], bool] = lambda metric: True
+) -> Points:
+    """Every history of these runs of the metrics that `wanted` takes, a run after the other.
+
+    A SQLite file is read by SQL, one query a run; the client asks for one metric of one run at a time.
+    """
     uri = resolve_uri(tracking.uri)
     file = sqlite_file(uri)
-    if file is not None:
-        rows: Iterable[tuple[str, str, int, int, float]] = _sqlite_points(file, run_ids)
-    else:
-        rows = _client_points(_client(uri), run_ids)
-    for run_id, key, step, at, value in rows:
-        out[run_id].setdefault(key, []).append((step, at, value))
-    for metrics in out.values():
-        for history in metrics.values():
-            history.sort(key=lambda point: point[:2])
-    return out
+    return _client_points(_client(uri), run_ids, wanted) if file is None else _sqlite_points(file, run_ids, wanted)
 
 
-def _sqlite_points(file: Path, run_ids: Sequence[str]) -> list[tuple[str, str, int, int, float]]:
+def _sqlite_points(file: Path, run_ids: Sequence[str], wanted: Callable[[str], bool]) -> Points:
     import sqlite3
 
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)
     try:
-        marks = ",".join("?" * len(run_ids))
-        query = f"SELECT run_uuid, key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid IN ({marks})"
-        rows = connection.execute(query, list(run_ids)).fetchall()
+        for run_id in run_ids:
+            keys = [k for (k,) in connection.execute("SELECT key FROM latest_metrics WHERE run_uuid = ?", (run_id,))]
+            kept = [k for k in keys if wanted(k)]
+            query = "SELECT key, step, CASE is_nan WHEN 0 THEN value END FROM metrics WHERE run_uuid = ?"
+            if len(kept) < len(keys):
+                query += f" AND key IN ({','.join('?' * len(kept))})"
+            bound = [run_id, *kept] if len(kept) < len(keys) else [run_id]
+            rows = connection.execute(f"{query} ORDER BY key, step, timestamp", bound)
+            for key, points in itertools.groupby(rows.fetchall(), key=operator.itemgetter(0)):
+                _, steps, values = zip(*points, strict=True)
+                yield run_id, key, steps, [math.nan if v is None else v for v in values]
     finally:
         connection.close()
-    return [(run, key, step, at, float("nan") if nan else value) for run, key, step, at, value, nan in rows]
 
 
-def _client_points(client: Any, run_ids: Sequence[str]) -> Iterator[tuple[str, str, int, int, float]]:
+def _client_points(client: Any, run_ids: Sequence[str], wanted: Callable[[str], bool]) -> Points:
     for run_id in run_ids:
-        for key in client.get_run(run_id).data.metrics:
-            for m in client.get_metric_history(run_id, key):
-                yield run_id, key, m.step, m.timestamp, m.value
+        for key in filter(wanted, client.get_run(run_id).data.metrics):
+            points = sorted(client.get_metric_history(run_id, key), key=lambda m: (m.step, m.timestamp))
+            yield run_id, key, [m.step for m in points], [m.value for m in points]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from analysis.store import RunData, StudyData
+from analysis.store import History, RunData, StudyData
 
 SUITES = ("heldout_easy", "heldout_medium", "heldout_hard")
 START, GAIN = (0.6, 0.4, 0.2), (0.3, 0.4, 0.4)  # accuracy before training, and what training adds
@@ -65,14 +65,12 @@ def clean_run(arm: str, seed: int, levels: Sequence[str] = ("l1", "l2"), gain: S
 
 def put(run: RunData, metric: str, step: int, value: float) -> None:
     """Log one value, or replace it."""
-    history = run.histories.setdefault(metric, [])
-    history[:] = sorted([p for p in history if p[0] != step] + [(step, 1000 * step, float(value))])
+    run.histories[metric] = History.of([*run.by_step(metric).items(), (step, float(value))])
 
 
 def change(run: RunData, metric: str, by: Callable[[int, float], float]) -> None:
     """Replace every value of a metric by a function of step and value."""
-    for step, _, value in list(run.histories[metric]):
-        put(run, metric, step, by(step, value))
+    run.histories[metric] = History.of((step, by(step, value)) for step, value in run.by_step(metric).items())
 
 
 def study(

@@ -22,7 +22,7 @@ from scipy import stats
 
 from analysis import report
 from analysis.figures import buffer_rates, mean_curve
-from analysis.store import RunData, StudyData, load_study
+from analysis.store import History, RunData, StudyData, load_study
 from analysis.table import WIDTH, ablation_table, verdict
 from eprli_lab import tracking
 from eprli_lab.errors import UserError
@@ -305,7 +305,7 @@ def test_wide_tables_are_split(here):
     runs = [RunData(f"r{i}", arm, 0, {}, dict(study.runs[-1].histories)) for arm, i in many.items()]
     for run in runs:
         for i in range(12):
-            run.histories[f"eval/benchmark_number_{i}/avg_at_k"] = [(0, 0, 0.1), (1, 1, 0.2)]
+            run.histories[f"eval/benchmark_number_{i}/avg_at_k"] = History.of([(0, 0.1), (1, 0.2)])
     text = ablation_table(StudyData("wide", {"arms": list(many)}, None, runs, [])).text()
     assert max(len(line) for line in text.splitlines()) <= WIDTH
     assert "benchmark_number_11" in text
@@ -384,8 +384,8 @@ def test_the_command_works_from_any_directory(here, tmp_path):
 def test_buffer_rates_keep_every_group():
     steps = {1: (1000.0, 4), 2: (2500.0, 6), 3: (3000.0, 2)}  # tokens so far, admitted
     histories = {
-        "progress/tokens": [(s, 0, t) for s, (t, _) in steps.items()],
-        "buffer/l1/groups/admitted": [(s, 0, float(n)) for s, (_, n) in steps.items()],
+        "progress/tokens": History.of((s, t) for s, (t, _) in steps.items()),
+        "buffer/l1/groups/admitted": History.of((s, n) for s, (_, n) in steps.items()),
     }
     run = RunData("r", "a", 0, {}, histories)
     rates = buffer_rates([run, run], "l1", [0.0, 1.0, 2.0, 3.0])

@@ -61,8 +61,8 @@ def train(tracker: RunTracker, first: int, last: int) -> None:
 def points(run_id: str, uri: str = "sqlite:///mlflow.db") -> dict[tuple[str, int], list[float]]:
     """(metric, step) -> values stored, the clock's left out."""
     out: dict[tuple[str, int], list[float]] = {}
-    for key, history in tracking.read_histories(TrackingSpec(uri=uri), [run_id])[run_id].items():
-        for step, _, value in history:
+    for _, key, steps, values in tracking.read_histories(TrackingSpec(uri=uri), [run_id]):
+        for step, value in zip(steps, values, strict=True):
             if not key.startswith("time/"):
                 out.setdefault((key, step), []).append(value)
     return out
