@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def run(given: list[str]) -> Path:
         if sys.stdout.isatty() or (count // CHUNK) % 10 == 0:
             print(f"{count}/{len(problems)} problems", end="\r" if sys.stdout.isatty() else "\n", flush=True)
 
-    with Grader(spec.verify) as grader:
+    with closing(backend), Grader(spec.verify) as grader:
         measure(
             left,
             backend,
@@ -131,7 +132,6 @@ def run(given: list[str]) -> Path:
             seed=spec.seed,
             on_chunk=on_chunk,
         )
-    backend.close()
     rates = [json.loads(line)["pass_rate"] for line in out.read_text().splitlines()]
     print(
         f"{out}: mean pass rate {sum(rates) / len(rates):.3f} over {len(rates)} problems; "

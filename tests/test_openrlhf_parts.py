@@ -74,6 +74,11 @@ def test_no_warm_up_from_zero_and_no_schedule_that_wraps() -> None:
     ("overrides", "words"),
     [
         (["backend.flags=['--actor.adam.lr 1']"], "backend.flags: --actor.adam.lr 1 is set by the run's own config"),
+        (
+            ["backend.flags=['--actor.policy_loss_type gspo']"],
+            "--actor.policy_loss_type would do nothing in a run whose",
+        ),
+        (["backend.flags=['--ds.zpgg 2']"], "did you mean '--ds.zpg'?"),
         (["backend.flags=[hello]"], "backend.flags: hello is set by the run's own config (or is no flag)"),
         (["algorithm.aggregation=sequence_mean", "algorithm.kl_coef=0.1"], "averages the KL term over tokens"),
         (["model.dtype=bfloat16"], "model.dtype: OpenRLHF's precision is backend.param_dtype"),

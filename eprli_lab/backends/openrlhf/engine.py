@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import random
 import time
@@ -197,7 +196,6 @@ class OpenRLHFBackend:
         assert self.engines is not None
         with _sentences("stopped while saving"):
             launch.wait(self.engines.policy.async_run_method("save_state", str(path.resolve())))
-        (path / "tensors.json").write_text(json.dumps({"param_dtype": self.spec.param_dtype}))
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote, in the trainer and the engines. Raises UserError for another layout."""

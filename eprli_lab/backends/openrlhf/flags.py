@@ -18,6 +18,21 @@ MODULE = "openrlhf.cli.train_ppo_ray"
 ESTIMATORS = {"group_norm": "group_norm", "mean_only": "dr_grpo", "rloo": "rloo"}
 AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean", "constant": "token-mean"}
 Flag = tuple[str, ...]  # name and values
+# What `backend.flags` may say: flags that act where our loop drives the actors and that no config value of ours sets.
+# All others are read by OpenRLHF's own controller, loss or sampler arguments; here they would do nothing.
+HANDED_ON = (
+    "--actor.adam.eps",
+    "--actor.dual_clip",
+    "--actor.gradient_checkpointing_reentrant",
+    "--ds.deepcompile",
+    "--ds.experts_implementation",
+    "--ds.grad_accum_dtype",
+    "--ds.overlap_comm",
+    "--ds.use_liger_kernel",
+    "--ds.zpg",
+    "--train.full_determinism_enable",
+    "--vllm.sync_with_ray",
+)
 
 
 def flags(spec: RunSpec, policy: str, directory: Path | str) -> list[Flag]:
@@ -116,6 +131,11 @@ def refuse_unsupported(spec: RunSpec) -> None:
             raise UserError(
                 f"backend.flags: {flag or 'an empty flag'} is set by the run's own config (or is no flag): change the "
                 "config value that it is made from"
+            )
+        if name not in HANDED_ON:
+            raise UserError(
+                f"backend.flags: {name} would do nothing in a run whose loop is not OpenRLHF's own"
+                f"{nearest(name, HANDED_ON)}"
             )
     if spec.algorithm.aggregation == "sequence_mean" and spec.algorithm.kl_coef > 0:
         raise UserError(

@@ -58,6 +58,8 @@ def load_optimizer(engine: Any, path: Path, rank: int, ranks: int) -> None:
                 raise UserError(f"{path}: the optimizer's state is that of another model")
             master.copy_(tensors[f"{i}.master"])
             state = inner.state[master]
+            before = dict(state)
+            state.clear()  # a state saved before the first step has no moments
             for name, value in tensors.items():
                 index, _, key = name.partition(".")
                 if index == str(i) and key != "master":
@@ -65,10 +67,11 @@ def load_optimizer(engine: Any, path: Path, rank: int, ranks: int) -> None:
             for name, number in content["numbers"].items():
                 index, _, key = name.partition(".")
                 if index == str(i):
-                    old = state.get(key)
+                    old = before.get(key)
                     state[key] = torch.tensor(number) if old is None or hasattr(old, "numel") else type(old)(number)
     for group, saved in zip(inner.param_groups, content["groups"], strict=True):
-        group |= {k: v for k, v in saved.items()}
+        group.pop("step", None)
+        group |= saved
 
 
 def load_module(engine: Any, directory: Path) -> None:
