@@ -143,7 +143,7 @@ def difficulty_rank(suite: str) -> tuple[int, str]:
 
 
 def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bool] = lambda metric: True) -> StudyData:
-    """Read a study, of its metrics those that `wanted` takes.
+    """Read a study, of its metrics its objectives and those that `wanted` takes.
 
     Raises UserError when the store or the study does not exist; the sentence names those that do.
     """
@@ -158,7 +158,9 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     chosen, notes = _choose(children)
     notes += [f"a change was gone over with study.force: {line}" for line in description.get("forced") or []]
     histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
-    for run_id, metric, steps, values in read_histories(tracking, list(histories), wanted):
+    objectives = {description.get("objective"), *(o["metric"] for o in description.get("objectives") or [])}
+    points = read_histories(tracking, list(histories), lambda metric: metric in objectives or wanted(metric))
+    for run_id, metric, steps, values in points:
         histories[run_id][metric] = _last_of_each_step(np.array(steps, dtype=np.int64), np.array(values, dtype=float))
     runs = [RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id]) for r in chosen]
     found = StudyData(study, description, parents[-1].run_id if parents else None, runs, [], notes)

@@ -1,17 +1,25 @@
-"""The ablation table: one row an arm, as text for a terminal, Markdown and CSV."""
+"""The ablation table: one row an arm, as text for a terminal, Markdown, LaTeX, CSV or HTML.
+
+    python -m analysis.table sweep=levels [preset=smoke] (or study=NAME) [format=text|md|latex|csv|html]
+        [columns=arm,n,score,difference,p,...] [baseline=ARM] [tracking.uri=URI]
+
+A value is bold only when its interval tells it apart from every other arm's; every arm's run ids go along.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.statistics import PairedDifference, holm, mean, paired_difference
-from analysis.store import RunData, StudyData
-from eprli_lab.errors import UserError, nearest
+from analysis.effects import baselines, difference
+from analysis.statistics import PairedDifference, holm, mean
+from analysis.store import RunData, StudyData, load_study
+from eprli_lab.errors import UserError
 
 WIDTH = 120  # columns of a terminal
 LEVELS_NOTE = "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound"
@@ -92,13 +100,13 @@ class Table:
         header = ["arm", "n", *suites, self.study.objective, f"difference to {self.baseline} [95%]", "p (Holm)"]
         rows = []
         for r in self.rows:
-            cells = [f"{_fraction(r.start[s])} -> {_fraction(r.final[s])}" for s in suites]
-            cells.append(f"{_fraction(r.score_start)} -> {_fraction(r.score)}")
+            cells = [f"{fraction(r.start[s])} -> {fraction(r.final[s])}" for s in suites]
+            cells.append(f"{fraction(r.score_start)} -> {fraction(r.score)}")
             if r.difference is None:
                 cells += ["baseline", ""]
             else:
                 own = f" to {r.against}" if r.against != self.baseline else ""
-                cells += [_difference(r.difference) + own, _fraction(r.p_holm)]
+                cells += [difference_text(r.difference) + own, fraction(r.p_holm)]
             rows.append([r.arm, str(len(r.seeds)), *cells])
         return header, rows
 
@@ -111,7 +119,7 @@ class Table:
             cells = []
             for m in metrics:
                 value = mean([run.last(m) for run in self.study.of(r.arm)])
-                cells += [_number(value, 3), _difference(r.others[m]) if m in r.others else "baseline"]
+                cells += [number(value, 3), difference_text(r.others[m]) if m in r.others else "baseline"]
             rows.append([r.arm, *cells])
         return header, rows
 
@@ -122,7 +130,7 @@ class Table:
     def _dynamics(self) -> Block:
         header = ["arm", "updates", "tokens", "response tokens", "seconds"]
         rows = [
-            [r.arm, _number(r.updates, 1), _number(r.tokens, 0), _number(r.response_tokens, 1), _number(r.seconds, 1)]
+            [r.arm, number(r.updates, 1), number(r.tokens, 0), number(r.response_tokens, 1), number(r.seconds, 1)]
             for r in self.rows
         ]
         return header, rows
@@ -136,8 +144,8 @@ class Table:
             clips = [(r.clip_low.get(lv, math.nan), r.clip_high.get(lv, math.nan)) for lv in levels]
             rows.append(
                 [r.arm]
-                + [_fraction(r.admission.get(lv, math.nan)) for lv in levels]
-                + ["-" if math.isnan(lo) else f"{_fraction(lo, 4)}/{_fraction(hi, 4)}" for lo, hi in clips]
+                + [fraction(r.admission.get(lv, math.nan)) for lv in levels]
+                + ["-" if math.isnan(lo) else f"{fraction(lo, 4)}/{fraction(hi, 4)}" for lo, hi in clips]
             )
         return header, rows
 
@@ -163,7 +171,7 @@ class Table:
             what = "no comparison" if math.isnan(d.low) else "not distinguishable from zero"
             if d.distinguishable:
                 what = "better" if (d.mean > 0) == (way == "maximize") else "worse"
-            out += f"; {metric} {_difference(d)}: {what}"
+            out += f"; {metric} {difference_text(d)}: {what}"
         return out
 
     def _flat(self, r: ArmRow) -> dict[str, object]:
@@ -200,24 +208,14 @@ def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
     if not arms:
         raise UserError(f"study={study.name} has no run that belongs to an arm: run its sweep first")
     base = baseline or str(study.description.get("baseline") or arms[0])
-    if base not in arms:
-        raise UserError(f"baseline={base}: {study.name} has no such arm{nearest(base, arms)}")
-    against = {arm: base for arm in arms}
-    if baseline is None:
-        own = study.description.get("arm_baselines") or {}
-        against |= {arm: str(b) for arm, b in own.items() if arm in arms and b in arms}
-
-    def difference(arm: str, metric: str) -> PairedDifference:
-        mine, theirs = ({r.seed: r.last(metric) for r in study.of(a)} for a in (arm, against[arm]))
-        return paired_difference(mine, theirs)
-
-    compared = [arm for arm in arms if against[arm] != arm]
-    first = {arm: difference(arm, study.objective) for arm in compared}
+    against = baselines(study, baseline)
+    first = {arm: difference(study, arm, other, study.objective) for arm, other in against.items()}
     adjusted = dict(zip(first, holm([d.p for d in first.values()]), strict=True))
     rows = []
     for arm in arms:
-        others = {m: difference(arm, m) for m, _ in study.objectives[1:] if arm in first}
-        rows.append(_row(study, arm, against[arm], first.get(arm), adjusted.get(arm, math.nan), others))
+        other = against.get(arm, arm)
+        others = {m: difference(study, arm, other, m) for m, _ in study.objectives[1:] if arm in first}
+        rows.append(_row(study, arm, other, first.get(arm), adjusted.get(arm, math.nan), others))
     return Table(study, base, rows)
 
 
@@ -335,38 +333,41 @@ def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximi
         return f"no seed in common with {baseline}, so no comparison"
     seeds = f"{d.n} common seed{'s' if d.n > 1 else ''}"
     if d.n == 1:
-        return f"{_signed(d.mean)} in {objective} on one common seed: no interval, so nothing can be said"
+        return f"{signed(d.mean)} in {objective} on one common seed: no interval, so nothing can be said"
     if math.isnan(d.low):
-        return f"{_signed(d.mean)} in {objective} on each of {seeds}: without spread there is no interval"
-    what = f"{_difference(d)} in {objective} over {seeds}"
+        return f"{signed(d.mean)} in {objective} on each of {seeds}: without spread there is no interval"
+    what = f"{difference_text(d)} in {objective} over {seeds}"
     if not d.distinguishable:
         return f"{what}: not distinguishable from zero"
     better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
     if row.p_holm >= 0.05:
-        return f"{what}: {better} by itself, not after correction for the number of arms (p {_fraction(row.p_holm)})"
-    return f"{what}: {better} than {baseline} (p {_fraction(row.p_holm)})"
+        return f"{what}: {better} by itself, not after correction for the number of arms (p {fraction(row.p_holm)})"
+    return f"{what}: {better} than {baseline} (p {fraction(row.p_holm)})"
 
 
-def _fraction(value: float, digits: int = 3) -> str:
+def fraction(value: float, digits: int = 3) -> str:
     """.899; -.012; 1.000; a dash for nan."""
     if math.isnan(value):
         return "-"
     return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
 
 
-def _signed(value: float) -> str:
-    return "-" if math.isnan(value) else f"{'-' if value < 0 else '+'}{_fraction(abs(value))}"
+def signed(value: float) -> str:
+    """+.012, -.003; a dash for nan."""
+    return "-" if math.isnan(value) else f"{'-' if value < 0 else '+'}{fraction(abs(value))}"
 
 
-def _difference(d: PairedDifference) -> str:
+def difference_text(d: PairedDifference) -> str:
+    """+.041 [+.011, +.071], or why there is no interval."""
     if d.n == 0:
         return "-"
     if math.isnan(d.low):
-        return f"{_signed(d.mean)} [no interval, n={d.n}]"
-    return f"{_signed(d.mean)} [{_signed(d.low)}, {_signed(d.high)}]"
+        return f"{signed(d.mean)} [no interval, n={d.n}]"
+    return f"{signed(d.mean)} [{signed(d.low)}, {signed(d.high)}]"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """12,345.6; a dash for nan."""
     return "-" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
@@ -415,3 +416,46 @@ def _csv(rows: Sequence[Mapping[str, object]]) -> str:
     for row in rows:
         writer.writerow({k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
     return out.getvalue()
+
+
+def wanted(metric: str) -> bool:
+    """The metrics that a table reads."""
+    parts = metric.split("/")
+    return (
+        len(parts) == 1  # score, response_tokens
+        or parts[0] == "eval"
+        or metric in ("progress/updates", "progress/tokens", "time/total")
+        or (parts[0] == "buffer" and parts[2:] in (["groups", "admitted"], ["groups", "generated"]))
+        or (parts[0] == "policy" and parts[2] == "clip_fraction")
+    )
+
+
+def _command(arguments: Sequence[str]) -> None:
+    from analysis import options
+    from analysis.columns import DEFAULT, MACHINE, chosen
+    from analysis.formats import FORMATS, render
+
+    usage = "usage: python -m analysis.table sweep=NAME [format=md] [columns=arm,score,difference]; --help says more"
+    given = options.parse(arguments, (*options.COMMON, "format", "columns"), usage)
+    form, where = given.get("format", "text"), options.tracking(given)
+    if form not in (*FORMATS, "text"):
+        raise UserError(f"format={form}: there is text, {', '.join(FORMATS)}")
+    study = load_study(where.uri, where.experiment, options.study_name(given, usage), wanted)
+    table = ablation_table(study, given.get("baseline"))
+    names = given["columns"].split(",") if "columns" in given else None
+    if form == "text" and names is None:
+        print(table.text())
+    else:
+        shown = chosen(table, names, MACHINE if form == "csv" else DEFAULT)
+        print(render(table, shown, "md" if form == "text" else form), end="")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 0, or 2 with one sentence."""
+    from analysis.options import command
+
+    return command(_command, arguments, __doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""What a table of arms can show, column by column: the text, the number behind it, and where the best one is bold."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.effects import last_by_seed
+from analysis.statistics import paired_difference
+from analysis.table import ArmRow, Table, difference_text, fraction, number, signed
+from eprli_lab.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column."""
+
+    name: str  # as `columns=` takes it
+    title: str
+    text: Callable[[ArmRow], str]
+    key: Callable[[ArmRow], float | str]  # what it is sorted by, and what a CSV holds
+    metric: str = ""  # the metric whose last values it shows; "": none, and never bold
+    maximize: bool = True
+
+
+def columns(table: Table) -> list[Column]:
+    """Every column that this study has, in the order in which a table shows them."""
+    study, out = table.study, [Column("arm", "arm", lambda r: r.arm, lambda r: r.arm)]
+    out.append(Column("n", "seeds", lambda r: str(len(r.seeds)), lambda r: float(len(r.seeds))))
+    for suite in study.suites:
+        metric = f"eval/{suite}/avg_at_k"
+        start, end = operator.attrgetter("start"), operator.attrgetter("final")
+        out.append(Column(suite, suite, _walk(start, end, suite), _of(end, suite), metric))
+    objective, direction = study.objectives[0]
+    if objective not in {c.metric for c in out}:
+        walk = _walk(operator.attrgetter("score_start"), operator.attrgetter("score"))
+        out.append(Column(objective, objective, walk, lambda r: r.score, objective, direction == "maximize"))
+    out.append(Column("difference", f"difference to {table.baseline} [95%]", _gain, _gain_key))
+    for name, i in (("low", 1), ("high", 2)):
+        edge: Callable[[ArmRow], float] = lambda r, i=i: r.difference[i] if r.difference else math.nan  # type: ignore[misc]  # noqa: E731
+        out.append(Column(name, f"{name} end [95%]", lambda r, e=edge: signed(e(r)), edge))  # type: ignore[misc]
+    out.append(Column("p", "p (Holm)", lambda r: fraction(r.p_holm) if r.difference else "", lambda r: r.p_holm))
+    for name, digits in (("updates", 1), ("tokens", 0), ("response_tokens", 1), ("seconds", 1)):
+        value: Callable[[ArmRow], float] = lambda r, n=name: getattr(r, n)  # type: ignore[misc]  # noqa: E731
+        out.append(Column(name, name.replace("_", " "), lambda r, v=value, d=digits: number(v(r), d), value))
+    for level in study.levels:
+        for name, title in (("admission", "admitted"), ("clip_low", "clipped low"), ("clip_high", "clipped high")):
+            value = lambda r, n=name, lv=level: getattr(r, n).get(lv, math.nan)  # type: ignore[misc]  # noqa: E731
+            digits = 3 if name == "admission" else 4
+            text = lambda r, v=value, d=digits: fraction(v(r), d)  # type: ignore[misc]  # noqa: E731
+            out.append(Column(f"{name}/{level}", f"{title} {level}", text, value))
+    return out
+
+
+DEFAULT = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "p", "updates", "tokens")
+MACHINE = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "low", "high", "p", "updates", "tokens")  # of a CSV
+
+
+def chosen(table: Table, names: Sequence[str] | None = None, default: Sequence[str] = DEFAULT) -> list[Column]:
+    """The named columns in their order, or those of `default`. Raises UserError for a name that no column has."""
+    known = {c.name: c for c in columns(table)}
+    if names is None:
+        groups = {"SUITES": table.study.suites, "OBJECTIVE": [o for o in [table.study.objective] if o in known]}
+        return [known[n] for d in default for n in groups.get(d, [d])]
+    for name in names:
+        if name not in known:
+            raise UserError(f"columns={name}: {table.study.name} has no such column{nearest(name, known)}")
+    return [known[n] for n in dict.fromkeys(names)]
+
+
+def best(table: Table, column: Column) -> str | None:
+    """The arm whose value is best and told apart from every other arm's; None without such an arm.
+
+    Told apart: the 95% t interval of the paired difference over common seeds excludes zero, arm by arm.
+    """
+    if not column.metric or len(table.rows) < 2:
+        return None
+    sign = 1.0 if column.maximize else -1.0
+    values = {r.arm: sign * float(column.key(r)) for r in table.rows}
+    if any(math.isnan(v) for v in values.values()):
+        return None
+    top = max(values, key=lambda arm: values[arm])
+    mine = last_by_seed(table.study, top, column.metric)
+    for arm in values.keys() - {top}:
+        d = paired_difference(mine, last_by_seed(table.study, arm, column.metric))
+        if not (d.distinguishable and sign * d.mean > 0):
+            return None
+    return top
+
+
+def _walk(start: Callable[[ArmRow], Any], end: Callable[[ArmRow], Any], suite: str = "") -> Callable[[ArmRow], str]:
+    """start -> end, of one suite where they are by suite."""
+
+    def text(row: ArmRow) -> str:
+        before, after = (value(row)[suite] if suite else value(row) for value in (start, end))
+        return f"{fraction(before)} -> {fraction(after)}"
+
+    return text
+
+
+def _of(values: Callable[[ArmRow], Any], suite: str) -> Callable[[ArmRow], float]:
+    return lambda row: float(values(row)[suite])
+
+
+def _gain(row: ArmRow) -> str:
+    return "baseline" if row.difference is None else difference_text(row.difference)
+
+
+def _gain_key(row: ArmRow) -> float:
+    return math.nan if row.difference is None else row.difference.mean
