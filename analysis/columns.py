@@ -6,12 +6,15 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from analysis.effects import last_by_seed
 from analysis.statistics import paired_difference
 from analysis.table import ArmRow, Table, difference_text, fraction, number, signed
 from eprli_lab.errors import UserError, nearest
+
+Value = Callable[[ArmRow], float]
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,16 @@ def columns(table: Table) -> list[Column]:
         out.append(Column(objective, objective, walk, lambda r: r.score, objective, direction == "maximize"))
     out.append(Column("difference", f"difference to {table.baseline} [95%]", _gain, _gain_key))
     for name, i in (("low", 1), ("high", 2)):
-        edge: Callable[[ArmRow], float] = lambda r, i=i: r.difference[i] if r.difference else math.nan  # type: ignore[misc]  # noqa: E731
-        out.append(Column(name, f"{name} end [95%]", lambda r, e=edge: signed(e(r)), edge))  # type: ignore[misc]
+        edge = _edge(i)
+        out.append(Column(name, f"{name} end [95%]", _shown(signed, edge), edge))
     out.append(Column("p", "p (Holm)", lambda r: fraction(r.p_holm) if r.difference else "", lambda r: r.p_holm))
     for name, digits in (("updates", 1), ("tokens", 0), ("response_tokens", 1), ("seconds", 1)):
-        value: Callable[[ArmRow], float] = lambda r, n=name: getattr(r, n)  # type: ignore[misc]  # noqa: E731
-        out.append(Column(name, name.replace("_", " "), lambda r, v=value, d=digits: number(v(r), d), value))
+        value: Value = operator.attrgetter(name)
+        out.append(Column(name, name.replace("_", " "), _shown(partial(number, digits=digits), value), value))
     for level in study.levels:
         for name, title in (("admission", "admitted"), ("clip_low", "clipped low"), ("clip_high", "clipped high")):
-            value = lambda r, n=name, lv=level: getattr(r, n).get(lv, math.nan)  # type: ignore[misc]  # noqa: E731
-            digits = 3 if name == "admission" else 4
-            text = lambda r, v=value, d=digits: fraction(v(r), d)  # type: ignore[misc]  # noqa: E731
+            value = _of(operator.attrgetter(name), level)
+            text = _shown(partial(fraction, digits=3 if name == "admission" else 4), value)
             out.append(Column(f"{name}/{level}", f"{title} {level}", text, value))
     return out
 
@@ -101,8 +103,17 @@ def _walk(start: Callable[[ArmRow], Any], end: Callable[[ArmRow], Any], suite: s
     return text
 
 
-def _of(values: Callable[[ArmRow], Any], suite: str) -> Callable[[ArmRow], float]:
-    return lambda row: float(values(row)[suite])
+def _of(values: Callable[[ArmRow], Any], key: str) -> Value:
+    return lambda row: float(values(row).get(key, math.nan))
+
+
+def _edge(i: int) -> Value:
+    """An end of the difference's interval."""
+    return lambda row: row.difference[i] if row.difference else math.nan
+
+
+def _shown(text: Callable[[float], str], value: Value) -> Callable[[ArmRow], str]:
+    return lambda row: text(value(row))
 
 
 def _gain(row: ArmRow) -> str:

@@ -38,6 +38,7 @@ class RunData:
     seed: int
     params: dict[str, str]
     histories: dict[str, History]
+    tags: dict[str, str] = field(default_factory=dict)
 
     def last(self, metric: str) -> float:
         """The last value; nan when it was never logged."""
@@ -98,6 +99,7 @@ class StudyData:
     runs: list[RunData]  # one an (arm, seed), in the order of the arms and seeds
     unfinished: list[Unfinished]
     notes: list[str] = field(default_factory=list)  # sentences a reader of the table must know
+    tags: dict[str, str] = field(default_factory=dict)  # of the parent run
 
     @property
     def arms(self) -> list[str]:
@@ -162,8 +164,12 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     points = read_histories(tracking, list(histories), lambda metric: metric in objectives or wanted(metric))
     for run_id, metric, steps, values in points:
         histories[run_id][metric] = _last_of_each_step(np.array(steps, dtype=np.int64), np.array(values, dtype=float))
-    runs = [RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id]) for r in chosen]
-    found = StudyData(study, description, parents[-1].run_id if parents else None, runs, [], notes)
+    runs = [
+        RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id], r.tags) for r in chosen
+    ]
+    parent = parents[-1] if parents else None
+    parent_id, tags = (parent.run_id, parent.tags) if parent else (None, {})
+    found = StudyData(study, description, parent_id, runs, [], notes, tags)
     ranks = {arm: i for i, arm in enumerate(found.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
     found.unfinished.extend(_unfinished(children, runs, description))

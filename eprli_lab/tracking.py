@@ -39,6 +39,7 @@ from urllib.parse import urlsplit
 from eprli_lab import __version__
 from eprli_lab.errors import UserError
 from eprli_lab.process import start_time
+from eprli_lab.provenance import provenance
 from eprli_lab.spec import RunSpec, TrackingSpec
 
 log = logging.getLogger(__name__)
@@ -270,7 +271,7 @@ def open_parent(tracking: TrackingSpec, study: str, description: dict[str, Any] 
         client, experiment = _open(tracking)
         _save_view(client, experiment, study, ())
         parents = _search(client, experiment, f"tags.study = {_quoted(study)} and tags.kind = 'study'")
-        tags = {"study": study, "kind": "study", **_process_tags()}
+        tags = {"study": study, "kind": "study", **_process_tags(), "eprli.provenance": json.dumps(provenance())}
         if description is not None:
             tags |= {"eprli.study": json.dumps(description), "mlflow.note.content": _note(study, description)}
         if not parents:
@@ -597,6 +598,7 @@ def _header(spec: RunSpec, parent_run_id: str | None, token: str | None) -> dict
     tags |= {"arm": spec.arm} if spec.arm else {}
     tags |= {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
     tags |= {"mlflow.source.name": "python -m eprli_lab.run", "mlflow.source.type": "LOCAL"}
+    tags["eprli.provenance"] = json.dumps(provenance())
     params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in spec.flat().items()}
     tracking = spec.tracking.model_dump() | {"uri": resolve_uri(spec.tracking.uri)}
     tags |= _process_tags()

@@ -15,6 +15,7 @@ ALLOWED = {
     "errors": set(),
     "paths": set(),
     "process": set(),
+    "provenance": set(),
     "spec": {"errors"},
     "records": set(),
     "algorithm": {"spec", "records", "algorithm"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "rollout": BASE | {"algorithm", "backends", "checkpoint", "data", "evaluate", "state"},
     "train": BASE
     | {"algorithm", "backends", "batch", "checkpoint", "data", "evaluate", "metrics", "policies", "rollout", "state"},
-    "tracking": BASE | {"process", "metrics", "sweeping"},
+    "tracking": BASE | {"process", "provenance", "metrics", "sweeping"},
     "sweeping": BASE | {"process", "sweeping", "run", "compose"},
     "run": BASE | {"metrics", "train", "tracking", "sweeping", "backends", "checkpoint", "data", "verify"},
     "compose": BASE | {"run"},
