@@ -30,7 +30,7 @@ class Reference:
     name: str
     source: str
     scores: dict[str, float]  # suite -> percent
-    average: float  # percent, as printed
+    average: float | None  # percent, as printed; None: not printed
 
 
 @dataclass(frozen=True)
@@ -65,4 +65,5 @@ def _result(entry: dict[str, Any]) -> Reference:
     if entry["unit"] != "percent":
         raise ValueError(f"unit of {entry['name']} must be percent, not {entry['unit']}")
     scores = {suite: float(value) for suite, value in entry["scores"].items()}
-    return Reference(entry["name"], entry["source"], scores, float(entry["average"]))
+    average = None if entry["average"] is None else float(entry["average"])
+    return Reference(entry["name"], entry["source"], scores, average)

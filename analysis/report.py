@@ -1,8 +1,12 @@
-"""Table and figures of a study, again, from what was logged.
+"""The report of a study, again, from what was logged: HTML, Markdown, tables, figures.
 
     python -m analysis.report sweep=levels [preset=smoke] [study=NAME] [baseline=ARM] [out=DIR] [tracking.uri=URI]
+        [formats=png,svg,pdf] [margin=0.03]
+    python -m analysis.report compare=levels,order [preset=smoke]
 
-Reads the tracking store of the working directory unless told otherwise; writes to reports/<study>/ there.
+Reads the tracking store of the working directory unless told otherwise; writes to reports/<study>/ there: report.html
+(one file, needs no network), report.md, table.txt, table.md, table.tex, table.csv, seeds.csv, and each figure. All of
+it is attached to the study's parent run. `margin`: the smallest difference in the objective that matters.
 """
 
 from __future__ import annotations
@@ -10,58 +14,81 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from analysis import options
+from analysis.artifacts import read_artifacts
+from analysis.columns import chosen
+from analysis.diagnosis import MARGIN
+from analysis.formats import render
+from analysis.page import Page
 from analysis.store import StudyData, load_study
-from analysis.table import Table, ablation_table
-from eprli_lab.errors import UserError, nearest
+from analysis.table import Table, ablation_table, search_note
+from analysis.table import wanted as in_table
+from eprli_lab.errors import UserError
 from eprli_lab.spec import TrackingSpec
 from eprli_lab.tracking import parent_summary, view_link
 
-KEYS = ("sweep", "preset", "study", "baseline", "out", "tracking.uri", "tracking.experiment")
+KEYS = (*options.COMMON, "out", "compare", "formats", "margin")
 NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
 USAGE = "usage: python -m analysis.report sweep=NAME [preset=NAME] (or study=NAME) [baseline=ARM] [out=DIR]"
+FORMATS = ("png", "svg", "pdf")
 
 
-def write_report(uri: str, experiment: str, study: str, out_dir: Path, baseline: str | None = None) -> str:
-    """Write table.txt, .md, .csv, seeds.csv and two figures, attach them to the study's parent run; the text table.
+def read(uri: str, experiment: str, study: str) -> StudyData:
+    """A study with every metric that a report shows."""
+    from analysis import figures
+
+    return load_study(uri, experiment, study, lambda metric: in_table(metric) or figures.wanted(metric))
+
+
+def write_report(
+    uri: str,
+    experiment: str,
+    study: str,
+    out_dir: Path,
+    baseline: str | None = None,
+    formats: Sequence[str] = ("png",),
+    margin: float = MARGIN,
+) -> str:
+    """Write report, tables and figures, attach them to the study's parent run; the text table.
 
     Raises UserError when the study does not exist or holds no run.
     """
-    data = load_study(uri, experiment, study)
-    table = ablation_table(data, baseline)
-    text = table.text()
+    from analysis import figures
+    from analysis.sections import study_page
+
+    tracking, data = TrackingSpec(uri=uri, experiment=experiment), read(uri, experiment, study)
+    table = ablation_table(data, baseline) if data.description.get("kind") != "search" else None
+    text = table.text() if table else search_note(data)
+    drawn = list(figures.pictures(data, baseline))
+    page = study_page(data, table, drawn, read_artifacts(tracking, data), baseline, margin)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        files = _write(table, text, out_dir)
+        files = _write(table, text, page, out_dir)
+        files += [f for picture in drawn for f in figures.write(picture, out_dir, formats)]
     except OSError as error:
         raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
     if data.parent_run_id is not None:
-        tracking = TrackingSpec(uri=uri, experiment=experiment)
-        note = table.markdown()
+        note = table.markdown() if table else f"```\n{text}\n```"
         shown = note if len(note) < NOTE_LENGTH else None
         columns = [f"eval/{suite}/avg_at_k" for suite in data.suites]
-        summary = summary_metrics(table)
+        summary = summary_metrics(table) if table else {}
         parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=shown, columns=columns)
     return text
 
 
-def _write(table: Table, text: str, out_dir: Path) -> list[Path]:
-    texts = {"table.txt": text + "\n", "table.md": table.markdown(), "table.csv": table.csv()}
-    texts["seeds.csv"] = table.seeds_csv()
+def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Path]:
+    texts = {"report.html": page.html(), "report.md": page.markdown(), "table.txt": text + "\n"}
+    if table is not None:
+        texts |= {"table.md": table.markdown(), "table.csv": table.csv(), "seeds.csv": table.seeds_csv()}
+        texts["table.tex"] = render(table, chosen(table), "latex")
     files = []
     for name, content in texts.items():
         files.append(out_dir / name)
         files[-1].write_text(content)
-    return files + _figures(table.study, out_dir)
-
-
-def _figures(study: StudyData, out_dir: Path) -> list[Path]:
-    """The figures for which something was logged."""
-    from analysis.figures import buffer_figure, learning_curves
-
-    files = [learning_curves(study, out_dir / "learning_curves.png")] if study.suites else []
-    return files + ([buffer_figure(study, out_dir / "buffer.png")] if study.levels else [])
+    return files
 
 
 def summary_metrics(table: Table) -> dict[str, float]:
@@ -79,51 +106,62 @@ def summary_metrics(table: Table) -> dict[str, float]:
     return {k: v for k, v in out.items() if not math.isnan(v)}
 
 
-def study_name(options: dict[str, str]) -> str:
-    """`study` if given, else the sweep's name, with the preset's unless that is the default one."""
-    if "study" in options:
-        return options["study"]
-    if "sweep" not in options:
-        raise UserError(f"which study? {USAGE}")
-    preset = options.get("preset", "default")
-    return options["sweep"] if preset == "default" else f"{options['sweep']}-{preset}"
+def write_comparison(tracking: TrackingSpec, studies: Sequence[str], out_dir: Path, baseline: str | None) -> Path:
+    """Several studies side by side in `out_dir/report.html` (and .md); the path of the former."""
+    from analysis import figures
+    from analysis.sections import versus_page
+
+    data = [read(tracking.uri, tracking.experiment, name) for name in studies]
+    tables = [ablation_table(d, baseline if baseline in d.arms else None) for d in data]
+    if baseline is not None and not any(baseline in d.arms for d in data):
+        raise UserError(f"baseline={baseline}: none of {', '.join(studies)} has such an arm")
+    page = versus_page(tables)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        (out_dir / "report.md").write_text(page.markdown())
+        (out_dir / "report.html").write_text(page.html())
+        for d in data:
+            for picture in figures.pictures(d):
+                if picture.name == "effects":
+                    figures.write(replace(picture, name=f"effects-{d.name}"), out_dir, ("png",))
+    except OSError as error:
+        raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
+    return out_dir / "report.html"
 
 
-def parse(arguments: Sequence[str]) -> dict[str, str]:
-    """`key=value` words. Raises UserError on anything else."""
-    options = {}
-    for word in arguments:
-        key, sep, value = word.partition("=")
-        if not sep or not value:
-            raise UserError(f"'{word}' is not key=value; {USAGE}")
-        if key not in KEYS:
-            raise UserError(f"{key}: unknown key{nearest(key, KEYS)}")
-        options[key] = value
-    return options
+def _command(arguments: Sequence[str]) -> None:
+    given = options.parse(arguments, KEYS, USAGE)
+    tracking, baseline = options.tracking(given), given.get("baseline")
+    if "compare" in given:
+        names = [options.of_preset(s, given) for s in given["compare"].split(",") if s]
+        if len(set(names)) < 2:
+            raise UserError(f"compare={given['compare']}: give two studies or more, as in compare=levels,order")
+        out = Path(given.get("out", Path("reports") / f"compare-{'-'.join(names)}"))
+        print(f"report: {write_comparison(tracking, list(dict.fromkeys(names)), out, baseline)}")
+        return
+    name = options.study_name(given, USAGE)
+    formats = given.get("formats", "png").split(",")
+    if set(formats) - set(FORMATS):
+        raise UserError(f"formats={given['formats']}: there is {', '.join(FORMATS)}")
+    out = Path(given.get("out", Path("reports") / name))
+    margin = _margin(given.get("margin", str(MARGIN)))
+    print(write_report(tracking.uri, tracking.experiment, name, out, baseline, formats, margin))
+    print(f"\nreport: {out / 'report.html'}\nruns: mlflow ui, then {view_link(tracking, name)}")
+
+
+def _margin(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UserError(f"margin={text}: give the smallest difference in the objective that matters, above zero")
+    return value
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 with one sentence."""
-    if any(a in ("-h", "--help") for a in arguments):
-        print(__doc__)
-        return 0
-    try:
-        options = parse(arguments)
-        name = study_name(options)
-        default = TrackingSpec()
-        try:
-            experiment = options.get("tracking.experiment", default.experiment)
-            tracking = TrackingSpec(uri=options.get("tracking.uri", default.uri), experiment=experiment)
-        except ValueError as error:
-            reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
-            raise UserError(f"tracking.uri: {reason}") from None
-        out = Path(options.get("out", Path("reports") / name))
-        print(write_report(tracking.uri, tracking.experiment, name, out, options.get("baseline")))
-        print(f"\nreport: {out}/\nruns: mlflow ui, then {view_link(tracking, name)}")
-    except UserError as error:
-        print(f"eprli_lab: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return options.command(_command, arguments, __doc__)
 
 
 if __name__ == "__main__":

@@ -200,10 +200,7 @@ def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
     A given baseline goes before those that arms have of their own.
     """
     if study.description.get("kind") == "search":
-        raise UserError(
-            f"study={study.name} is a search: the values of its trials chose its winners and are no comparison; the "
-            f"winners on fresh seeds are in study={study.description.get('confirmed_in')}"
-        )
+        raise UserError(search_note(study))
     arms = study.arms
     if not arms:
         raise UserError(f"study={study.name} has no run that belongs to an arm: run its sweep first")
@@ -217,6 +214,14 @@ def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
         others = {m: difference(study, arm, other, m) for m, _ in study.objectives[1:] if arm in first}
         rows.append(_row(study, arm, other, first.get(arm), adjusted.get(arm, math.nan), others))
     return Table(study, base, rows)
+
+
+def search_note(study: StudyData) -> str:
+    """Why a search has no table."""
+    return (
+        f"study={study.name} is a search: the values of its trials chose its winners and are no comparison; the "
+        f"winners on fresh seeds are in study={study.description.get('confirmed_in')}"
+    )
 
 
 def _row(

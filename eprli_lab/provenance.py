@@ -10,8 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "optuna", "mlflow", "hydra-core", "datasets", "math-verify")
-PACKAGES += ("openrlhf", "ray", "deepspeed", "vllm")
+PACKAGES = (
+    "torch", "transformers", "tokenizers", "numpy", "optuna", "mlflow", "hydra-core", "datasets", "math-verify",
+    "openrlhf", "ray", "deepspeed", "vllm",
+)  # fmt: skip
 
 
 def provenance() -> dict[str, Any]:

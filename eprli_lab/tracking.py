@@ -115,6 +115,7 @@ def _is_sqlite(file: Path) -> bool:
 def _client(uri: str) -> Any:
     """An MlflowClient for a resolved URI; quiet, impatient, without telemetry."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -848,6 +849,16 @@ def _client_points(client: Any, run_ids: Sequence[str], wanted: Callable[[str], 
         for key in filter(wanted, client.get_run(run_id).data.metrics):
             points = sorted(client.get_metric_history(run_id, key), key=lambda m: (m.step, m.timestamp))
             yield run_id, key, [m.step for m in points], [m.value for m in points]
+
+
+def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str) -> Path | None:
+    """A local path of a run's artifact, downloaded where it is not local; None when it is not there."""
+    client = _client(resolve_uri(tracking.uri))
+    try:
+        path = Path(client.download_artifacts(run_id, name))
+    except Exception:  # every kind of artifact store has its own errors for what is not there
+        return None
+    return path if path.is_file() else None
 
 
 def main(arguments: Sequence[str]) -> int:

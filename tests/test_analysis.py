@@ -20,7 +20,7 @@ import pytest
 from helpers import small_spec
 from scipy import stats
 
-from analysis import report
+from analysis import options, report
 from analysis.figures import buffer_rates, mean_curve
 from analysis.store import History, RunData, StudyData, load_study
 from analysis.table import WIDTH, ablation_table, verdict
@@ -316,12 +316,15 @@ def test_wide_tables_are_split(here):
 
 def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     text = report.write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path / "out")
-    names = ["buffer.png", "learning_curves.png", "seeds.csv", "table.csv", "table.md", "table.txt"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+    names = {"report.html", "report.md", "seeds.csv", "table.csv", "table.md", "table.tex", "table.txt"}
+    names |= {f"{n}.png" for n in ("buffer", "learning_curves", "effects", "forgetting", "q_order", "pareto")}
+    names |= {f"{n}.png" for n in ("learning_curves_updates", "learning_curves_seconds", "clipping_entropy_kl")}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "table.txt").read_text() == text + "\n"
     for figure in ("buffer.png", "learning_curves.png"):
         assert (tmp_path / "out" / figure).read_bytes()[:4] == b"\x89PNG"
-    assert len(list((here / "mlartifacts").rglob("report/table.csv"))) == 1
+    for name in ("table.csv", "report.html", "report.md", "effects.png"):
+        assert len(list((here / "mlartifacts").rglob(f"report/{name}"))) == 1
     study, table = load("levels"), ablation_table(load("levels"))
     parent = tracking._client(tracking.resolve_uri("sqlite:///mlflow.db")).get_run(study.parent_run_id)
     assert parent.info.status == "FINISHED"
@@ -351,6 +354,12 @@ def test_poor_studies_give_a_report_too(here, tmp_path, study):
         (["sweep=levels", "tracking.uri=http://127.0.0.1:9"], "cannot be read"),
         (["sweep=levels", "tracking.experiment=other"], "has no experiment 'other'"),
         (["sweep=levels", "out=/proc/nowhere"], "cannot be written"),
+        (["sweep=levels", "sweep=order"], "sweep: given twice (levels, order)"),
+        (["sweep=levels", "formats=gif"], "formats=gif: there is png, svg, pdf"),
+        (["sweep=levels", "margin=0"], "margin=0: give the smallest difference"),
+        (["compare=levels"], "compare=levels: give two studies or more"),
+        (["compare=levels,levls"], "no such study (did you mean 'levels'?)"),
+        (["compare=levels,one", "baseline=l9"], "baseline=l9: none of levels, one has such an arm"),
     ],
 )
 def test_mistakes_get_one_sentence(here, arguments, sentence, capsys):
@@ -361,10 +370,10 @@ def test_mistakes_get_one_sentence(here, arguments, sentence, capsys):
 
 
 def test_names_of_studies():
-    assert report.study_name({"sweep": "levels"}) == "levels"
-    assert report.study_name({"sweep": "levels", "preset": "default"}) == "levels"
-    assert report.study_name({"sweep": "levels", "preset": "smoke"}) == "levels-smoke"
-    assert report.study_name({"sweep": "levels", "study": "mine"}) == "mine"
+    assert options.study_name({"sweep": "levels"}, "") == "levels"
+    assert options.study_name({"sweep": "levels", "preset": "default"}, "") == "levels"
+    assert options.study_name({"sweep": "levels", "preset": "smoke"}, "") == "levels-smoke"
+    assert options.study_name({"sweep": "levels", "study": "mine"}, "") == "mine"
 
 
 @pytest.mark.slow

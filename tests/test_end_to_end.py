@@ -181,8 +181,11 @@ def test_the_report_again_and_the_sweep_again(swept):
     assert report.returncode == 0, report.stderr
     head = next(line for line in printed.splitlines() if line.startswith("l4 "))
     assert head in report.stdout
-    for figure in ("learning_curves.png", "buffer.png"):
+    for figure in ("learning_curves.png", "buffer.png", "effects.png", "reward_variance.png"):
         assert (directory / "reports" / "small" / figure).read_bytes()[:4] == b"\x89PNG"
+    page = (directory / "reports" / "small" / "report.html").read_text()
+    assert "eprli_lab.run -m sweep=" in page and "torch 2" in page, "the command and the versions that made it"
+    assert "on new problems" in page and "outcomes.parquet is not there" not in page
     again = lab(*SWEEP, cwd=directory)
     assert again.returncode == 0 and "10 of them done before" in again.stdout and head in again.stdout
     assert len(Store(directory).runs()) == 10

@@ -82,10 +82,11 @@ def test_imports_go_one_way(path):
 
 
 def test_analysis_reads_the_store_spec_and_metrics_only():
-    for path in (REPO / "analysis").glob("*.py"):
+    for path in (REPO / "analysis").rglob("*.py"):
         own = {n.split(".")[1] for n in imports(path) if n.startswith("eprli_lab.")}
         assert own <= {"errors", "paths", "spec", "records", "metrics", "tracking"}, path
-        assert not any(n.split(".")[0] in ("torch", "transformers", "optuna") for n in imports(path)), path
+        heavy = {"torch", "transformers", "optuna"} - ({"optuna"} if path.stem == "search" else set())  # its fANOVA
+        assert not any(n.split(".")[0] in heavy for n in imports(path)), path
 
 
 def test_interfaces_have_at_most_five_methods():
@@ -96,7 +97,7 @@ def test_interfaces_have_at_most_five_methods():
 
 def test_the_loop_is_short_and_no_function_is_long():
     assert len((REPO / "eprli_lab" / "train.py").read_text().splitlines()) <= 175
-    for path in [*MODULES, *(REPO / "analysis").glob("*.py"), *(REPO / "hydra_plugins").rglob("*.py")]:
+    for path in [*MODULES, *(REPO / "analysis").rglob("*.py"), *(REPO / "hydra_plugins").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno <= 60, f"{path}: {node.name}"

@@ -1,0 +1,107 @@
+"""What a search saw of its space: which swept values mattered, and the objective over the two that mattered most."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.figures.style import Picture, panels
+from analysis.statistics import mean
+from analysis.store import StudyData
+
+ENOUGH = 8  # trials, for importances
+SURFACE = 12  # trials, for a contour between them
+
+
+class Trials(NamedTuple):
+    """Finished trials: swept values by key, and the mean objective over each one's seeds."""
+
+    values: dict[str, list[Any]]
+    scores: list[float]
+
+
+def trials(study: StudyData) -> Trials:
+    """Of a search's store; the swept keys are those that its description names."""
+    keys = [k for k in study.description.get("space") or {} if any(k in r.params for r in study.runs)]
+    arms = [
+        a for a in study.arms if study.of(a) and math.isfinite(mean([r.last(study.objective) for r in study.of(a)]))
+    ]
+    values = {k: [_value(study.of(a)[0].params.get(k, "null")) for a in arms] for k in keys}
+    return Trials(values, [mean([r.last(study.objective) for r in study.of(a)]) for a in arms])
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def importances(found: Trials) -> dict[str, float]:
+    """Key -> share of the variance by fANOVA (Hutter et al. 2014; Optuna's, seed 0), largest first."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space: dict[str, Any] = {}
+    for key, values in found.values.items():
+        if len({str(v) for v in values}) < 2:
+            continue
+        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            space[key] = optuna.distributions.FloatDistribution(min(values), max(values))
+        else:
+            space[key] = optuna.distributions.CategoricalDistribution(sorted({str(v) for v in values}))
+    if len(space) < 2 or len(found.scores) < ENOUGH:
+        return {}
+    study = optuna.create_study(direction="maximize")
+    for i, score in enumerate(found.scores):
+        given = {k: found.values[k][i] for k in space}
+        floats = {k: float(v) if hasattr(space[k], "low") else str(v) for k, v in given.items()}
+        study.add_trial(optuna.trial.create_trial(params=floats, distributions=space, value=score))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def importance(study: StudyData) -> Picture | None:
+    """A bar a swept value: its share of the variance over the finished trials."""
+    found = trials(study)
+    shares = importances(found)
+    if not shares:
+        return None
+    figure, axes = panels(1, 1, 0.3 * len(shares) + 0.9)
+    names = list(shares)
+    axes[0][0].barh(names, list(shares.values()), color="#0072B2")
+    axes[0][0].invert_yaxis()
+    axes[0][0].set_xlabel("share of the variance")
+    said = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
+    title = f"Which swept values mattered: fANOVA over {len(found.scores)} finished trials"
+    return Picture("importance", title, f"{said}.", figure)
+
+
+def response_surface(study: StudyData) -> Picture | None:
+    """The objective over the two numeric values that mattered most, a point a trial; a contour from SURFACE."""
+    found = trials(study)
+    numeric = [k for k, vs in found.values.items() if all(isinstance(v, int | float) for v in vs) and len(set(vs)) > 1]
+    order = list(importances(found)) or numeric
+    keys = [k for k in order if k in numeric][:2]
+    if not keys or len(found.scores) < 3:
+        return None
+    figure, axes = panels(1, 1, 3.4)
+    ax, scores = axes[0][0], np.array(found.scores)
+    x = np.array(found.values[keys[0]], dtype=float)
+    if len(keys) == 1:
+        ax.plot(x, scores, "o", color="#0072B2")
+        ax.set(xlabel=keys[0], ylabel=study.objective)
+    else:
+        y = np.array(found.values[keys[1]], dtype=float)
+        if len(scores) >= SURFACE and len(set(x)) > 2 and len(set(y)) > 2:
+            ax.tricontourf(x, y, scores, levels=10, cmap="cividis", alpha=0.7)
+        points = ax.scatter(x, y, c=scores, cmap="cividis", edgecolors="black", linewidths=0.6, s=45)
+        figure.colorbar(points, ax=ax, label=study.objective)
+        ax.set(xlabel=keys[0], ylabel=keys[1])
+    top = int(np.argmax(scores))
+    at = ", ".join(f"{k}={found.values[k][top]:.4g}" for k in keys)
+    said = f"{len(scores)} trials, {scores.min():.3f} to {scores.max():.3f}; highest (the choice flatters it) at {at}."
+    return Picture("response_surface", f"{study.objective} over {' and '.join(keys)}", said, figure)

@@ -1,0 +1,128 @@
+"""The report of one study or several as sections, and those as one self-contained HTML file and its Markdown twin."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and what it is sorted by."""
+
+    text: str
+    key: float | str | None = None  # None: the text
+    words: bool = False  # prose: may wrap
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of any kind. `runs`: the ids behind each row, where there are some."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    runs: Sequence[str] = ()
+    note: str = ""
+    filter: bool = False
+
+    @property
+    def html(self) -> str:
+        """<table> whose cells carry what they are sorted by."""
+        head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in self.header)
+        body = []
+        for i, row in enumerate(self.rows):
+            cells = [_cell(cell, first=j == 0) for j, cell in enumerate(row)]
+            ids = f' data-runs="{html.escape(self.runs[i])}"' if self.runs else ""
+            body.append(f"<tr{ids}>{''.join(cells)}</tr>")
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+    @property
+    def markdown(self) -> str:
+        """A pipe table."""
+        lines = [
+            self.header,
+            ["---"] + ["---:"] * (len(self.header) - 1),
+            *([c.text for c in row] for row in self.rows),
+        ]
+        shown = "\n".join(
+            "| " + " | ".join(t.replace("|", "\\|").replace("\n", " ") for t in line) + " |" for line in lines
+        )
+        return shown + (f"\n\n{self.note}" if self.note else "")
+
+
+def _cell(cell: Cell, first: bool) -> str:
+    key = cell.text if cell.key is None else "" if cell.key != cell.key else str(cell.key)
+    tag = 'th scope="row"' if first else "td"
+    words = ' class="words"' if cell.words else ""
+    return f'<{tag}{words} data-key="{html.escape(key)}">{html.escape(cell.text)}</{tag[:2]}>'
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure in the page."""
+
+    name: str
+    title: str
+    alt: str
+    svg: str
+
+    @property
+    def src(self) -> str:
+        """As a data URI: nothing is fetched."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it, in this order."""
+
+    id: str
+    title: str
+    text: Sequence[str] = ()
+    items: Sequence[str | tuple[str, str]] = ()
+    tables: Sequence[Grid] = ()
+    figures: Sequence[Shown] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    claim: str
+    summary: str
+    sections: Sequence[Section]
+
+    def html(self) -> str:
+        """One file that needs no other: styles, scripts and figures are inside."""
+        import jinja2
+
+        loader = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+        template = loader.from_string((TEMPLATES / "report.html.j2").read_text())
+        css, js = ((TEMPLATES / f"report.{kind}").read_text() for kind in ("css", "js"))
+        return template.render(
+            title=self.title, claim=self.claim, summary=self.summary, sections=self.sections, css=_safe(css), js=js
+        )
+
+    def markdown(self) -> str:
+        """The same in Markdown; figures are links to the PNG files beside it."""
+        parts = [f"# {self.title}", *([f"**Claim.** {self.claim}"] if self.claim else []), self.summary]
+        for s in self.sections:
+            parts += [f"## {s.title}", *s.text]
+            if s.items:
+                parts.append("\n".join(f"- {i}" if isinstance(i, str) else f"- **{i[0]}** {i[1]}" for i in s.items))
+            parts += [t.markdown for t in s.tables]
+            parts += [f"![{f.alt}]({f.name}.png)\n\n*{f.title}*" for f in s.figures]
+        return "\n\n".join(parts) + "\n"
+
+
+def _safe(css: str) -> object:
+    import markupsafe
+
+    return markupsafe.Markup(css)

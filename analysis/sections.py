@@ -1,0 +1,319 @@
+"""What stands in a report: the sections of one study, and of several side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from analysis import figures
+from analysis.aggregates import (
+    MIN_SEEDS,
+    Estimate,
+    iqm_interval,
+    mean_interval,
+    probability_of_improvement,
+    score_matrix,
+)
+from analysis.artifacts import Artifacts
+from analysis.columns import best, columns
+from analysis.diagnosis import diagnose
+from analysis.effects import last_by_seed, suite_effects
+from analysis.formats import BOLD
+from analysis.hierarchical import Outcomes, new_problems
+from analysis.page import Cell, Grid, Page, Section, Shown
+from analysis.passk import evaluation_interval
+from analysis.power import equivalence, minimum_detectable_effect, paired_sd, seeds_needed
+from analysis.reference import load_references
+from analysis.store import StudyData
+from analysis.table import Table, difference_text, fraction, search_note, seed_values, signed, verdict
+
+NAN = math.nan
+
+
+def study_page(
+    study: StudyData,
+    table: Table | None,
+    drawn: Sequence[figures.Picture],
+    artifacts: Artifacts,
+    baseline: str | None,
+    margin: float,
+) -> Page:
+    """The whole report of a study; `table` is None for a search."""
+    d = study.description
+    title = f"{study.name}: {d['question']}" if d.get("question") else study.name
+    shown = _shown(drawn)
+    sections = []
+    if table is None:
+        summary = search_note(study)
+        sections.append(Section("figures", "What the search saw", figures=shown))
+    else:
+        found = diagnose(study, artifacts.ledger, artifacts.outcomes, baseline, margin)
+        seeds = sorted({r.seed for r in study.runs})
+        summary = (
+            f"{len(study.runs)} finished runs of {len(study.arms)} arms, seeds {', '.join(map(str, seeds)) or 'none'}; "
+            f"objective {study.objective}; differences are to {table.baseline}, paired over common seeds."
+        )
+        reading = [(f"{r.arm}:", _verdict(table, r)) for r in table.rows if r.difference]
+        looks = [(f"{f.kind.replace('_', ' ')}:", f.sentence) for f in found]
+        strata, effects = _pick(shown, "q_order", "forgetting"), _pick(shown, "effects")
+        training = [f for f in shown if f not in strata + effects]
+        sections += [
+            Section("reading", "How it reads", items=reading),
+            Section("look", "What to look at", () if looks else ("Nothing stands out.",), looks),
+            Section("arms", "The arms", tables=[arms_grid(table)], figures=effects),
+            Section("strata", "Where an arm differs", tables=[_suites(study, baseline)], figures=strata),
+            Section("seeds", "How far the seeds reach", tables=_statistics(table, artifacts, margin)),
+            Section("training", "Training", figures=training),
+            Section("configuration", "How the arms differ in their configuration", tables=[_configuration(table)]),
+            *_reference(study, artifacts),
+            Section("runs", "Every run", tables=[_runs(table)]),
+        ]
+    left = [f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in study.unfinished]
+    notes = [*study.notes, *artifacts.notes]
+    if left or notes:
+        sections.append(Section("left", "What is not in it", items=[*left, *notes]))
+    sections.append(_provenance(study, baseline))
+    return Page(title, str(d.get("claim") or ""), summary, sections)
+
+
+def versus_page(tables: Sequence[Table]) -> Page:
+    """Several studies: one row an arm of each, then how each reads."""
+    header = [
+        "study",
+        "arm",
+        "seeds",
+        "objective",
+        "start → end",
+        "difference [95%]",
+        "p (Holm)",
+        "updates",
+        "differs by",
+    ]
+    rows, runs, sections = [], [], []
+    for t in tables:
+        for r in t.rows:
+            d = r.difference
+            rows.append([
+                Cell(t.study.name), Cell(r.arm), Cell(str(len(r.seeds)), len(r.seeds)), Cell(t.study.objective),
+                Cell(f"{fraction(r.score_start)} → {fraction(r.score)}", r.score),
+                Cell(f"{difference_text(d)} to {r.against}" if d else "baseline", d.mean if d else NAN),
+                Cell(fraction(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
+                Cell(", ".join(r.differs), words=True),
+            ])  # fmt: skip
+            runs.append(" ".join(run.run_id for run in t.study.of(r.arm)))
+    note = "p is corrected over the arms of its own study; differences of different studies are not compared."
+    grid = Grid("arms of all studies", header, rows, runs, note, filter=True)
+    sections.append(Section("arms", "Side by side", tables=[grid]))
+    for t in tables:
+        name, question = t.study.name, t.study.description.get("question")
+        drawn = [p for p in figures.pictures(t.study) if p.name == "effects"]
+        shown = [Shown(f"effects-{name}", p.title, p.alt, figures.svg(p)) for p in drawn]
+        items = [(f"{r.arm}:", _verdict(t, r)) for r in t.rows if r.difference]
+        sections.append(Section(f"study-{name}", name, [str(question)] if question else (), items, figures=shown))
+    names = " and ".join(t.study.name for t in tables)
+    return Page(f"{names}, side by side", "", f"{len(tables)} studies, {len(rows)} arms.", sections)
+
+
+def _shown(drawn: Sequence[figures.Picture]) -> list[Shown]:
+    return [Shown(p.name, p.title, p.alt, figures.svg(p)) for p in drawn]
+
+
+def _pick(shown: Sequence[Shown], *names: str) -> list[Shown]:
+    return [s for s in shown if s.name in names]
+
+
+def _verdict(table: Table, row: Any) -> str:
+    return verdict(row, row.against, *table.study.objectives[0])
+
+
+def arms_grid(table: Table) -> Grid:
+    """The ablation table with every column; the best value is marked only where its intervals say so."""
+    shown = [c for c in columns(table) if c.name not in ("low", "high")]
+    winners = {c.name: best(table, c) for c in shown}
+    rows = [
+        [Cell(c.text(r).replace("->", "→") + (" ★" if winners[c.name] == r.arm else ""), c.key(r)) for c in shown]
+        for r in table.rows
+    ]
+    ids = [" ".join(run.run_id for run in table.study.of(r.arm)) for r in table.rows]
+    note = "admitted: groups admitted / generated; clipped: fraction of tokens at that bound."
+    marked = BOLD.replace("Bold", "★") if any(winners.values()) else "No value is told apart from every other arm's."
+    return Grid("the arms", [c.title for c in shown], rows, ids, f"{note} {marked}", filter=len(rows) > 3)
+
+
+def _suites(study: StudyData, baseline: str | None) -> Grid:
+    rows = []
+    for arm in study.arms:
+        for e in suite_effects(study, arm, baseline):
+            d = e.difference
+            rows.append([
+                Cell(arm), Cell(e.suite), Cell(difference_text(d), d.mean), Cell(fraction(e.p_holm), e.p_holm),
+                Cell(str(d.n), d.n), Cell(e.baseline),
+            ])  # fmt: skip
+    header = ["arm", "suite", "difference in avg_at_k [95%]", "p (Holm over suites)", "common seeds", "baseline"]
+    return Grid("differences by suite", header, rows, filter=len(rows) > 6)
+
+
+def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[Grid]:
+    study, rows = table.study, []
+    outcomes = {arm: _outcomes(study, arm, artifacts) for arm in study.arms}
+    compared = [r for r in table.rows if r.difference is not None]
+    for r in compared:
+        assert r.difference is not None
+        mine, theirs = (last_by_seed(study, a, study.objective) for a in (r.arm, r.against))
+        sd, n = paired_sd(mine, theirs), r.difference.n
+        least = minimum_detectable_effect(sd, n, comparisons=len(compared))
+        needed = seeds_needed(margin, sd, comparisons=len(compared)) if sd > 0 else NAN
+        same = equivalence(mine, theirs, margin)
+        anew = new_problems(outcomes[r.arm], outcomes[r.against])
+        rows.append([
+            Cell(r.arm), Cell(str(n), n), Cell(fraction(sd), sd), Cell(fraction(least), least),
+            Cell("-" if math.isnan(needed) else f"{needed:,}", needed),
+            Cell("equivalent" if same.equivalent else "not shown", words=False),
+            Cell(_interval(anew.mean, anew.low, anew.high), anew.mean),
+        ])  # fmt: skip
+    header = [
+        "arm",
+        "common seeds",
+        "sd of differences",
+        "detectable (power .8)",
+        f"seeds for {margin:g}",
+        f"within ±{margin:g}",
+    ]
+    header.append("on new problems [95%]")
+    note = (
+        f"detectable: the true difference that these seeds find four times out of five, after Holm over "
+        f"{len(compared)}; within ±{margin:g}: two one-sided tests at 5%; on new problems: mean over suites, seeds and "
+        f"problems both drawn anew."
+    )
+    return [Grid("what the seeds can show", header, rows, note=note), *_aggregates(table)]
+
+
+def _interval(mean: float, low: float, high: float) -> str:
+    return "-" if math.isnan(low) else f"{signed(mean)} [{signed(low)}, {signed(high)}]"
+
+
+def _outcomes(study: StudyData, arm: str, artifacts: Artifacts) -> Outcomes:
+    """Seed -> (suite, problem) -> share correct at the last evaluation."""
+    out: dict[int, dict[tuple[str, str], float]] = {}
+    for run in study.of(arm):
+        rows = artifacts.outcomes.get(run.run_id)
+        if rows:
+            last = max(r["step"] for r in rows)
+            out[run.seed] = {(r["suite"], r["problem"]): r["correct"] / r["samples"] for r in rows if r["step"] == last}
+    return out
+
+
+def _aggregates(table: Table) -> list[Grid]:
+    """IQM, mean, probability of improvement: from MIN_SEEDS seeds."""
+    study, rows = table.study, []
+    for r in table.rows:
+        seeds, matrix = _scores(study, r.arm)
+        if len(seeds) < MIN_SEEDS:
+            continue
+        other_seeds, other = _scores(study, r.against)
+        common = sorted(set(seeds) & set(other_seeds))
+        pick: Callable[[list[int]], list[int]] = lambda of, c=common: [of.index(s) for s in c]  # type: ignore[misc]  # noqa: E731
+        better = probability_of_improvement(matrix[pick(seeds)], other[pick(other_seeds)]) if r.difference else None
+        cells = [
+            Cell(r.arm),
+            Cell(str(len(seeds)), len(seeds)),
+            _estimate(iqm_interval(matrix)),
+            _estimate(mean_interval(matrix)),
+        ]
+        rows.append([*cells, _estimate(better) if better else Cell("baseline", NAN)])
+    if not rows:
+        return []
+    header = ["arm", "seeds", "IQM over suites [95%]", "mean over suites [95%]", "probability of improvement [95%]"]
+    note = "Intervals: whole seeds resampled (never single scores), percentiles widened for the number of seeds."
+    return [Grid("aggregates over suites", header, rows, note=note)]
+
+
+def _scores(study: StudyData, arm: str) -> tuple[list[int], Any]:
+    values = {r.seed: {s: r.last(f"eval/{s}/avg_at_k") for s in study.suites} for r in study.of(arm)}
+    return score_matrix(values, study.suites)
+
+
+def _estimate(e: Estimate) -> Cell:
+    interval = "" if math.isnan(e.low) else f" [{fraction(e.low)}, {fraction(e.high)}]"
+    return Cell(fraction(e.value) + interval, e.value)
+
+
+def _configuration(table: Table) -> Grid:
+    rows = []
+    for r in table.rows:
+        differs = ", ".join(r.differs) or ("no config value" if r.difference else "baseline")
+        rows.append([Cell(r.arm), Cell(r.against if r.difference else "-"), Cell(differs, words=True)])
+    return Grid("config differences", ["arm", "compared to", "differs by"], rows)
+
+
+def _runs(table: Table) -> Grid:
+    values = [seed_values(run, table.study) for run in table.study.runs]
+    keys = list(values[0]) if values else ["arm", "seed", "run_id"]
+    rows = [[Cell(_number(v[k]), v[k] if isinstance(v[k], int | float) else str(v[k])) for k in keys] for v in values]
+    return Grid("runs", keys, rows, [str(v["run_id"]) for v in values], filter=True)
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _reference(study: StudyData, artifacts: Artifacts) -> list[Section]:
+    """Published numbers beside this study's, where it evaluates the same benchmarks; intervals over problems."""
+    known = load_references()
+    suites = [s for s in known.suites if s in study.suites]
+    if not suites:
+        return []
+    rows = []
+    for result in known.results:
+        cells = [Cell(result.name), Cell(result.source)]
+        for s in suites:
+            score = result.scores.get(s)
+            cells.append(Cell("-", NAN) if score is None else Cell(str(known.interval(result, s)), score))
+        rows.append(cells)
+    for arm in study.arms:
+        for run in study.of(arm):
+            counts = artifacts.outcomes.get(run.run_id, ())
+            last = max((r["step"] for r in counts), default=0)
+            cells = [Cell(f"{arm}, seed {run.seed}"), Cell("this study")]
+            for s in suites:
+                of = [(r["samples"], r["correct"]) for r in counts if r["suite"] == s and r["step"] == last]
+                cells.append(
+                    Cell(str(evaluation_interval(of)), 100 * run.last(f"eval/{s}/avg_at_k")) if of else Cell("-", NAN)
+                )
+            rows.append(cells)
+    note = "Percent; interval: 95% over problems, so of what one policy would score on other problems of the kind."
+    header = ["result", "source", *(known.suites[s].title for s in suites)]
+    return [
+        Section("reference", "Beside published numbers", tables=[Grid("published numbers", header, rows, note=note)])
+    ]
+
+
+def _provenance(study: StudyData, baseline: str | None) -> Section:
+    made = [json.loads(t) for t in [study.tags.get("eprli.provenance", "")] if t]
+    items: list[str | tuple[str, str]] = []
+    for m in made:
+        items += [
+            (f"{key}:", _flat(m[key])) for key in ("command", "commit", "python", "packages", "hardware") if m.get(key)
+        ]
+    of_runs = {run.tags["eprli.provenance"] for run in study.runs if "eprli.provenance" in run.tags}
+    machines = {_flat({k: json.loads(t).get(k, "") for k in ("commit", "packages", "hardware")}) for t in of_runs}
+    if machines - {_flat({k: m.get(k, "") for k in ("commit", "packages", "hardware")}) for m in made}:
+        items += [("runs were made with:", m) for m in sorted(machines)]
+    backends = sorted({r.params["backend.kind"] for r in study.runs if "backend.kind" in r.params})
+    items += [("backend:", ", ".join(backends))] if backends else []
+    prints = sorted({r.tags["fingerprint"] for r in study.runs if "fingerprint" in r.tags})
+    items += [("config fingerprints:", ", ".join(prints))] if prints else []
+    items += [("parent run:", study.parent_run_id)] if study.parent_run_id else []
+    again = f"python -m analysis.report study={study.name}" + (f" baseline={baseline}" if baseline else "")
+    items.append(("this report again:", again))
+    return Section("provenance", "Provenance", items=items)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items() if v)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,170 @@
+"""Figures: what is drawn, read back from the artists and compared with hand-made numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import planted
+import pytest
+from matplotlib.colors import to_hex
+from scipy import stats
+
+from analysis import figures
+from analysis.figures import arms, curves, levels, search, stages
+from analysis.figures.style import MOST_ARMS, shown_arms, styled
+from analysis.store import History, RunData, StudyData
+from eprli_lab.metrics import CATALOGUE
+
+NAMES = ["effects", "learning_curves", "buffer", "reward_variance", "forgetting", "q_order", "clipping_entropy_kl"]
+
+
+def drawn(study: StudyData) -> dict[str, figures.Picture]:
+    return {p.name: p for p in figures.pictures(study)}
+
+
+def test_a_band_is_the_t_interval_point_by_point():
+    seeds = [[(0.0, 0.1), (1.0, 0.5)], [(0.0, 0.3), (1.0, 0.6)], [(0.0, 0.2), (1.0, 1.0)]]
+    found = curves.band(seeds)
+    assert found.x.tolist() == [0, 1] and found.mean == pytest.approx([0.2, 0.7])
+    half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)  # sd of .1, .2, .3 is .1
+    assert (found.low[0], found.high[0]) == pytest.approx((0.2 - half, 0.2 + half))
+    assert np.isnan(curves.band(seeds[:1]).low).all(), "one seed has no interval"
+    assert len(curves.band([[], []]).x) == 0
+
+
+def test_learning_curves_draw_the_means():
+    study = planted.study(seeds=3)
+    picture = drawn(study)["learning_curves"]
+    ax = picture.figure.axes[2]
+    assert ax.get_title() == "heldout_hard"
+    line = next(line for line in ax.lines if line.get_label() == "other (n=3)")
+    hand = [
+        np.mean([r.by_step("eval/heldout_hard/avg_at_k")[s] for r in study.of("other")]) for s in (0, 10, 20, 30, 40)
+    ]
+    assert line.get_ydata() == pytest.approx(hand) and line.get_xdata() == pytest.approx([0, 10, 20, 30, 40])
+    assert f"other {hand[-1]:.3f}" in picture.alt
+
+
+def test_the_forest_draws_intervals_and_every_seed():
+    study = planted.study(other=(0, 0, 0.05))
+    picture = drawn(study)["effects"]
+    ax = picture.figure.axes[0]
+    assert ax.get_title() == "score"
+    mine, theirs = ({r.seed: r.last("score") for r in study.of(a)} for a in ("other", "plain"))
+    points = [mine[s] - theirs[s] for s in range(4)]
+    lines = [line.get_xdata() for line in ax.lines]
+    assert any(len(x) == 4 and x == pytest.approx(points) for x in lines), "seeds"
+    half = stats.t.ppf(0.975, 3) * np.std(points, ddof=1) / 2
+    ends = [np.mean(points) - half, np.mean(points) + half]
+    assert any(len(x) == 2 and np.asarray(x, float) == pytest.approx(ends) for x in lines), "interval"
+    assert f"{np.mean(points):+.3f}" in picture.alt
+
+
+def test_the_front_is_who_nobody_beats():
+    points = {"a": (10.0, 0.5), "b": (20.0, 0.8), "c": (20.0, 0.7), "d": (30.0, 0.8), "e": (math.nan, 1.0)}
+    assert arms.pareto_front(points) == ["a", "b"]
+    assert set(arms.pareto_front({"a": (1.0, 1.0), "b": (1.0, 1.0)})) == {"a", "b"}, "equals do not beat each other"
+
+
+def test_stages_belong_to_the_level_that_trained_last():
+    run = planted.clean_run("x", 0)  # l1 trains in steps 1-20, l2 in 21-40; evaluations every ten
+    history = run.by_step("eval/heldout_easy/avg_at_k")
+    assert stages.stages(run, "heldout_easy") == {"start": history[0], "l1": history[20], "l2": history[40]}
+
+
+def test_the_forgetting_cells_are_the_means():
+    study = planted.study(seeds=2)
+    picture = drawn(study)["forgetting"]
+    image = picture.figure.axes[0].images[0].get_array()
+    hand = np.mean([r.by_step("eval/heldout_hard/avg_at_k")[20] for r in study.of("plain")])
+    assert float(image[2, 1]) == pytest.approx(hand)
+    assert any(t.get_text() == f"{hand:.2f}" for t in picture.figure.axes[0].texts)
+
+
+def test_verdicts_stack_to_what_was_generated():
+    study = planted.study(seeds=2)
+    figure = drawn(study)["buffer"].figure
+    ax = next(a for a in figure.axes if a.get_title(loc="left") == "plain, level l1")
+    width = ax.patches[0].get_width()
+    total = sum(p.get_height() for p in ax.patches) * width  # groups, mean over seeds
+    hand = np.mean([r.total("buffer/l1/groups/generated") for r in study.of("plain")])
+    assert total == pytest.approx(hand)
+    green = [p for p in ax.patches if to_hex(p.get_facecolor()).upper() == levels.VERDICT_COLOURS["admitted"]]
+    assert sum(p.get_height() for p in green) * width == pytest.approx(6 * planted.STEPS)
+
+
+@pytest.mark.slow
+def test_every_picture_has_words_and_numbers_and_is_written_the_same_twice(tmp_path: Path):
+    for name, picture in drawn(planted.study(seeds=5)).items():
+        assert picture.title and any(c.isdigit() for c in picture.alt) and "nan" not in picture.alt, name
+        (tmp_path / "again").mkdir(exist_ok=True)
+        first = figures.write(picture, tmp_path)
+        second = figures.write(picture, tmp_path / "again")
+        assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second], name
+        heads = [p.read_bytes()[:5] for p in first]
+        assert heads[0][1:4] == b"PNG" and heads[1] == b"<?xml" and heads[2] == b"%PDF-"
+        assert figures.svg(picture) == first[1].read_text()
+
+
+def test_profiles_from_five_seeds_only():
+    assert "profiles" not in drawn(planted.study(seeds=4))
+    assert "profiles" in drawn(planted.study(seeds=5))
+    assert set(NAMES) <= set(drawn(planted.study(seeds=4)))
+
+
+@pytest.mark.slow
+def test_poor_studies_draw_what_there_is():
+    assert drawn(StudyData("none", {}, None, [], [])) == {}
+    assert "effects" not in drawn(planted.study(arms=("only",)))
+    assert "learning_curves" in drawn(planted.study(seeds=1))
+    bare = planted.study()
+    for run in bare.runs:
+        run.histories.clear()
+    assert drawn(bare) == {}
+    for metric in list(planted.study().runs[0].histories)[::4]:
+        study = planted.study(seeds=2)
+        for run in study.runs:
+            del run.histories[metric]
+        drawn(study)
+
+
+def test_of_many_arms_the_baseline_and_the_largest_differences_are_drawn():
+    names = tuple(f"a{i:02d}" for i in range(30))
+    study = planted.study(arms=names, seeds=2, a17=(0.2, 0.2, 0.2))
+    kept = shown_arms(study)
+    assert len(kept) == MOST_ARMS and "a00" in kept and "a17" in kept
+    assert f"{MOST_ARMS} of 30 arms" in drawn(study)["learning_curves"].title
+
+
+def searched(trials: int, keys: tuple[str, ...] = ("algorithm.x", "algorithm.y", "algorithm.kind")) -> StudyData:
+    """score = x, whatever y and kind are."""
+    rng, runs = np.random.default_rng(0), []
+    for i in range(trials):
+        x, y = rng.random(2)
+        given = dict(zip(keys, (json.dumps(x), json.dumps(y), ("one", "two")[i % 2]), strict=False))
+        runs += [RunData(f"{i}-{s}", f"t{i:04d}", s, given, {"score": History.of([(0, x)])}) for s in (0, 1)]
+    space = {k: "..." for k in keys}
+    return StudyData("thresholds-search", {"kind": "search", "space": space, "objective": "score"}, None, runs, [])
+
+
+def test_importance_names_its_evaluator_and_finds_the_planted_value():
+    shares = search.importances(search.trials(searched(30)))
+    assert next(iter(shares)) == "algorithm.x" and shares["algorithm.x"] > 0.8
+    found = drawn(searched(30))
+    assert list(found) == ["importance", "response_surface"]
+    assert "fANOVA over 30 finished trials" in found["importance"].title
+    assert found["importance"].figure.axes[0].patches[0].get_width() == pytest.approx(shares["algorithm.x"])
+    points = found["response_surface"].figure.axes[0].collections[-1].get_offsets()
+    assert len(points) == 30
+    assert drawn(searched(2)) == {}
+    assert "response_surface" in drawn(searched(5, ("algorithm.x",)))
+
+
+def test_every_metric_of_the_figures_is_in_the_catalogue_and_read():
+    read = [m.name for m in CATALOGUE if figures.wanted(m.name.replace("{l}", "l1").replace("{suite}", "aime24"))]
+    assert "buffer/{l}/reward_variance/within" in read and "policy/{l}/entropy" in read and "score" in read
+    assert "train/{l}/all/accuracy" not in read and "optim/lr" not in read, "what no figure shows is not read"
+    assert styled(lambda: None) is None
