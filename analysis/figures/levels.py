@@ -72,11 +72,11 @@ def buffer(study: StudyData, baseline: str | None = None) -> Picture | None:
                 continue
             below = np.zeros(BINS)
             for verdict, counts in buffer_rates(study.of(arm), level, edges.tolist()).items():
-                ax.bar(
-                    edges[:-1], counts, np.diff(edges), below, align="edge", color=VERDICT_COLOURS[verdict],
+                ax.stairs(
+                    below + counts, edges, baseline=below, fill=True, color=VERDICT_COLOURS[verdict],
                     linewidth=0, hatch=HATCHES[verdict], edgecolor="white", label=verdict.replace("_", " "),
                 )  # fmt: skip
-                below += counts
+                below = below + counts
             ax.set_title(f"{arm}, level {level}", loc="left", fontsize=8.5)
             said.append(f"{arm} {level} {_share(study.of(arm), level):.2f}")
     figure.supxlabel("generated training tokens (thousands)", fontsize=9)
