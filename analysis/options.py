@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -50,6 +51,17 @@ def tracking(options: dict[str, str]) -> TrackingSpec:
     except ValueError as error:
         reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
         raise UserError(f"tracking.uri: {reason}") from None
+
+
+def margin(text: str) -> float:
+    """The smallest difference that matters. Raises UserError unless above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UserError(f"margin={text}: give the smallest difference in the objective that matters, above zero")
+    return value
 
 
 def command(work: Callable[[Sequence[str]], None], arguments: Sequence[str], doc: str | None) -> int:

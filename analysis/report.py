@@ -144,19 +144,9 @@ def _command(arguments: Sequence[str]) -> None:
     if set(formats) - set(FORMATS):
         raise UserError(f"formats={given['formats']}: there is {', '.join(FORMATS)}")
     out = Path(given.get("out", Path("reports") / name))
-    margin = _margin(given.get("margin", str(MARGIN)))
+    margin = options.margin(given.get("margin", str(MARGIN)))
     print(write_report(tracking.uri, tracking.experiment, name, out, baseline, formats, margin))
     print(f"\nreport: {out / 'report.html'}\nruns: mlflow ui, then {view_link(tracking, name)}")
-
-
-def _margin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise UserError(f"margin={text}: give the smallest difference in the objective that matters, above zero")
-    return value
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,0 +1,85 @@
+"""The three checks, and what is read of a run's artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import planted
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis import artifacts, check
+from analysis.store import StudyData
+from eprli_lab.errors import UserError
+from eprli_lab.spec import TrackingSpec
+
+
+def test_a_difference_its_absence_and_neither():
+    lines = check.compare(planted.study(other=(0, 0, 0.05)), margin=0.03)
+    hard = next(line for line in lines if "heldout_hard" in line)
+    assert hard.endswith("4 common seeds: different") and "+.0" in hard
+    same = [line for line in lines if "heldout_easy" in line]
+    assert same[0].endswith("no difference beyond 0.03")
+    assert check.compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seeds: no difference shown")
+    assert lines[-1] == "other - plain, updates made: 40.0 and 40.0"
+
+
+def test_utilisation_by_hand():
+    study = planted.study(seeds=1)
+    run = study.of("plain")[0]
+    admitted, generated = run.total("buffer/l1/groups/admitted"), run.total("buffer/l1/groups/generated")
+    line = check.utilisation(study)[0]
+    assert line.startswith(
+        f"plain, level l1: {generated:.0f} groups: admitted {admitted / generated:.3f}".replace("0.", ".")
+    )
+    within = run.mean("buffer/l1/reward_variance/within")
+    assert f"within {within:.3f}".replace("0.", ".") in line and line.endswith("between -")
+
+
+def test_only_the_arms_asked_for():
+    study = planted.study(arms=("plain", "other", "third"))
+    kept = check.restricted(study, ("other", "third"))
+    assert kept.arms == ["other", "third"] and {r.arm for r in kept.runs} == {"other", "third"}
+    assert check.compare(kept, 0.03)[0].startswith("third - other")
+    with pytest.raises(
+        UserError, match=r"arms=thrid: planted has no finished run of such an arm \(did you mean 'third'"
+    ):
+        check.restricted(study, ("thrid",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "which check?"),
+        (["level"], "did you mean 'levels'?"),
+        (["levels", "margin=x"], "margin=x: give the smallest difference"),
+        (["levels", "tracking.uri=sqlite:///none.db"], "there is no "),
+    ],
+)
+def test_mistakes_get_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert check.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("eprli_lab: ") and len(error.splitlines()) == 1 and sentence in error
+
+
+def test_first_and_last_evaluation_are_read_and_what_is_missing_is_said(tmp_path: Path, monkeypatch):
+    study = planted.study(seeds=1)
+    rows = [
+        {"suite": "s", "problem": "p", "difficulty": 0.5, "samples": 4, "correct": c, "step": step, "stage": "x"}
+        for step, c in ((0, 1), (10, 2), (40, 3))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "outcomes.parquet")
+    (tmp_path / "ledger.parquet").write_text("not parquet")
+
+    def fetch(tracking: TrackingSpec, run_id: str, name: str) -> Path | None:
+        return tmp_path / name if run_id.startswith("plain") else None
+
+    monkeypatch.setattr(artifacts, "fetch_artifact", fetch)
+    found = artifacts.read_artifacts(TrackingSpec(), study)
+    assert [(r["step"], r["correct"]) for r in found.outcomes["plain-0"]] == [(0, 1), (40, 3)]
+    assert found.ledger == {} and "other-0" not in found.outcomes
+    assert found.notes[0].endswith("of other seed 0") and "ledger.parquet" in found.notes[1]
+    many = StudyData("many", {}, None, study.runs * 150, [])
+    assert "300 runs" in artifacts.read_artifacts(TrackingSpec(), many).notes[0]
