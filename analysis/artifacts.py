@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.diagnosis import Rows
 from analysis.store import StudyData
 from eprli_lab.spec import TrackingSpec
 from eprli_lab.tracking import fetch_artifact
 
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # run id -> rows
 MOST_RUNS = 200  # whose tables are read: a report of more runs goes without what only they can say
 OUTCOMES = ("suite", "problem", "difficulty", "samples", "correct", "step")
 LEDGER = ("level", "difficulty", "verdict", "accuracy")
@@ -22,6 +22,12 @@ class Artifacts(NamedTuple):
     outcomes: Rows
     ledger: Rows
     notes: list[str]
+
+    def last_outcomes(self, run_id: str) -> list[Mapping[str, Any]]:
+        """Rows of a run's last evaluation; empty without any."""
+        rows = self.outcomes.get(run_id, ())
+        last = max((r["step"] for r in rows), default=0)
+        return [r for r in rows if r["step"] == last]
 
 
 def read_artifacts(tracking: TrackingSpec, study: StudyData) -> Artifacts:

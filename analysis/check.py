@@ -101,7 +101,7 @@ def _command(arguments: Sequence[str]) -> None:
     wanted = ("buffer", "reward_variance") if check == "buffer" else ("effects", "learning_curves", "forgetting")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files = [f for p in figures.pictures(study) if p.name in wanted for f in figures.write(p, out)]
+        files = [f for p in figures.pictures(study, only=wanted) for f in figures.write(p, out)]
     except OSError as error:
         raise UserError(f"out={out} cannot be written ({error.strerror}): give another directory") from None
     print("figures: " + " ".join(map(str, files)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.aggregates import Matrix, score_matrix
 from analysis.statistics import PairedDifference, holm, paired_difference
 from analysis.store import StudyData
 from eprli_lab.errors import UserError, nearest
@@ -40,6 +41,12 @@ def baselines(study: StudyData, baseline: str | None = None) -> dict[str, str]:
 def last_by_seed(study: StudyData, arm: str, metric: str) -> dict[int, float]:
     """Seed -> the metric's last value; nan where it was never logged."""
     return {run.seed: run.last(metric) for run in study.of(arm)}
+
+
+def suite_scores(study: StudyData, arm: str) -> tuple[list[int], Matrix]:
+    """(seeds, seeds x suites) of the arm's last avg_at_k; a seed that lacks a suite is left out."""
+    values = {run.seed: {s: run.last(f"eval/{s}/avg_at_k") for s in study.suites} for run in study.of(arm)}
+    return score_matrix(values, study.suites)
 
 
 def difference(study: StudyData, arm: str, baseline: str, metric: str) -> PairedDifference:

@@ -107,7 +107,7 @@ class Page:
         template = loader.from_string((TEMPLATES / "report.html.j2").read_text())
         css, js = ((TEMPLATES / f"report.{kind}").read_text() for kind in ("css", "js"))
         return template.render(
-            title=self.title, claim=self.claim, summary=self.summary, sections=self.sections, css=_safe(css), js=js
+            title=self.title, claim=self.claim, summary=self.summary, sections=self.sections, css=css, js=js
         )
 
     def markdown(self) -> str:
@@ -120,9 +120,3 @@ class Page:
             parts += [t.markdown for t in s.tables]
             parts += [f"![{f.alt}]({f.name}.png)\n\n*{f.title}*" for f in s.figures]
         return "\n\n".join(parts) + "\n"
-
-
-def _safe(css: str) -> object:
-    import markupsafe
-
-    return markupsafe.Markup(css)

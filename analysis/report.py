@@ -115,15 +115,14 @@ def write_comparison(tracking: TrackingSpec, studies: Sequence[str], out_dir: Pa
     tables = [ablation_table(d, baseline if baseline in d.arms else None) for d in data]
     if baseline is not None and not any(baseline in d.arms for d in data):
         raise UserError(f"baseline={baseline}: none of {', '.join(studies)} has such an arm")
-    page = versus_page(tables)
+    drawn = [replace(p, name=f"effects-{d.name}") for d in data for p in figures.pictures(d, only=["effects"])]
+    page = versus_page(tables, drawn)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / "report.md").write_text(page.markdown())
         (out_dir / "report.html").write_text(page.html())
-        for d in data:
-            for picture in figures.pictures(d):
-                if picture.name == "effects":
-                    figures.write(replace(picture, name=f"effects-{d.name}"), out_dir, ("png",))
+        for picture in drawn:
+            figures.write(picture, out_dir, ("png",))
     except OSError as error:
         raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
     return out_dir / "report.html"

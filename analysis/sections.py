@@ -14,12 +14,11 @@ from analysis.aggregates import (
     iqm_interval,
     mean_interval,
     probability_of_improvement,
-    score_matrix,
 )
 from analysis.artifacts import Artifacts
 from analysis.columns import best, columns
 from analysis.diagnosis import diagnose
-from analysis.effects import last_by_seed, suite_effects
+from analysis.effects import last_by_seed, suite_effects, suite_scores
 from analysis.formats import BOLD
 from analysis.hierarchical import Outcomes, new_problems
 from analysis.page import Cell, Grid, Page, Section, Shown
@@ -78,8 +77,8 @@ def study_page(
     return Page(title, str(d.get("claim") or ""), summary, sections)
 
 
-def versus_page(tables: Sequence[Table]) -> Page:
-    """Several studies: one row an arm of each, then how each reads."""
+def versus_page(tables: Sequence[Table], drawn: Sequence[figures.Picture] = ()) -> Page:
+    """Several studies: one row an arm of each, then how each reads. `drawn`: pictures named effects-<study>."""
     header = [
         "study",
         "arm",
@@ -108,8 +107,7 @@ def versus_page(tables: Sequence[Table]) -> Page:
     sections.append(Section("arms", "Side by side", tables=[grid]))
     for t in tables:
         name, question = t.study.name, t.study.description.get("question")
-        drawn = [p for p in figures.pictures(t.study) if p.name == "effects"]
-        shown = [Shown(f"effects-{name}", p.title, p.alt, figures.svg(p)) for p in drawn]
+        shown = _shown([p for p in drawn if p.name == f"effects-{name}"])
         items = [(f"{r.arm}:", _verdict(t, r)) for r in t.rows if r.difference]
         sections.append(Section(f"study-{name}", name, [str(question)] if question else (), items, figures=shown))
     names = " and ".join(t.study.name for t in tables)
@@ -198,10 +196,9 @@ def _outcomes(study: StudyData, arm: str, artifacts: Artifacts) -> Outcomes:
     """Seed -> (suite, problem) -> share correct at the last evaluation."""
     out: dict[int, dict[tuple[str, str], float]] = {}
     for run in study.of(arm):
-        rows = artifacts.outcomes.get(run.run_id)
+        rows = artifacts.last_outcomes(run.run_id)
         if rows:
-            last = max(r["step"] for r in rows)
-            out[run.seed] = {(r["suite"], r["problem"]): r["correct"] / r["samples"] for r in rows if r["step"] == last}
+            out[run.seed] = {(r["suite"], r["problem"]): r["correct"] / r["samples"] for r in rows}
     return out
 
 
@@ -209,10 +206,10 @@ def _aggregates(table: Table) -> list[Grid]:
     """IQM, mean, probability of improvement: from MIN_SEEDS seeds."""
     study, rows = table.study, []
     for r in table.rows:
-        seeds, matrix = _scores(study, r.arm)
+        seeds, matrix = suite_scores(study, r.arm)
         if len(seeds) < MIN_SEEDS:
             continue
-        other_seeds, other = _scores(study, r.against)
+        other_seeds, other = suite_scores(study, r.against)
         common = sorted(set(seeds) & set(other_seeds))
         pick: Callable[[list[int]], list[int]] = lambda of, c=common: [of.index(s) for s in c]  # type: ignore[misc]  # noqa: E731
         better = probability_of_improvement(matrix[pick(seeds)], other[pick(other_seeds)]) if r.difference else None
@@ -228,11 +225,6 @@ def _aggregates(table: Table) -> list[Grid]:
     header = ["arm", "seeds", "IQM over suites [95%]", "mean over suites [95%]", "probability of improvement [95%]"]
     note = "Intervals: whole seeds resampled (never single scores), percentiles widened for the number of seeds."
     return [Grid("aggregates over suites", header, rows, note=note)]
-
-
-def _scores(study: StudyData, arm: str) -> tuple[list[int], Any]:
-    values = {r.seed: {s: r.last(f"eval/{s}/avg_at_k") for s in study.suites} for r in study.of(arm)}
-    return score_matrix(values, study.suites)
 
 
 def _estimate(e: Estimate) -> Cell:
@@ -276,11 +268,10 @@ def _reference(study: StudyData, artifacts: Artifacts) -> list[Section]:
         rows.append(cells)
     for arm in study.arms:
         for run in study.of(arm):
-            counts = artifacts.outcomes.get(run.run_id, ())
-            last = max((r["step"] for r in counts), default=0)
+            counts = artifacts.last_outcomes(run.run_id)
             cells = [Cell(f"{arm}, seed {run.seed}"), Cell("this study")]
             for s in suites:
-                of = [(r["samples"], r["correct"]) for r in counts if r["suite"] == s and r["step"] == last]
+                of = [(r["samples"], r["correct"]) for r in counts if r["suite"] == s]
                 cells.append(
                     Cell(str(evaluation_interval(of)), 100 * run.last(f"eval/{s}/avg_at_k")) if of else Cell("-", NAN)
                 )

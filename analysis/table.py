@@ -254,7 +254,7 @@ def _row(
         tokens=average("tokens"),
         response_tokens=average("response_tokens"),
         seconds=average("seconds"),
-        admission={lv: _pooled_admission(runs, lv) for lv in levels},
+        admission={lv: pooled_admission(runs, lv) for lv in levels},
         clip_low={lv: average(f"clip_fraction_low/{lv}") for lv in levels},
         clip_high={lv: average(f"clip_fraction_high/{lv}") for lv in levels},
         differs=tuple(differing(runs, study.of(base))) if runs and arm != base else (),
@@ -272,13 +272,13 @@ def seed_values(run: RunData, study: StudyData) -> dict[str, float | str | int]:
     out["response_tokens"] = mean([run.last(f"eval/{s}/response_tokens") for s in study.suites])
     out["seconds"] = run.last("time/total")
     for level in study.levels:
-        out[f"admission_rate/{level}"] = _pooled_admission([run], level)
+        out[f"admission_rate/{level}"] = pooled_admission([run], level)
         out[f"clip_fraction_low/{level}"] = run.mean(f"policy/{level}/clip_fraction/low")
         out[f"clip_fraction_high/{level}"] = run.mean(f"policy/{level}/clip_fraction/high")
     return out
 
 
-def _pooled_admission(runs: Sequence[RunData], level: str) -> float:
+def pooled_admission(runs: Sequence[RunData], level: str) -> float:
     """All groups admitted / all groups generated, over the steps of all these runs."""
     counts = [(r.total(f"buffer/{level}/groups/admitted"), r.total(f"buffer/{level}/groups/generated")) for r in runs]
     known = [(a, g) for a, g in counts if not math.isnan(a + g)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from analysis.figures.arms import effects, pareto, profiles
 from analysis.figures.curves import curve, dynamics, learning_curves, mean_curve
@@ -15,26 +15,29 @@ from analysis.store import StudyData
 __all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", "wanted", "write"]
 
 
-def pictures(study: StudyData, baseline: str | None = None) -> Iterator[Picture]:
-    """All figures for which something was logged, in the order of a report."""
+def pictures(study: StudyData, baseline: str | None = None, only: Collection[str] | None = None) -> Iterator[Picture]:
+    """All figures for which something was logged, in the order of a report; of `only` these names, if given."""
     if study.description.get("kind") == "search":
-        makers: list[Callable[[], Picture | None]] = [lambda: importance(study), lambda: response_surface(study)]
+        makers: dict[str, Callable[[], Picture | None]] = {
+            "importance": lambda: importance(study),
+            "response_surface": lambda: response_surface(study),
+        }
     else:
-        makers = [
-            lambda: effects(study, baseline),
-            lambda: learning_curves(study, "progress/tokens", baseline),
-            lambda: learning_curves(study, "progress/updates", baseline),
-            lambda: learning_curves(study, "time/total", baseline),
-            lambda: buffer(study, baseline),
-            lambda: reward_variance(study, baseline),
-            lambda: forgetting(study, baseline),
-            lambda: q_order(study, baseline),
-            lambda: pareto(study, baseline),
-            lambda: dynamics(study, baseline),
-            lambda: profiles(study, baseline),
-        ]
-    for make in makers:
-        picture = styled(make)
+        makers = {
+            "effects": lambda: effects(study, baseline),
+            "learning_curves": lambda: learning_curves(study, "progress/tokens", baseline),
+            "learning_curves_updates": lambda: learning_curves(study, "progress/updates", baseline),
+            "learning_curves_seconds": lambda: learning_curves(study, "time/total", baseline),
+            "buffer": lambda: buffer(study, baseline),
+            "reward_variance": lambda: reward_variance(study, baseline),
+            "forgetting": lambda: forgetting(study, baseline),
+            "q_order": lambda: q_order(study, baseline),
+            "pareto": lambda: pareto(study, baseline),
+            "clipping_entropy_kl": lambda: dynamics(study, baseline),
+            "profiles": lambda: profiles(study, baseline),
+        }
+    for name, make in makers.items():
+        picture = styled(make) if only is None or name in only else None
         if picture is not None:
             yield picture
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.aggregates import MIN_SEEDS, performance_profile, score_matrix
-from analysis.effects import baselines, difference, last_by_seed
-from analysis.figures.style import MARKERS, Picture, legend, look, panels, shown_arms, some
+from analysis.aggregates import MIN_SEEDS, performance_profile
+from analysis.effects import baselines, difference, last_by_seed, suite_scores
+from analysis.figures.style import MARKERS, Picture, hide, legend, look, panels, shown_arms, some
 from analysis.statistics import mean
 from analysis.store import StudyData
 
@@ -42,8 +42,7 @@ def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
         ax.set_title(name)
         ax.set_yticks(range(len(against)), [f"{a} (n={found[study.objective, a].n})" for a in against])
         ax.set_ylim(len(against) - 0.5, -0.6)
-    for ax in list(axes.flat)[len(metrics) :]:
-        ax.set_visible(False)
+    hide(list(axes.flat)[len(metrics) :])
     figure.supxlabel("difference to the baseline; bar: 95% t interval over common seeds; ticks: seeds", fontsize=9)
     title = f"Effects{some(study, shown_arms(study, baseline))}"
     return Picture("effects", title, f"Differences in {study.objective}: {'; '.join(said)}.", figure)
@@ -102,8 +101,7 @@ def _half(values: list[float]) -> float:
 def profiles(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Share of (seed, suite) scores above each threshold, from MIN_SEEDS seeds (arXiv 2108.13264, whole rows)."""
     arms = shown_arms(study, baseline)
-    scores = {a: {r.seed: {s: r.last(f"eval/{s}/avg_at_k") for s in study.suites} for r in study.of(a)} for a in arms}
-    matrices = {a: score_matrix(scores[a], study.suites)[1] for a in arms}
+    matrices = {a: suite_scores(study, a)[1] for a in arms}
     matrices = {a: m for a, m in matrices.items() if len(m) >= MIN_SEEDS and m.size}
     if not matrices:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -112,19 +112,15 @@ DYNAMICS: tuple[tuple[str, str], ...] = (
 )
 
 
-def over_levels(run: RunData, levels: Sequence[str], metric: Callable[[str], str]) -> Curve:
-    """A metric that each level logs while it trains, as one curve over updates."""
-    return sorted(p for level in levels for p in curve(run, metric(level), "progress/updates"))
+def over_levels(run: RunData, levels: Sequence[str], key: str) -> Curve:
+    """policy/{level}/{key}, which each level logs while it trains, as one curve over updates."""
+    return sorted(p for level in levels for p in curve(run, f"policy/{level}/{key}", "progress/updates"))
 
 
 def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Entropy, KL and clip fractions over updates: a panel a quantity, an arm's mean over seeds and its band."""
     arms = shown_arms(study, baseline)
-    of = {
-        (key, a): [over_levels(r, study.levels, lambda lv, k=key: f"policy/{lv}/{k}") for r in study.of(a)]  # type: ignore[misc]
-        for key, _ in DYNAMICS
-        for a in arms
-    }
+    of = {(key, a): [over_levels(r, study.levels, key) for r in study.of(a)] for key, _ in DYNAMICS for a in arms}
     kept = [(k, title) for k, title in DYNAMICS if any(c for a in arms for c in of[k, a])]
     if not kept:
         return None

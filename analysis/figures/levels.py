@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.figures.curves import band, curve
-from analysis.figures.style import Picture, legend, panels, shown_arms, some
+from analysis.figures.style import Picture, hide, legend, panels, shown_arms, some
 from analysis.statistics import mean
 from analysis.store import RunData, StudyData
+from analysis.table import pooled_admission
 from eprli_lab.records import VERDICTS
 
 VERDICT_COLOURS = {
@@ -78,18 +79,12 @@ def buffer(study: StudyData, baseline: str | None = None) -> Picture | None:
                 )  # fmt: skip
                 below = below + counts
             ax.set_title(f"{arm}, level {level}", loc="left", fontsize=8.5)
-            said.append(f"{arm} {level} {_share(study.of(arm), level):.2f}")
+            said.append(f"{arm} {level} {pooled_admission(study.of(arm), level):.2f}")
     figure.supxlabel("generated training tokens (thousands)", fontsize=9)
     figure.supylabel("groups per thousand tokens", fontsize=9)
     legend(figure, axes)
     title = f"What the buffer admitted and rejected{some(study, arms)}"
     return Picture("buffer", title, f"Admitted groups / generated groups: {', '.join(said)}.", figure)
-
-
-def _share(runs: Sequence[RunData], level: str) -> float:
-    counts = [[r.total(f"buffer/{level}/groups/{what}") for r in runs] for what in ("admitted", "generated")]
-    admitted, generated = (math.fsum(c for c in part if math.isfinite(c)) for part in counts)
-    return admitted / generated if generated else math.nan
 
 
 def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | None:
@@ -119,8 +114,7 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
                 said.append(f"{arm} {level} {means[0]:.3g} within{between}")
         ax.set_title(arm)
         ax.set_ylim(bottom=0)
-    for ax in list(axes.flat)[len(arms) :]:
-        ax.set_visible(False)
+    hide(list(axes.flat)[len(arms) :])
     figure.supxlabel("generated training tokens (thousands)", fontsize=9)
     figure.supylabel("reward variance", fontsize=9)
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from analysis.figures.style import Picture, panels, shown_arms, some
+from analysis.figures.style import Picture, hide, panels, shown_arms, some
 from analysis.statistics import mean
 from analysis.store import RunData, StudyData
 
@@ -66,8 +66,7 @@ def forgetting(study: StudyData, baseline: str | None = None) -> Picture | None:
         ax.set_yticks(range(len(by_suite)), list(by_suite))
         ax.set_title(arm)
         ax.grid(visible=False)
-    for ax in list(axes.flat)[len(found) :]:
-        ax.set_visible(False)
+    hide(list(axes.flat)[len(found) :])
     title = f"Forgetting: accuracy by suite after each level's training{some(study, list(found))}"
     said = f"The smallest change is {min(worst)[1]}." if worst else "No change is known."
     return Picture("forgetting", title, said, figure)
