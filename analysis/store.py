@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -119,14 +120,14 @@ class StudyData:
         known = [(str(o["metric"]), str(o["direction"])) for o in self.description.get("objectives") or []]
         return known or [(self.objective, "maximize")]
 
-    @property
+    @functools.cached_property
     def suites(self) -> list[str]:
         """Evaluation suites, in the order of the config where it is known."""
         logged = {k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("eval/")}
         configured = [k.split(".")[2] for r in self.runs for k in r.params if k.startswith("evaluation.suites.")]
         return [s for s in dict.fromkeys([*sorted(configured, key=difficulty_rank), *sorted(logged)]) if s in logged]
 
-    @property
+    @functools.cached_property
     def levels(self) -> list[str]:
         """Names of all levels that any arm has."""
         return sorted({k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("buffer/")})

@@ -825,21 +825,25 @@ def read_histories(
 
 
 def _sqlite_points(file: Path, run_ids: Sequence[str], wanted: Callable[[str], bool]) -> Points:
+    """Ordered by the index on (run_uuid, key, step); a sort by time as well is for the metrics that need it."""
     import sqlite3
 
+    columns = "SELECT key, step, CASE is_nan WHEN 0 THEN value END FROM metrics WHERE run_uuid = ?"
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)
     try:
         for run_id in run_ids:
             keys = [k for (k,) in connection.execute("SELECT key FROM latest_metrics WHERE run_uuid = ?", (run_id,))]
             kept = [k for k in keys if wanted(k)]
-            query = "SELECT key, step, CASE is_nan WHEN 0 THEN value END FROM metrics WHERE run_uuid = ?"
+            query, bound = columns, [run_id]
             if len(kept) < len(keys):
-                query += f" AND key IN ({','.join('?' * len(kept))})"
-            bound = [run_id, *kept] if len(kept) < len(keys) else [run_id]
-            rows = connection.execute(f"{query} ORDER BY key, step, timestamp", bound)
-            for key, points in itertools.groupby(rows.fetchall(), key=operator.itemgetter(0)):
+                query, bound = f"{columns} AND key IN ({','.join('?' * len(kept))})", [run_id, *kept]
+            rows = connection.execute(f"{query} ORDER BY key, step", bound).fetchall()
+            for key, points in itertools.groupby(rows, key=operator.itemgetter(0)):
                 _, steps, values = zip(*points, strict=True)
-                yield run_id, key, steps, [math.nan if v is None else v for v in values]
+                if len(set(steps)) < len(steps):
+                    one = f"{columns} AND key = ? ORDER BY step, timestamp"
+                    _, steps, values = zip(*connection.execute(one, (run_id, key)), strict=True)
+                yield run_id, key, steps, [math.nan if v is None else v for v in values] if None in values else values
     finally:
         connection.close()
 
