@@ -71,7 +71,7 @@ class Rollouts:
             n=spec.group_size,
             max_tokens=spec.max_response_tokens,
             temperature=self.spec.algorithm.temperature,
-            seed=derive_seed(self.spec.seed, "sample", progress.rounds),
+            seed=derive_seed(self.spec.luck, "sample", progress.rounds),
         )
         timed = Timed(responses)
         groups = []

@@ -57,7 +57,7 @@ def preflight(spec: RunSpec) -> None:
     from eprli_lab.spec import OpenRLHFSpec
 
     check_logged("objective", spec.objective, spec)
-    stratify(load_training(spec.data, spec.seed), spec.curriculum)
+    stratify(load_training(spec.data, spec.luck), spec.curriculum)
     for name, suite in spec.evaluation.suites.items():
         load_suite(name, suite)
     check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
@@ -169,7 +169,7 @@ def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tup
     from eprli_lab.train import Trainer
     from eprli_lab.verify import Grader
 
-    strata = stratify(load_training(spec.data, spec.seed), spec.curriculum)
+    strata = stratify(load_training(spec.data, spec.luck), spec.curriculum)
     suites = {name: load_suite(name, suite) for name, suite in spec.evaluation.suites.items()}
     backend = build_backend(spec, directory)
     grader = Grader(spec.verify)

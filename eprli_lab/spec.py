@@ -397,6 +397,7 @@ class RunSpec(Strict):
     """One run. `study` and `arm` say where it belongs; they do not change what it computes."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    replicate: Annotated[int, Field(ge=0)] = 0  # other luck at the same seed: what an A/A arm differs by
     curriculum: CurriculumSpec
     algorithm: AlgorithmSpec = AlgorithmSpec()
     optim: OptimSpec = OptimSpec()
@@ -421,6 +422,13 @@ class RunSpec(Strict):
                 "can be checked: use outcome"
             )
         return self
+
+    @property
+    def luck(self) -> int:
+        """What every random stream of the run starts from: its seed, or with a replicate 31 bits of a hash of both."""
+        if self.replicate == 0:
+            return self.seed
+        return int(hashlib.sha256(f"{self.seed}/{self.replicate}".encode()).hexdigest()[:8], 16) >> 1
 
     def fingerprint(self) -> str:
         """12 hex digits of what determines the numbers: everything but study, arm, tracking and checkpointing."""

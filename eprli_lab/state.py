@@ -32,7 +32,7 @@ class TrainState:
         levels = spec.curriculum.levels
         return cls(
             progress=Progress(levels={name: LevelProgress() for name in levels}),
-            streams={n: make_stream(spec.curriculum, strata.levels[n], seed=f"{spec.seed}-{n}") for n in levels},
+            streams={n: make_stream(spec.curriculum, strata.levels[n], seed=f"{spec.luck}-{n}") for n in levels},
             buffers={name: Buffer(level.admission, level.buffer_groups) for name, level in levels.items()},
         )
 
@@ -58,7 +58,7 @@ class TrainState:
         state.progress = Progress(**progress, levels=levels)
         for name in spec.curriculum.levels:
             problems = strata.levels[name]
-            state.streams[name] = make_stream(spec.curriculum, problems, f"{spec.seed}-{name}", tree["streams"][name])
+            state.streams[name] = make_stream(spec.curriculum, problems, f"{spec.luck}-{name}", tree["streams"][name])
             by_id = {p.id: p for p in problems}
             state.buffers[name].groups = [group_from_json(g, by_id) for g in tree["buffers"][name]]
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):

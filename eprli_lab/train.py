@@ -164,7 +164,7 @@ class Trainer:
 
     def _next_level(self) -> str | None:
         progress, budget = self.state.progress, self.spec.budget
-        spent, step, seed = progress.spent(budget.unit), progress.steps, self.spec.seed
+        spent, step, seed = progress.spent(budget.unit), progress.steps, self.spec.luck
         return schedule.next_level(self.spec.curriculum, budget.amount, spent, progress.levels, step=step, seed=seed)
 
     def _fraction(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -128,8 +129,17 @@ def test_fingerprint_follows_what_determines_the_numbers():
     assert small_spec().fingerprint() == base.fingerprint()
     assert small_spec("tracking.uri=sqlite:///other.db").fingerprint() == base.fingerprint()
     assert base.model_copy(update={"study": "s", "arm": "a"}).fingerprint() == base.fingerprint()
-    for change in ("seed=1", "curriculum.levels.l2.clip.high=0.2718", "budget.amount=61000"):
+    for change in ("seed=1", "replicate=1", "curriculum.levels.l2.clip.high=0.2718", "budget.amount=61000"):
         assert small_spec(change).fingerprint() != base.fingerprint()
+
+
+def test_a_replicate_has_other_luck_at_the_same_seed():
+    assert [small_spec(f"seed={s}").luck for s in (0, 7)] == [0, 7]
+    drawn = {(s, r): small_spec(f"seed={s}", f"replicate={r}").luck for s in range(20) for r in range(1, 6)}
+    assert len(set(drawn.values())) == 100 and all(100 < luck < 2**31 for luck in drawn.values())
+    assert drawn[0, 1] == int(hashlib.sha256(b"0/1").hexdigest()[:8], 16) // 2
+    with pytest.raises(UserError, match="replicate: input should be greater than or equal to 0, not -1"):
+        small_spec("replicate=-1")
 
 
 def test_flat_has_the_dotted_paths():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import sqlite3
 import statistics
@@ -279,3 +280,15 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
     store = Store(tmp_path)
     assert [t["arm"] for t in store.runs().values()] == ["calm"]
     assert [t["arm"] for t in store.runs("FAILED").values()] == ["hot"]
+
+
+def test_the_same_config_twice_is_no_difference(tmp_path):
+    small = ["budget.amount=15000", "study.seeds=[0,1,2,3]", *SMALL[3:]]
+    done = lab("-m", "sweep=aa", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"b: \S+ \[-\S+, \+\S+\] in score over 4 common seeds: not distinguishable from zero", done.stdout)
+    assert "b: replicate=1" in done.stdout
+    store = Store(tmp_path)
+    scores = {(t["arm"], t["seed"]): store.numbers(run)["score"] for run, t in store.runs().items()}
+    assert all(scores["a", s][0] == scores["b", s][0] for s in "0123")  # before training: the same policy and sampling
+    assert all(scores["a", s][-1] != scores["b", s][-1] for s in "0123")  # other luck, not the same run again

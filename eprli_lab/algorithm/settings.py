@@ -21,5 +21,5 @@ def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int
         temperature=common.temperature,
         learning_rate=learning_rate,
         max_grad_norm=spec.optim.max_grad_norm,
-        seed=derive_seed(spec.seed, "update", update),
+        seed=derive_seed(spec.luck, "update", update),
     )

@@ -19,7 +19,7 @@ def build_backend(spec: RunSpec, directory: Path) -> Backend:
             spec.backend,
             family=spec.data.generated.family if spec.data.generated else None,
             kl_reference=spec.algorithm.kl_coef > 0,
-            seed=spec.seed,
+            seed=spec.luck,
             ends=spec.algorithm.reward_density != "outcome",
         )
     from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend

@@ -109,7 +109,7 @@ def _sizes(spec: RunSpec) -> list[Flag]:
         ("--train.max_epochs", str(first.inner_iterations)),
         ("--train.micro_batch_size", "1"),
         ("--train.batch_size", str(b.gpus)),  # accumulation 1: our loop says when an optimizer step is due
-        ("--train.seed", str(spec.seed)),
+        ("--train.seed", str(spec.luck)),
         ("--data.max_len", str(b.prompt_tokens + longest_response(spec))),
     ]
 
