@@ -41,7 +41,7 @@ def _latex(table: Table, columns: Sequence[Column]) -> str:
     for row in table.rows:
         cells = []
         for c in columns:
-            text = _tex(c.text(row)).replace("->", r"$\rightarrow$")
+            text = _MINUS.sub("$-$", _tex(c.text(row)).replace("->", r"$\rightarrow$"))
             cells.append(rf"\textbf{{{text}}}" if winners[c.name] == row.arm else text)
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
@@ -87,6 +87,9 @@ def _runs(table: Table) -> list[str]:
 
 def _pipe(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+_MINUS = re.compile(r"(?<![\w$.-])-(?=\.?\d)")  # of a number: LaTeX would set a hyphen
 
 
 def _tex(text: str) -> str:

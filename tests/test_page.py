@@ -71,6 +71,13 @@ def test_latex_is_escaped_and_balanced():
 
 
 @pytest.mark.slow
+def test_latex_sets_a_minus_before_numbers_only():
+    study = planted.study(arms=("plain", "clip-0.2"), **{"clip-0.2": (-0.05, -0.05, -0.05)})
+    lines = render(ablation_table(study), chosen(ablation_table(study)), "latex").splitlines()
+    row = next(line for line in lines if line.startswith("clip-0.2"))
+    assert "$-$.0" in row and "[$-$.0" in row and " -" not in row and "[-" not in row
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_under_booktabs(tmp_path):
     study = planted.study(arms=("plain", "a_b&50%"))
