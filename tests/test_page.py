@@ -70,7 +70,6 @@ def test_latex_is_escaped_and_balanced():
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {len(chosen(ablation_table(study))) - 1}
 
 
-@pytest.mark.slow
 def test_latex_sets_a_minus_before_numbers_only():
     study = planted.study(arms=("plain", "clip-0.2"), **{"clip-0.2": (-0.05, -0.05, -0.05)})
     lines = render(ablation_table(study), chosen(ablation_table(study)), "latex").splitlines()
@@ -78,6 +77,7 @@ def test_latex_sets_a_minus_before_numbers_only():
     assert "$-$.0" in row and "[$-$.0" in row and " -" not in row and "[-" not in row
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_under_booktabs(tmp_path):
     study = planted.study(arms=("plain", "a_b&50%"))
@@ -195,6 +195,8 @@ window.addEventListener("load", () => {
   out.left = column().length;
   document.querySelector(".zoom").click();
   out.large = document.querySelector("#large").open && document.querySelector("#large img").src.startsWith("data:");
+  document.querySelector("#large button").click();
+  out.closed = !document.querySelector("#large").open;
   out.broken = [...document.querySelectorAll("figure img")].filter((i) => !i.complete || !i.naturalWidth || !i.alt).length;
   out.ink = getComputedStyle(document.body).backgroundColor;
   document.body.replaceChildren(document.createTextNode("PROBE" + JSON.stringify(out) + "PROBE"));
@@ -228,4 +230,4 @@ def test_a_browser_sorts_filters_enlarges_and_nothing_overflows(tmp_path, width)
     scores = sorted(r.last("score") for r in study.runs)
     assert out["errors"] == [] and out["overflow"] is False and out["broken"] == 0
     assert out["up"] == scores and out["down"] == scores[::-1] and out["sort"] == "ascending"
-    assert out["left"] == 1 and out["large"] is True
+    assert out["left"] == 1 and out["large"] is True and out["closed"] is True

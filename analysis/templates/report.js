@@ -40,3 +40,4 @@ for (const button of document.querySelectorAll(".zoom")) {
     large.showModal();
   });
 }
+large.querySelector(".close").addEventListener("click", () => large.close()); // no form: MLflow's frame forbids them
