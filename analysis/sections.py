@@ -46,7 +46,7 @@ def study_page(
     sections = []
     if table is None:
         summary = search_note(study)
-        sections.append(Section("figures", "What the search saw", figures=shown))
+        sections.append(Section("trials", "What the search saw", tables=[_trials(study)], figures=shown))
     else:
         found = diagnose(study, artifacts.ledger, artifacts.outcomes, baseline, margin)
         seeds = sorted({r.seed for r in study.runs})
@@ -75,6 +75,22 @@ def study_page(
         sections.append(Section("left", "What is not in it", items=[*left, *notes]))
     sections.append(_provenance(study, baseline))
     return Page(title, str(d.get("claim") or ""), summary, sections)
+
+
+def _trials(study: StudyData) -> Grid:
+    """A row a complete trial, as they were drawn."""
+    found = figures.trials(study)
+    metric = study.objective
+    header = ["trial", "seeds", metric, *found.values]
+    rows, runs = [], []
+    for i, name in enumerate(found.names):
+        of = study.of(name)
+        swept = [Cell(f"{v[i]:.4g}" if isinstance(v[i], float) else str(v[i]), v[i]) for v in found.values.values()]
+        rows.append([Cell(name), Cell(str(len(of)), len(of)), Cell(fraction(found.scores[i]), found.scores[i]), *swept])
+        runs.append(" ".join(r.run_id for r in of))
+    left = len(study.arms) - len(rows)
+    note = f"{metric}: mean over the search's seeds. Trials that were pruned or failed are not shown: {left}."
+    return Grid("complete trials", header, rows, runs, note, filter=True)
 
 
 def versus_page(tables: Sequence[Table], drawn: Sequence[figures.Picture] = ()) -> Page:

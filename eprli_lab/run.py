@@ -229,16 +229,18 @@ def start_study(plan: Plan, forced: list[str]) -> str:
 
 def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str) -> str:
     """What a person wants to know of a search; the same goes to its tracking parent."""
+    from analysis.report import write_report
     from eprli_lab.sweeping.summary import summarise
     from eprli_lab.tracking import parent_summary
 
     text, values = summarise(plan, trials, winners)
     if parent:
         out = Path("reports") / plan.study
-        out.mkdir(parents=True, exist_ok=True)
+        where = plan.sample.tracking
+        write_report(where.uri, where.experiment, plan.study, out)
         (out / "search.md").write_text(text + "\n")
         note = f"## {plan.study}\n\n```\n{text}\n```"
-        parent_summary(plan.sample.tracking, parent, values, artifacts=[out / "search.md"], note=note)
+        parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note)
     return text
 
 

@@ -158,12 +158,33 @@ def test_importance_names_its_evaluator_and_finds_the_planted_value():
     assert next(iter(shares)) == "algorithm.x" and shares["algorithm.x"] > 0.8
     found = drawn(searched(30))
     assert list(found) == ["importance", "response_surface"]
-    assert "fANOVA over 30 finished trials" in found["importance"].title
+    assert "fANOVA over 30 complete trials" in found["importance"].title
     assert found["importance"].figure.axes[0].patches[0].get_width() == pytest.approx(shares["algorithm.x"])
     points = found["response_surface"].figure.axes[0].collections[-1].get_offsets()
     assert len(points) == 30
     assert drawn(searched(2)) == {}
     assert "response_surface" in drawn(searched(5, ("algorithm.x",)))
+
+
+def test_a_value_swept_at_every_level_counts_and_a_pruned_trial_does_not():
+    keys = ("curriculum.levels.l1.clip.high", "curriculum.levels.l2.clip.high")
+    study = searched(12, keys)
+    study.description["space"] = {"curriculum.levels.*.clip.high": "...", "curriculum": "l1 or l2"}
+    study.description["seeds"] = [0, 1]
+    gone = study.runs.pop()
+    assert gone.arm == "t0011"
+    found = search.trials(study)
+    assert found.names == [f"t{i:04d}" for i in range(11)]
+    assert list(found.values) == ["curriculum.levels.*.clip.high"]
+    assert found.values["curriculum.levels.*.clip.high"] == pytest.approx(found.scores)
+
+
+def test_trials_of_the_same_values_are_rings():
+    study = searched(6, ("algorithm.x", "algorithm.y"))
+    for run in study.runs[-4:]:  # the last two trials
+        run.params.update({"algorithm.x": "0.5", "algorithm.y": "0.5"})
+    sizes = drawn(study)["response_surface"].figure.axes[0].collections[-1].get_sizes()
+    assert sizes.tolist() == [90, 45, 45, 45, 45, 45]
 
 
 def test_every_metric_of_the_figures_is_in_the_catalogue_and_read():

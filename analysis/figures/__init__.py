@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterator
 from analysis.figures.arms import effects, pareto, profiles
 from analysis.figures.curves import curve, dynamics, learning_curves, mean_curve
 from analysis.figures.levels import buffer, buffer_rates, reward_variance
-from analysis.figures.search import importance, response_surface
+from analysis.figures.search import importance, response_surface, trials
 from analysis.figures.stages import forgetting, q_order
 from analysis.figures.style import Picture, styled, svg, write
 from analysis.store import StudyData
 
-__all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", "wanted", "write"]
+__all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", "trials", "wanted", "write"]
 
 
 def pictures(study: StudyData, baseline: str | None = None, only: Collection[str] | None = None) -> Iterator[Picture]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,20 +19,33 @@ SURFACE = 12  # trials, for a contour between them
 
 
 class Trials(NamedTuple):
-    """Finished trials: swept values by key, and the mean objective over each one's seeds."""
+    """Complete trials, those with every seed of the search: swept values by key, and the mean objective over seeds."""
 
     values: dict[str, list[Any]]
     scores: list[float]
+    names: list[str]
 
 
 def trials(study: StudyData) -> Trials:
-    """Of a search's store; the swept keys are those that its description names."""
-    keys = [k for k in study.description.get("space") or {} if any(k in r.params for r in study.runs)]
-    arms = [
-        a for a in study.arms if study.of(a) and math.isfinite(mean([r.last(study.objective) for r in study.of(a)]))
-    ]
-    values = {k: [_value(study.of(a)[0].params.get(k, "null")) for a in arms] for k in keys}
-    return Trials(values, [mean([r.last(study.objective) for r in study.of(a)]) for a in arms])
+    """Of a search's store; the swept keys are those that its description names, `*` standing for every level.
+
+    A pruned trial has fewer seeds than the others, so its mean is no value beside theirs: it is left out.
+    """
+    seeds = {int(s) for s in study.description.get("seeds") or []}
+    runs = {a: study.of(a) for a in sorted(study.arms)}
+    found = {a: mean([r.last(study.objective) for r in rs]) for a, rs in runs.items() if {r.seed for r in rs} >= seeds}
+    scores = {a: score for a, score in found.items() if math.isfinite(score)}
+    values = {k: [_swept(runs[a][0].params, k) for a in scores] for k in study.description.get("space") or {}}
+    known = {
+        k: vs for k, vs in values.items() if any(v is not None for v in vs)
+    }  # a choice of config groups is no param
+    return Trials(known, list(scores.values()), list(scores))
+
+
+def _swept(params: Mapping[str, str], key: str) -> Any:
+    """A searched value of a run; None where the run has no such key. One with `*` is the same at every level."""
+    text = params.get(key, next((v for k, v in params.items() if "*" in key and fnmatchcase(k, key)), "null"))
+    return _value(text)
 
 
 def _value(text: str) -> Any:
@@ -76,7 +91,7 @@ def importance(study: StudyData) -> Picture | None:
     axes[0][0].invert_yaxis()
     axes[0][0].set_xlabel("share of the variance")
     said = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
-    title = f"Which swept values mattered: fANOVA over {len(found.scores)} finished trials"
+    title = f"Which swept values mattered: fANOVA over {len(found.scores)} complete trials"
     return Picture("importance", title, f"{said}.", figure)
 
 
@@ -98,7 +113,10 @@ def response_surface(study: StudyData) -> Picture | None:
         y = np.array(found.values[keys[1]], dtype=float)
         if len(scores) >= SURFACE and len(set(x)) > 2 and len(set(y)) > 2:
             ax.tricontourf(x, y, scores, levels=10, cmap="cividis", alpha=0.7)
-        points = ax.scatter(x, y, c=scores, cmap="cividis", edgecolors="black", linewidths=0.6, s=45)
+        sizes = [45 * (1 + sum((x[:i] == x[i]) & (y[:i] == y[i]))) for i in range(len(x))]  # rings where points meet
+        back = np.argsort(sizes, kind="stable")[::-1]
+        look = {"cmap": "cividis", "edgecolors": "black", "linewidths": 0.6}
+        points = ax.scatter(x[back], y[back], c=scores[back], s=np.array(sizes)[back], **look)
         figure.colorbar(points, ax=ax, label=study.objective)
         ax.set(xlabel=keys[0], ylabel=keys[1])
     top = int(np.argmax(scores))
