@@ -35,8 +35,10 @@ KEYS = (*options.COMMON, "arms", "out", "margin")
 def restricted(study: StudyData, arms: Sequence[str]) -> StudyData:
     """The study with these arms only, its baseline the first of them. Raises UserError for an arm without runs."""
     for arm in arms:
-        if arm not in study.arms or not study.of(arm):
-            raise UserError(f"arms={arm}: {study.name} has no finished run of such an arm{nearest(arm, study.arms)}")
+        if arm not in study.arms:
+            raise UserError(f"arms={arm}: {study.name} has no such arm{nearest(arm, study.arms)}")
+        if not study.of(arm):
+            raise UserError(f"arms={arm}: {study.name} has no finished run of it: run the sweep again, it goes on")
     named = {**study.description, "arms": list(arms), "baseline": arms[0], "arm_baselines": {}}
     runs = [r for r in study.runs if r.arm in arms]
     return replace(study, description=named, runs=runs, unfinished=[u for u in study.unfinished if u.arm in arms])

@@ -170,6 +170,8 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     ]
     parent = parents[-1] if parents else None
     parent_id, tags = (parent.run_id, parent.tags) if parent else (None, {})
+    bare = [r for r in runs if math.isnan(r.last(str(description.get("objective") or "score")))]
+    notes += [f"{r.arm} seed {r.seed} finished without a value of the objective, and is in no comparison" for r in bare]
     found = StudyData(study, description, parent_id, runs, [], notes, tags)
     ranks = {arm: i for i, arm in enumerate(found.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import artifacts, check
-from analysis.store import StudyData
+from analysis.store import StudyData, Unfinished
 from eprli_lab.errors import UserError
 from eprli_lab.spec import TrackingSpec
 
@@ -23,6 +23,14 @@ def test_a_difference_its_absence_and_neither():
     assert same[0].endswith("no difference beyond 0.03")
     assert check.compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seeds: no difference shown")
     assert lines[-1] == "other - plain, updates made: 40.0 and 40.0"
+
+
+def test_an_arm_whose_runs_all_failed_is_named():
+    study = planted.study(arms=("plain", "other"))
+    study.runs[:] = study.of("plain")
+    study.unfinished.append(Unfinished("other", 0, "failed", "out of memory"))
+    with pytest.raises(UserError, match=r"arms=other: planted has no finished run of it: run the sweep again"):
+        check.restricted(study, ("plain", "other"))
 
 
 def test_utilisation_by_hand():
@@ -42,9 +50,7 @@ def test_only_the_arms_asked_for():
     kept = check.restricted(study, ("other", "third"))
     assert kept.arms == ["other", "third"] and {r.arm for r in kept.runs} == {"other", "third"}
     assert check.compare(kept, 0.03)[0].startswith("third - other")
-    with pytest.raises(
-        UserError, match=r"arms=thrid: planted has no finished run of such an arm \(did you mean 'third'"
-    ):
+    with pytest.raises(UserError, match=r"arms=thrid: planted has no such arm \(did you mean 'third'"):
         check.restricted(study, ("thrid",))
 
 

@@ -74,6 +74,19 @@ def expected(last: int) -> dict[tuple[str, int], list[float]]:
     return out | {("eval/heldout_easy/avg_at_k", s): [s / 50] for s in range(4, last + 1, 4)}
 
 
+def test_of_values_at_the_same_step_the_one_logged_last_comes_last(base, tmp_path):
+    tracker = start(spec(base), tmp_path / "run")
+    tracker.log({"score": 0.5, "policy/l1/loss": 1.0}, 1)
+    tracker.finish("FINISHED", None)
+    db = sqlite3.connect("mlflow.db")
+    at = db.execute("SELECT max(timestamp) FROM metrics WHERE key = 'score'").fetchone()[0]
+    for later, value in ((2, 0.1), (1, 0.9), (-1, 0.7)):  # as a writer of another version may have left them
+        row = ("score", value, at + later, tracker.run_id, 1, 0)
+        db.execute("INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan) VALUES (?,?,?,?,?,?)", row)
+    db.commit()
+    assert points(tracker.run_id) == {("policy/l1/loss", 1): [1.0], ("score", 1): [0.7, 0.5, 0.9, 0.1]}
+
+
 def run_of(run_id: str, uri: str = "sqlite:///mlflow.db"):
     return tracking._client(tracking.resolve_uri(uri)).get_run(run_id)
 
