@@ -25,6 +25,7 @@ from analysis.page import Cell, Grid, Page, Section, Shown
 from analysis.passk import evaluation_interval
 from analysis.power import equivalence, minimum_detectable_effect, paired_sd, seeds_needed
 from analysis.reference import load_references
+from analysis.statistics import mean
 from analysis.store import StudyData
 from analysis.table import Table, difference_text, fraction, search_note, seed_values, signed, verdict
 
@@ -62,7 +63,9 @@ def study_page(
             Section("reading", "How it reads", items=reading),
             Section("look", "What to look at", () if looks else ("Nothing stands out.",), looks),
             Section("arms", "The arms", tables=[arms_grid(table)], figures=effects),
-            Section("strata", "Where an arm differs", tables=[_suites(study, baseline)], figures=strata),
+            Section(
+                "strata", "Where an arm differs", tables=[_suites(study, baseline), _sampling(study)], figures=strata
+            ),
             Section("seeds", "How far the seeds reach", tables=_statistics(table, artifacts, margin)),
             Section("training", "Training", figures=training),
             Section("configuration", "How the arms differ in their configuration", tables=[_configuration(table)]),
@@ -167,6 +170,30 @@ def _suites(study: StudyData, baseline: str | None) -> Grid:
             ])  # fmt: skip
     header = ["arm", "suite", "difference in avg_at_k [95%]", "p (Holm over suites)", "common seeds", "baseline"]
     return Grid("differences by suite", header, rows, filter=len(rows) > 6)
+
+
+def _sampling(study: StudyData) -> Grid:
+    """One answer, any of k, and the majority, before and after: does training find answers, or only sharpen them?"""
+    names = {"avg_at_k": "avg@k", "pass_at_k": "pass@k", "maj_at_k": "maj@k", "truncation_rate": "truncated"}
+    rows, ids = [], []
+    for arm in study.arms:
+        runs = study.of(arm)
+        for suite in study.suites:
+            ends = [
+                (mean([r.first(m) for r in runs]), mean([r.last(m) for r in runs]))
+                for m in (f"eval/{suite}/{name}" for name in names)
+            ]
+            cells = [Cell(f"{fraction(start)} → {fraction(end)}", end) for start, end in ends]
+            rows.append([Cell(arm), Cell(suite), *cells])
+            ids.append(" ".join(r.run_id for r in runs))
+    k = ", ".join(dict.fromkeys(r.params.get("evaluation.samples", "-") for r in study.runs))
+    note = (
+        f"Means over seeds, start → end; k = {k} samples a problem. avg@k rising to pass@k, and pass@k standing still, is a "
+        "skill sharpened; pass@k rising is one found."
+    )
+    return Grid(
+        "one sample, any of k, and the majority", ["arm", "suite", *names.values()], rows, ids, note, filter=True
+    )
 
 
 def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[Grid]:

@@ -62,7 +62,7 @@ def forgetting(study: StudyData, baseline: str | None = None) -> Picture | None:
             if len(falls) and np.isfinite(falls).any():
                 at = int(np.nanargmin(falls))
                 worst.append((float(falls[at]), f"{arm}: {suite} {falls[at]:+.3f} during {names[at + 1]}"))
-        ax.set_xticks(range(len(names)), [n if n == "start" else f"after {n}" for n in names])
+        ax.set_xticks(range(len(names)), [n if n == "start" else f"after\n{n}" for n in names])
         ax.set_yticks(range(len(by_suite)), list(by_suite))
         ax.set_title(arm)
         ax.grid(visible=False)
@@ -95,6 +95,7 @@ def q_order(study: StudyData, baseline: str | None = None) -> Picture | None:
         ax.set_yticks(range(len(arms)), arms)
         ax.set_ylim(len(arms) - 0.5, -0.5)
         ax.set_xlim(0, 1)
+        ax.set_xticks([0, 0.5, 1])
     figure.supxlabel("accuracy (avg_at_k): open before training, filled after", fontsize=9)
     said = "; ".join(
         f"{s} {mean([ends[s, a][0] for a in arms]):.3f} before, {mean([ends[s, a][1] for a in arms]):.3f} after"
