@@ -167,6 +167,18 @@ def test_published_numbers_stand_beside_the_same_benchmarks():
     assert "## Beside published numbers" not in page_of(planted.study()).markdown()
 
 
+def test_any_of_k_stands_beside_one_sample():
+    study = planted.study(arms=("plain",), seeds=2)
+    for run, end in zip(study.runs, (0.5, 0.7), strict=True):
+        run.histories["eval/heldout_hard/pass_at_k"] = History.of([(0, 0.25), (20, 0.9), (40, end)])
+        run.params["evaluation.samples"] = "4"
+    text = page_of(study).markdown()
+    row = next(
+        line for line in text.splitlines() if line.startswith("| plain | heldout_hard |") and line.count("→") == 4
+    )
+    assert row.split(" | ")[3:] == [".250 → .600", "- → -", "- → - |"] and "k = 4 samples a problem" in text
+
+
 def test_several_studies_side_by_side():
     one, two = planted.study(), planted.study(arms=("plain", "new"))
     second = StudyData("second", two.description, None, two.runs, [])
