@@ -188,8 +188,8 @@ def _sampling(study: StudyData) -> Grid:
             ids.append(" ".join(r.run_id for r in runs))
     k = ", ".join(dict.fromkeys(r.params.get("evaluation.samples", "-") for r in study.runs))
     note = (
-        f"Means over seeds, start → end; k = {k} samples a problem. avg@k that rises while pass@k stands still sharpens "
-        "what the policy could do already."
+        f"Means over seeds, start → end; k = {k} samples a problem. avg@k that rises while pass@k stands still "
+        "sharpens what the policy could do already."
     )
     return Grid(
         "one sample, any of k, and the majority", ["arm", "suite", *names.values()], rows, ids, note, filter=True
