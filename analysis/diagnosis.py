@@ -317,8 +317,9 @@ def _updates(study: StudyData, baseline: str | None) -> list[Finding]:
         )
         if not all(v > 0 for v in tokens + updates) or abs(tokens[0] / tokens[1] - 1) > EQUAL_TOKENS:
             continue
-        ratio = updates[0] / updates[1] - 1
-        if abs(ratio) > UNEQUAL_UPDATES:
+        ratio, over_seeds = updates[0] / updates[1] - 1, difference(study, arm, base, "progress/updates")
+        luck = over_seeds.low <= 0 <= over_seeds.high  # 13% apart were two arms of the same config at four seeds
+        if abs(ratio) > UNEQUAL_UPDATES and not luck:
             sentence = (
                 f"{arm} made {abs(ratio):.0%} {'more' if ratio > 0 else 'fewer'} updates than {base} ({updates[0]:.1f} "
                 f"against {updates[1]:.1f}) on as many tokens: part of its difference may be the number of updates; "
