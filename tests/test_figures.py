@@ -179,6 +179,17 @@ def test_a_value_swept_at_every_level_counts_and_a_pruned_trial_does_not():
     assert found.values["curriculum.levels.*.clip.high"] == pytest.approx(found.scores)
 
 
+def test_a_contour_needs_triangles():
+    keys = ("algorithm.x", "algorithm.y")
+    assert len(drawn(searched(20, keys))["response_surface"].figure.axes[0].collections) > 1
+    for y in ("0.5", None, "line"):  # one value, y = x, and y = 1 - x / 2
+        study = searched(20, keys)
+        for run in study.runs:
+            x = float(run.params["algorithm.x"])
+            run.params["algorithm.y"] = y if y == "0.5" else json.dumps(x if y is None else 1 - x / 2)
+        assert len(drawn(study)["response_surface"].figure.axes[0].collections) <= 1
+
+
 def test_trials_of_the_same_values_are_rings():
     study = searched(6, ("algorithm.x", "algorithm.y"))
     for run in study.runs[-4:]:  # the last two trials

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.figures.style import Picture, panels
 from analysis.statistics import mean
@@ -95,6 +96,12 @@ def importance(study: StudyData) -> Picture | None:
     return Picture("importance", title, f"{said}.", figure)
 
 
+def _spread(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
+    """Are there triangles between the points? Those on one line have none."""
+    points = np.column_stack([(v - v.mean()) / (np.ptp(v) or 1.0) for v in (x, y)])
+    return bool(np.linalg.svd(points, compute_uv=False)[-1] > 1e-6)
+
+
 def response_surface(study: StudyData) -> Picture | None:
     """The objective over the two numeric values that mattered most, a point a trial; a contour from SURFACE."""
     found = trials(study)
@@ -111,7 +118,7 @@ def response_surface(study: StudyData) -> Picture | None:
         ax.set(xlabel=keys[0], ylabel=study.objective)
     else:
         y = np.array(found.values[keys[1]], dtype=float)
-        if len(scores) >= SURFACE and len(set(x)) > 2 and len(set(y)) > 2:
+        if len(scores) >= SURFACE and _spread(x, y):
             ax.tricontourf(x, y, scores, levels=10, cmap="cividis", alpha=0.7)
         sizes = [45 * (1 + sum((x[:i] == x[i]) & (y[:i] == y[i]))) for i in range(len(x))]  # rings where points meet
         back = np.argsort(sizes, kind="stable")[::-1]
