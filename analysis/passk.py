@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.aggregates import wilson
+from eprli_lab.metrics import pass_at_k
 
 Count = tuple[int, int]  # n, c
 
@@ -28,16 +29,6 @@ class Evaluation(NamedTuple):
         """`50.0 [33.2, 66.8] (30 problems)`: in percent."""
         shown = f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
         return f"{shown} ({self.problems} problem{'s' if self.problems != 1 else ''})"
-
-
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """Unbiased chance that one of k samples is correct: 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, eq. 1).
-
-    ValueError unless 0 <= c <= n and 1 <= k <= n.
-    """
-    if not (0 <= c <= n and 1 <= k <= n):
-        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n, not n={n}, c={c}, k={k}")
-    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
 def mean_pass_at_k(counts: Sequence[Count], k: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.metrics import pass_at_k
 from eprli_lab.records import Grade, Problem, Response
 from eprli_lab.spec import EvaluationSpec
 
@@ -47,13 +47,6 @@ class Outcome:
     majority_correct: bool
     mean_tokens: float
     truncated: int  # of n
-
-
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """Unbiased estimate 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, eq. 1). ValueError unless 0 <= c <= n >= k."""
-    if not (0 <= c <= n and 1 <= k <= n):
-        raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, not n={n}, c={c}, k={k}")
-    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
 def majority_correct(grades: Sequence[Grade]) -> bool:

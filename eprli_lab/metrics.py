@@ -172,6 +172,16 @@ def policy_metrics(level: str, terms: LossTerms, lr: float) -> dict[str, float]:
     return out
 
 
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Unbiased chance that one of k samples is correct: 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, eq. 1).
+
+    ValueError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n, not n={n}, c={c}, k={k}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
 def progress_metrics(progress: Progress) -> dict[str, float]:
     """progress/...: the x axes."""
     return {f"progress/{k}": float(getattr(progress, k)) for k in ("tokens", "responses", "problems", "updates")}

@@ -25,7 +25,7 @@ ALLOWED = {
     "backends": BASE | {"algorithm", "backends", "data", "warmstart"},
     "warmstart": BASE | {"backends", "data", "verify", "compose"},
     "openrlhf_reward": BASE | {"algorithm", "verify"},
-    "evaluate": BASE | {"algorithm", "backends"},
+    "evaluate": BASE | {"algorithm", "backends", "metrics"},
     "batch": BASE | {"algorithm"},
     "policies": BASE | {"algorithm", "backends"},
     "state": BASE | {"algorithm", "data"},

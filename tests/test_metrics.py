@@ -7,7 +7,7 @@ from conftest import REPO
 from helpers import group, response
 
 from eprli_lab.algorithm.buffer import Buffer
-from eprli_lab.evaluate import majority_correct, outcome, pass_at_k, scores
+from eprli_lab.evaluate import majority_correct, outcome, scores
 from eprli_lab.metrics import buffer_metrics, catalogue_markdown, in_catalogue, quantile, sampling_metrics
 from eprli_lab.records import Grade, Problem
 from eprli_lab.spec import AdmissionSpec
@@ -65,14 +65,6 @@ def test_buffer_metrics_by_hand():
 
 def test_quantile_is_nearest_rank():
     assert quantile(list(range(1, 11)), 0.9) == 9 and quantile([7], 0.9) == 7
-
-
-def test_pass_at_k_by_hand():
-    assert pass_at_k(4, 1, 1) == 0.25
-    assert pass_at_k(4, 1, 2) == pytest.approx(0.5)
-    assert pass_at_k(4, 0, 4) == 0.0 and pass_at_k(4, 1, 4) == 1.0
-    with pytest.raises(ValueError):
-        pass_at_k(4, 1, 5)
 
 
 def grades(*answers: str | None, right: str = "7") -> list[Grade]:

@@ -10,15 +10,17 @@ import statistics
 import pytest
 from scipy import stats
 
-from analysis.passk import avg_at_k, evaluation_interval, maj_at_k, mean_pass_at_k, pass_at_k, published
+from analysis.passk import avg_at_k, evaluation_interval, maj_at_k, mean_pass_at_k, published
 from analysis.reference import load_references
 from eprli_lab.errors import UserError
+from eprli_lab.metrics import pass_at_k
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample():
     for n, c, k in [(4, 0, 2), (4, 1, 2), (5, 2, 3), (5, 5, 1), (6, 1, 6), (3, 2, 2)]:
         subsets = list(itertools.combinations(range(n), k))
         assert pass_at_k(n, c, k) == pytest.approx(sum(min(s) < c for s in subsets) / len(subsets))
+    assert pass_at_k(4, 1, 1) == 0.25 and pass_at_k(4, 0, 4) == 0.0 and pass_at_k(4, 1, 4) == 1.0
     for bad in [(4, 5, 1), (4, -1, 1), (4, 2, 5), (4, 2, 0)]:
         with pytest.raises(ValueError, match="0 <= c <= n"):
             pass_at_k(*bad)
