@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from analysis.effects import last_by_seed
-from analysis.statistics import paired_difference
+from analysis.statistics import mean, paired_difference
+from analysis.store import StudyData
 from analysis.table import ArmRow, Table, difference_text, fraction, number, signed
 from eprli_lab.errors import UserError, nearest
 
@@ -46,9 +47,14 @@ def columns(table: Table) -> list[Column]:
         edge = _edge(i)
         out.append(Column(name, f"{name} end [95%]", _shown(signed, edge), edge))
     out.append(Column("p", "p (Holm)", lambda r: fraction(r.p_holm) if r.difference else "", lambda r: r.p_holm))
+    for metric, way in study.objectives[1:]:
+        out.append(_further(study, metric, way))
+        gain = _difference(metric)
+        out.append(Column(f"{metric}/difference", f"{metric} difference [95%]", *gain))
     for name, digits in (("updates", 1), ("tokens", 0), ("response_tokens", 1), ("seconds", 1)):
         value: Value = operator.attrgetter(name)
-        out.append(Column(name, name.replace("_", " "), _shown(partial(number, digits=digits), value), value))
+        if name not in {c.name for c in out}:  # response_tokens may be an objective
+            out.append(Column(name, name.replace("_", " "), _shown(partial(number, digits=digits), value), value))
     for level in study.levels:
         for name, title in (("admission", "admitted"), ("clip_low", "clipped low"), ("clip_high", "clipped high")):
             value = _of(operator.attrgetter(name), level)
@@ -105,6 +111,21 @@ def _walk(start: Callable[[ArmRow], Any], end: Callable[[ArmRow], Any], suite: s
 
 def _of(values: Callable[[ArmRow], Any], key: str) -> Value:
     return lambda row: float(values(row).get(key, math.nan))
+
+
+def _further(study: StudyData, metric: str, way: str) -> Column:
+    """A further objective: its last value, mean over seeds."""
+    value: Value = lambda r: mean(list(last_by_seed(study, r.arm, metric).values()))  # noqa: E731
+    return Column(metric, metric, _shown(partial(number, digits=3), value), value, metric, way == "maximize")
+
+
+def _difference(metric: str) -> tuple[Callable[[ArmRow], str], Value]:
+    """A further objective's difference to the arm's baseline: text, number."""
+
+    def text(row: ArmRow) -> str:
+        return difference_text(row.others[metric]) if metric in row.others else "baseline"
+
+    return text, lambda row: row.others[metric].mean if metric in row.others else math.nan
 
 
 def _edge(i: int) -> Value:

@@ -32,12 +32,20 @@ class Grid:
     filter: bool = False
 
     @property
+    def texts(self) -> list[bool]:
+        """Which columns hold words, not numbers: they begin at the left."""
+        return [all(isinstance(row[j].key, str | None) for row in self.rows) for j in range(len(self.header))]
+
+    @property
     def html(self) -> str:
         """<table> whose cells carry what they are sorted by."""
-        head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in self.header)
+        left = [' class="left"' if words else "" for words in self.texts]
+        head = "".join(f'<th scope="col"{c}>{html.escape(h)}</th>' for h, c in zip(self.header, left, strict=True))
         body = []
         for i, row in enumerate(self.rows):
-            cells = [_cell(cell, first=j == 0) for j, cell in enumerate(row)]
+            cells = [
+                _cell(cell, words, first=j == 0) for j, (cell, words) in enumerate(zip(row, self.texts, strict=True))
+            ]
             ids = f' data-runs="{html.escape(self.runs[i])}"' if self.runs else ""
             body.append(f"<tr{ids}>{''.join(cells)}</tr>")
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
@@ -47,7 +55,7 @@ class Grid:
         """A pipe table."""
         lines = [
             self.header,
-            ["---"] + ["---:"] * (len(self.header) - 1),
+            ["---" if words else "---:" for words in self.texts],
             *([c.text for c in row] for row in self.rows),
         ]
         shown = "\n".join(
@@ -56,11 +64,11 @@ class Grid:
         return shown + (f"\n\n{self.note}" if self.note else "")
 
 
-def _cell(cell: Cell, first: bool) -> str:
+def _cell(cell: Cell, left: bool, first: bool) -> str:
     key = cell.text if cell.key is None else "" if cell.key != cell.key else str(cell.key)
     tag = 'th scope="row"' if first else "td"
-    words = ' class="words"' if cell.words else ""
-    return f'<{tag}{words} data-key="{html.escape(key)}">{html.escape(cell.text)}</{tag[:2]}>'
+    look = ' class="words"' if cell.words else ' class="left"' if left else ""
+    return f'<{tag}{look} data-key="{html.escape(key)}">{html.escape(cell.text)}</{tag[:2]}>'
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class Page:
             parts += [f"## {s.title}", *s.text]
             if s.items:
                 parts.append("\n".join(f"- {i}" if isinstance(i, str) else f"- **{i[0]}** {i[1]}" for i in s.items))
-            parts += [t.markdown for t in s.tables]
+            for t in s.tables:
+                parts += [f"### {t.title[0].upper()}{t.title[1:]}", t.markdown] if len(s.tables) > 1 else [t.markdown]
             parts += [f"![{f.alt}]({f.name}.png)\n\n*{f.title}*" for f in s.figures]
         return "\n\n".join(parts) + "\n"

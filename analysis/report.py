@@ -62,8 +62,9 @@ def write_report(
     tracking, data = TrackingSpec(uri=uri, experiment=experiment), read(uri, experiment, study)
     table = ablation_table(data, baseline) if data.description.get("kind") != "search" else None
     text = table.text() if table else search_note(data)
-    drawn = list(figures.pictures(data, baseline))
-    page = study_page(data, table, drawn, read_artifacts(tracking, data), baseline, margin)
+    artifacts = read_artifacts(tracking, data)
+    drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
+    page = study_page(data, table, drawn, artifacts, baseline, margin)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         files = _write(table, text, page, out_dir)

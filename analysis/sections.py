@@ -27,7 +27,7 @@ from analysis.power import equivalence, minimum_detectable_effect, paired_sd, se
 from analysis.reference import load_references
 from analysis.statistics import mean
 from analysis.store import StudyData
-from analysis.table import Table, difference_text, fraction, search_note, seed_values, signed, verdict
+from analysis.table import Table, difference_text, fraction, headline, search_note, seed_values, signed
 
 NAN = math.nan
 
@@ -53,11 +53,12 @@ def study_page(
         seeds = sorted({r.seed for r in study.runs})
         summary = (
             f"{len(study.runs)} finished runs of {len(study.arms)} arms, seeds {', '.join(map(str, seeds)) or 'none'}; "
-            f"objective {study.objective}; differences are to {table.baseline}, paired over common seeds."
+            f"objective {study.objective}; differences are to {table.baseline}, paired over common seeds. "
+            f"{headline(table)}"
         )
-        reading = [(f"{r.arm}:", _verdict(table, r)) for r in table.rows if r.difference]
+        reading = [(f"{r.arm}:", table.verdicts(r)) for r in table.rows if r.difference]
         looks = [(f"{f.kind.replace('_', ' ')}:", f.sentence) for f in found]
-        strata, effects = _pick(shown, "q_order", "forgetting"), _pick(shown, "effects")
+        strata, effects = _pick(shown, "pass_at_k", "q_order", "forgetting"), _pick(shown, "effects")
         training = [f for f in shown if f not in strata + effects]
         sections += [
             Section("reading", "How it reads", items=reading),
@@ -127,7 +128,7 @@ def versus_page(tables: Sequence[Table], drawn: Sequence[figures.Picture] = ()) 
     for t in tables:
         name, question = t.study.name, t.study.description.get("question")
         shown = _shown([p for p in drawn if p.name == f"effects-{name}"])
-        items = [(f"{r.arm}:", _verdict(t, r)) for r in t.rows if r.difference]
+        items = [(f"{r.arm}:", t.verdicts(r)) for r in t.rows if r.difference]
         sections.append(Section(f"study-{name}", name, [str(question)] if question else (), items, figures=shown))
     names = " and ".join(t.study.name for t in tables)
     return Page(f"{names}, side by side", "", f"{len(tables)} studies, {len(rows)} arms.", sections)
@@ -139,10 +140,6 @@ def _shown(drawn: Sequence[figures.Picture]) -> list[Shown]:
 
 def _pick(shown: Sequence[Shown], *names: str) -> list[Shown]:
     return [s for s in shown if s.name in names]
-
-
-def _verdict(table: Table, row: Any) -> str:
-    return verdict(row, row.against, *table.study.objectives[0])
 
 
 def arms_grid(table: Table) -> Grid:

@@ -156,13 +156,13 @@ class Table:
         ]
         changes = [f"{r.arm}: {', '.join(r.differs) or 'no config value'}" for r in others if r.seeds]
         return [
-            ("How it reads:", [f"{r.arm}: {self._verdicts(r)}" for r in others]),
+            ("How it reads:", [f"{r.arm}: {self.verdicts(r)}" for r in others]),
             (f"Differs from {self.baseline} by:", changes),
             ("Runs that are not in the table:", unfinished),
             ("Notes:", self.study.notes),
         ]
 
-    def _verdicts(self, r: ArmRow) -> str:
+    def verdicts(self, r: ArmRow) -> str:
         """The headline's sentence, and a short one for each further objective."""
         first, direction = self.study.objectives[0]
         out = verdict(r, r.against, first, direction)
@@ -331,6 +331,24 @@ def _level_values(params: Mapping[str, str], level: str, first: str) -> list[str
     return out
 
 
+def told_apart(row: ArmRow) -> bool:
+    """The interval excludes zero, and p after Holm's correction is below 5%: the rule of every sentence on an arm."""
+    return row.difference is not None and row.difference.distinguishable and row.p_holm < 0.05
+
+
+def headline(table: Table) -> str:
+    """How many arms a study tells apart from their baselines, and which."""
+    compared = [r for r in table.rows if r.difference is not None and r.difference.n]
+    if not compared:
+        return "No arm has a seed in common with a baseline, so nothing is compared."
+    up = table.study.objectives[0][1] == "maximize"
+    told = [f"{r.arm} ({'better' if (r.difference.mean > 0) == up else 'worse'})" for r in compared if told_apart(r)]  # type: ignore[union-attr]
+    arms = f"{len(told) or 'None'} of {len(compared)} arms" if len(compared) > 1 else "The arm"
+    is_not = "" if told or len(compared) > 1 else "not"
+    which = f": {', '.join(told)}" if told else ""
+    return f"{arms} can{is_not} be told apart from the baseline in {table.study.objective}{which}."
+
+
 def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximize") -> str:
     """One sentence on an arm's difference; one that the interval cannot tell from zero is said to be so."""
     d = row.difference
@@ -345,7 +363,7 @@ def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximi
     if not d.distinguishable:
         return f"{what}: not distinguishable from zero"
     better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
-    if row.p_holm >= 0.05:
+    if not told_apart(row):
         return f"{what}: {better} by itself, not after correction for the number of arms (p {fraction(row.p_holm)})"
     return f"{what}: {better} than {baseline} (p {fraction(row.p_holm)})"
 

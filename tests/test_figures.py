@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from analysis import figures
-from analysis.figures import arms, curves, levels, search, stages
+from analysis.figures import arms, curves, levels, sampling, search, stages
 from analysis.figures.style import MOST_ARMS, shown_arms, styled
 from analysis.store import History, RunData, StudyData
 from eprli_lab.metrics import CATALOGUE
@@ -21,8 +21,8 @@ from eprli_lab.metrics import CATALOGUE
 NAMES = ["effects", "learning_curves", "buffer", "reward_variance", "forgetting", "q_order", "clipping_entropy_kl"]
 
 
-def drawn(study: StudyData) -> dict[str, figures.Picture]:
-    return {p.name: p for p in figures.pictures(study)}
+def drawn(study: StudyData, *only: str) -> dict[str, figures.Picture]:
+    return {p.name: p for p in figures.pictures(study, only=only or None)}
 
 
 def test_a_band_is_the_t_interval_point_by_point():
@@ -37,7 +37,7 @@ def test_a_band_is_the_t_interval_point_by_point():
 
 def test_learning_curves_draw_the_means():
     study = planted.study(seeds=3)
-    picture = drawn(study)["learning_curves"]
+    picture = drawn(study, "learning_curves")["learning_curves"]
     ax = picture.figure.axes[2]
     assert ax.get_title() == "heldout_hard"
     line = next(line for line in ax.lines if line.get_label() == "other (n=3)")
@@ -48,9 +48,50 @@ def test_learning_curves_draw_the_means():
     assert f"other {hand[-1]:.3f}" in picture.alt
 
 
+def test_the_words_of_a_curve_say_where_runs_ended():
+    """Seeds that made unequal numbers of updates share only a part of the axis; the end is that of the runs."""
+    study = planted.study(seeds=2)
+    planted.change(study.runs[1], "progress/updates", lambda step, value: 2 * value)
+    end = np.mean([r.last("eval/heldout_hard/avg_at_k") for r in study.of("plain")])
+    assert f"heldout_hard: plain {end:.3f}" in drawn(study, "learning_curves_updates")["learning_curves_updates"].alt
+
+
+def test_pass_at_k_over_k_by_hand():
+    """Samples 3, correct 0, 1, 3: pass@1 is (0 + 1/3 + 1) / 3, pass@2 (0 + 2/3 + 1) / 3, pass@3 2/3."""
+    rows = [{"samples": 3, "correct": c} for c in (0, 1, 3)]
+    ks, shares = zip(*sampling.over_k(rows), strict=True)
+    assert ks == (1, 2, 3) and shares == pytest.approx((4 / 9, 5 / 9, 2 / 3))
+    assert sampling.over_k([*rows, {"samples": 2, "correct": 0}])[-1] == pytest.approx((2, 5 / 12))
+    assert sampling.over_k([]) == []
+
+
+def test_pass_at_k_before_and_after():
+    study = planted.study(seeds=2)
+    outcomes = {
+        run.run_id: [
+            {"suite": "heldout_hard", "step": step, "samples": 2, "correct": int(step and run.arm == "other")}
+            for step in (0, 40)
+        ]
+        for run in study.runs
+    }
+    picture = {p.name: p for p in figures.pictures(study, only=["pass_at_k"], outcomes=outcomes)}["pass_at_k"]
+    [ax] = [ax for ax in picture.figure.axes if ax.get_visible()]
+    lines = {line.get_label(): line.get_ydata().tolist() for line in ax.lines}
+    assert lines == {"before training": [0, 0], "plain": [0, 0], "other": [0.5, 1]}
+    assert "heldout_hard: before 0.000 to 0.000, plain 0.000 to 0.000, other 0.500 to 1.000" in picture.alt
+    once = {k: [o | {"samples": 1, "correct": 0} for o in rows] for k, rows in outcomes.items()}
+    assert all(not list(figures.pictures(study, only=["pass_at_k"], outcomes=o)) for o in (once, {}))
+
+
+def test_a_column_of_panels_is_numbered_where_it_ends():
+    axes = drawn(planted.study(arms=("a", "b", "c", "d"), seeds=2), "reward_variance")["reward_variance"].figure.axes
+    numbered = [any(t.get_visible() for t in ax.get_xticklabels()) for ax in axes if ax.get_visible()]
+    assert numbered == [False, True, True, True], "three columns, the last two end in the first row"
+
+
 def test_the_forest_draws_intervals_and_every_seed():
     study = planted.study(other=(0, 0, 0.05))
-    picture = drawn(study)["effects"]
+    picture = drawn(study, "effects")["effects"]
     ax = picture.figure.axes[0]
     assert ax.get_title() == "score"
     mine, theirs = ({r.seed: r.last("score") for r in study.of(a)} for a in ("other", "plain"))
@@ -77,7 +118,7 @@ def test_stages_belong_to_the_level_that_trained_last():
 
 def test_the_forgetting_cells_are_the_means():
     study = planted.study(seeds=2)
-    picture = drawn(study)["forgetting"]
+    picture = drawn(study, "forgetting")["forgetting"]
     image = picture.figure.axes[0].images[0].get_array()
     hand = np.mean([r.by_step("eval/heldout_hard/avg_at_k")[20] for r in study.of("plain")])
     assert float(image[2, 1]) == pytest.approx(hand)
@@ -86,7 +127,7 @@ def test_the_forgetting_cells_are_the_means():
 
 def test_verdicts_stack_to_what_was_generated():
     study = planted.study(seeds=2)
-    figure = drawn(study)["buffer"].figure
+    figure = drawn(study, "buffer")["buffer"].figure
     ax = next(a for a in figure.axes if a.get_title(loc="left") == "plain, level l1")
     areas = {}  # verdict -> groups, mean over seeds
     for step in ax.patches:
@@ -139,7 +180,7 @@ def test_of_many_arms_the_baseline_and_the_largest_differences_are_drawn():
     study = planted.study(arms=names, seeds=2, a17=(0.2, 0.2, 0.2))
     kept = shown_arms(study)
     assert len(kept) == MOST_ARMS and "a00" in kept and "a17" in kept
-    assert f"{MOST_ARMS} of 30 arms" in drawn(study)["learning_curves"].title
+    assert f"{MOST_ARMS} of 30 arms" in drawn(study, "learning_curves")["learning_curves"].title
 
 
 def searched(trials: int, keys: tuple[str, ...] = ("algorithm.x", "algorithm.y", "algorithm.kind")) -> StudyData:
@@ -187,14 +228,14 @@ def test_a_contour_needs_triangles():
         for run in study.runs:
             x = float(run.params["algorithm.x"])
             run.params["algorithm.y"] = y if y == "0.5" else json.dumps(x if y is None else 1 - x / 2)
-        assert len(drawn(study)["response_surface"].figure.axes[0].collections) <= 1
+        assert len(drawn(study, "response_surface")["response_surface"].figure.axes[0].collections) <= 1
 
 
 def test_trials_of_the_same_values_are_rings():
     study = searched(6, ("algorithm.x", "algorithm.y"))
     for run in study.runs[-4:]:  # the last two trials
         run.params.update({"algorithm.x": "0.5", "algorithm.y": "0.5"})
-    sizes = drawn(study)["response_surface"].figure.axes[0].collections[-1].get_sizes()
+    sizes = drawn(study, "response_surface")["response_surface"].figure.axes[0].collections[-1].get_sizes()
     assert sizes.tolist() == [90, 45, 45, 45, 45, 45]
 
 

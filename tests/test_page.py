@@ -18,10 +18,10 @@ from analysis import figures
 from analysis.artifacts import Artifacts
 from analysis.columns import best, chosen, columns
 from analysis.formats import render
-from analysis.page import Page
+from analysis.page import Cell, Grid, Page
 from analysis.sections import study_page, versus_page
 from analysis.store import History, StudyData
-from analysis.table import ablation_table, search_note
+from analysis.table import ablation_table, headline, search_note
 from eprli_lab.errors import UserError
 
 NOTHING = Artifacts({}, {}, [])
@@ -88,6 +88,25 @@ def test_latex_compiles_under_booktabs(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
+def test_further_objectives_are_columns_with_their_own_direction():
+    study = planted.study(arms=("plain", "short"))
+    for run in study.runs:
+        length = {"plain": 20.0, "short": 15.0}[run.arm] + 0.1 * run.seed * (1 if run.arm == "plain" else -1)
+        run.histories["response_tokens"] = History.of([(0, 20.0), (40, length)])
+    study.description["objectives"] = [
+        {"metric": "score", "direction": "maximize"},
+        {"metric": "response_tokens", "direction": "minimize"},
+    ]
+    table = ablation_table(study)
+    by_name = {c.name: c for c in columns(table)}
+    assert len(by_name) == len(columns(table)), "each name once"
+    shown = [by_name[n].text(table.rows[1]) for n in ("response_tokens", "response_tokens/difference")]
+    assert shown[0] == "14.850" and shown[1].startswith("-5.300 [")
+    assert by_name["response_tokens/difference"].text(table.rows[0]) == "baseline"
+    assert best(table, by_name["response_tokens"]) == "short", "less is better"
+    assert "; response_tokens -5.300" in page_of(study).markdown().split("## What to look at")[0]
+
+
 def test_columns_by_name():
     table = ablation_table(planted.study())
     assert [c.name for c in chosen(table, ["arm", "score", "admission/l1", "arm"])] == ["arm", "score", "admission/l1"]
@@ -106,6 +125,31 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows():
     assert "a &lt; b &amp;" in text
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text), "nothing is fetched"
     assert all(alt.strip() for alt in re.findall(r'<figure>.*?alt="([^"]*)"', text, re.S))
+
+
+def test_words_begin_at_the_left_and_numbers_end_at_the_right():
+    grid = Grid(
+        "t", ["arm", "n", "why"], [[Cell("a"), Cell("4", 4), Cell("x|y")], [Cell("b"), Cell("-", math.nan), Cell("z")]]
+    )
+    assert grid.texts == [True, False, True]
+    assert grid.markdown.splitlines()[1] == "| --- | ---: | --- |" and "x\\|y" in grid.markdown
+    assert '<th scope="col">n</th>' in grid.html and '<th scope="col" class="left">why</th>' in grid.html
+    assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in grid.html
+
+
+def test_the_headline_counts_what_the_corrected_intervals_say():
+    assert headline(ablation_table(planted.study())) == "The arm cannot be told apart from the baseline in score."
+    assert headline(ablation_table(clear_winner())) == (
+        "1 of 2 arms can be told apart from the baseline in score: other (better)."
+    )
+    worse = planted.study(other=(-0.2, -0.2, -0.2))
+    assert headline(ablation_table(worse)).endswith("in score: other (worse).")
+    worse.description["objectives"] = [{"metric": "score", "direction": "minimize"}]
+    assert headline(ablation_table(worse)).endswith("in score: other (better).")
+    lone = ablation_table(planted.study(arms=("only",)))
+    assert headline(lone) == "No arm has a seed in common with a baseline, so nothing is compared."
+    page = page_of(clear_winner())
+    assert headline(ablation_table(clear_winner())) in page.summary
 
 
 def test_the_twin_says_the_same():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from analysis.diagnosis import Rows
 from analysis.figures.arms import effects, pareto, profiles
 from analysis.figures.curves import curve, dynamics, learning_curves, mean_curve
 from analysis.figures.levels import buffer, buffer_rates, reward_variance
+from analysis.figures.sampling import passk
 from analysis.figures.search import importance, response_surface, trials
 from analysis.figures.stages import forgetting, q_order
 from analysis.figures.style import Picture, styled, svg, write
@@ -15,8 +17,13 @@ from analysis.store import StudyData
 __all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", "trials", "wanted", "write"]
 
 
-def pictures(study: StudyData, baseline: str | None = None, only: Collection[str] | None = None) -> Iterator[Picture]:
-    """All figures for which something was logged, in the order of a report; of `only` these names, if given."""
+def pictures(
+    study: StudyData, baseline: str | None = None, only: Collection[str] | None = None, outcomes: Rows | None = None
+) -> Iterator[Picture]:
+    """All figures for which something was logged, in the order of a report; of `only` these names, if given.
+
+    `outcomes`: rows of that artifact by run id, for what only single problems show.
+    """
     if study.description.get("kind") == "search":
         makers: dict[str, Callable[[], Picture | None]] = {
             "importance": lambda: importance(study),
@@ -32,6 +39,7 @@ def pictures(study: StudyData, baseline: str | None = None, only: Collection[str
             "reward_variance": lambda: reward_variance(study, baseline),
             "forgetting": lambda: forgetting(study, baseline),
             "q_order": lambda: q_order(study, baseline),
+            "pass_at_k": lambda: passk(study, outcomes or {}, baseline),
             "pareto": lambda: pareto(study, baseline),
             "clipping_entropy_kl": lambda: dynamics(study, baseline),
             "profiles": lambda: profiles(study, baseline),

@@ -44,7 +44,7 @@ def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
         ax.set_ylim(len(against) - 0.5, -0.6)
     hide(list(axes.flat)[len(metrics) :])
     figure.supxlabel("difference to the baseline; bar: 95% t interval over common seeds; ticks: seeds", fontsize=9)
-    title = f"Effects{some(study, shown_arms(study, baseline))}"
+    title = f"Effects: each arm minus its baseline{some(study, shown_arms(study, baseline))}"
     return Picture("effects", title, f"Differences in {study.objective}: {'; '.join(said)}.", figure)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.figures.style import Picture, hide, legend, look, panels, shown_arms, some
+from analysis.statistics import mean
 from analysis.store import RunData, StudyData
 
 AXES = {
@@ -55,13 +56,13 @@ def band(curves: Sequence[Curve]) -> Band:
         low, high = max(a[0, 0] for a in arrays), min(a[-1, 0] for a in arrays)
         x = np.linspace(low, max(low, high), POINTS)
         values = np.array([np.interp(x, a[:, 0], a[:, 1]) for a in arrays])
-    mean, n = values.mean(axis=0), len(values)
+    centre, n = values.mean(axis=0), len(values)
     if n < 2:
-        return Band(x, mean, *[np.full_like(mean, math.nan)] * 2)
+        return Band(x, centre, *[np.full_like(centre, math.nan)] * 2)
     from scipy import stats
 
     half = float(stats.t.ppf(0.975, n - 1)) * values.std(axis=0, ddof=1) / math.sqrt(n)
-    return Band(x, mean, mean - half, mean + half)
+    return Band(x, centre, centre - half, centre + half)
 
 
 def learning_curves(study: StudyData, axis: str = "progress/tokens", baseline: str | None = None) -> Picture | None:
@@ -77,8 +78,8 @@ def learning_curves(study: StudyData, axis: str = "progress/tokens", baseline: s
         for arm in arms:
             _draw(ax, of[suite, arm], f"{arm} (n={len(of[suite, arm])})", looks[arm])
         ax.set_title(suite)
-        last = {a: c.mean[-1] for a in arms if len((c := band(of[suite, a])).x)}
-        ends.append(f"{suite}: " + ", ".join(f"{a} {v:.3f}" for a, v in last.items()))
+        last = {a: mean([r.last(f"eval/{suite}/avg_at_k") for r in study.of(a)]) for a in arms}
+        ends.append(f"{suite}: " + ", ".join(f"{a} {v:.3f}" for a, v in last.items() if math.isfinite(v)))
     hide(list(axes.flat)[len(suites) :])
     figure.supxlabel(label, fontsize=9)
     figure.supylabel("accuracy (avg_at_k)", fontsize=9)
@@ -91,12 +92,12 @@ def learning_curves(study: StudyData, axis: str = "progress/tokens", baseline: s
 
 
 def _draw(ax: object, curves: Sequence[Curve], label: str, style: dict[str, str]) -> None:
-    mean = band(curves)
-    if not len(mean.x):
+    found = band(curves)
+    if not len(found.x):
         return
-    ax.plot(mean.x, mean.mean, label=label, linewidth=1.8, **style)  # type: ignore[attr-defined]
-    if np.isfinite(mean.low).any():
-        ax.fill_between(mean.x, mean.low, mean.high, color=style["color"], alpha=0.13, linewidth=0)  # type: ignore[attr-defined]
+    ax.plot(found.x, found.mean, label=label, linewidth=1.8, **style)  # type: ignore[attr-defined]
+    if np.isfinite(found.low).any():
+        ax.fill_between(found.x, found.low, found.high, color=style["color"], alpha=0.13, linewidth=0)  # type: ignore[attr-defined]
     if 1 < len(curves) <= FEW_SEEDS:
         for c in curves:
             if c:

@@ -107,7 +107,14 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
         for level in [lv for lv in study.levels if lv in colours]:
             for kind, style in kinds.items():
                 found = band(of[arm, level, kind])
-                ax.plot(found.x, found.mean, style, color=colours[level], linewidth=1.6, label=f"{level} {kind} groups")
+                ax.plot(
+                    found.x,
+                    found.mean,
+                    style,
+                    color=colours[level],
+                    linewidth=1.6,
+                    label=f"level {level}" if kind == "within" else None,
+                )
             means = [mean([r.mean(f"buffer/{level}/reward_variance/{k}") for r in study.of(arm)]) for k in kinds]
             if math.isfinite(means[0]):
                 between = f", {means[1]:.3g} between" if math.isfinite(means[1]) else ""
@@ -119,5 +126,5 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
     figure.supylabel("reward variance", fontsize=9)
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
     legend(figure, np.array([fullest]))
-    title = f"Reward variance within and between groups, by level{some(study, arms)}"
+    title = f"Reward variance within groups (lines) and between them (dotted), by level{some(study, arms)}"
     return Picture("reward_variance", title, f"Means over training: {'; '.join(said)}.", figure)

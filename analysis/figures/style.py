@@ -116,6 +116,11 @@ def legend(figure: Figure, axes: Any, **more: Any) -> None:
 
 
 def hide(axes: Sequence[Any]) -> None:
-    """Panels that nothing belongs to."""
+    """Panels that nothing belongs to; a shared x axis is numbered on the panels above them."""
     for ax in axes:
         ax.set_visible(False)
+        spec = ax.get_subplotspec()
+        for other in ax.figure.axes:
+            above = other.get_subplotspec()
+            if above.colspan == spec.colspan and above.rowspan.stop == spec.rowspan.start:
+                other.tick_params(labelbottom=True)
