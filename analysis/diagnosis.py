@@ -70,6 +70,7 @@ def diagnose(
         out += _collapse(runs, arm)
         out += _forgetting(study, runs, arm, outcomes or {})
         out += _variance(runs, arm)
+    out += _inert(study, baseline)
     out += _updates(study, baseline)
     out += _seeds(study, baseline, margin)
     out += _suite_order(study)
@@ -81,6 +82,7 @@ KINDS = (
     "starved",
     "entropy_collapse",
     "forgetting",
+    "inert_arm",
     "clip_never_binds",
     "reward_variance",
     "unequal_updates",
@@ -305,6 +307,24 @@ def _problems(run: RunData, suite: str, *, partial: bool) -> int:
 
 
 # --- between arms ------------------------------------------------------------------------------------------------
+
+
+def _inert(study: StudyData, baseline: str | None) -> list[Finding]:
+    """Arms whose runs are the baseline's, number for number: what they change never acted."""
+    out = []
+    metrics = [study.objective, *(f"eval/{s}/avg_at_k" for s in study.suites), "progress/tokens", "progress/updates"]
+    for arm, base in baselines(study, baseline).items():
+        pairs = [(last_by_seed(study, arm, m), last_by_seed(study, base, m)) for m in metrics]
+        common = pairs[0][0].keys() & pairs[0][1].keys()
+        known = [(a[s], b[s]) for a, b in pairs for s in common if not math.isnan(a[s]) or not math.isnan(b[s])]
+        if known and all(a == b for a, b in known):
+            seeds = f"{len(common)} common seed{'s' if len(common) > 1 else ''}"
+            sentence = (
+                f"{arm}: ended with the numbers of {base} at all {seeds} (scores, tokens, updates): what it changes "
+                f"never acted, so it says nothing of it; see how the arms differ in their configuration"
+            )
+            out.append(Finding("inert_arm", arm, "", sentence))
+    return out
 
 
 def _updates(study: StudyData, baseline: str | None) -> list[Finding]:

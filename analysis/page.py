@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LONG = 32  # characters of a cell, beyond which it may wrap
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
@@ -67,7 +68,11 @@ class Grid:
 def _cell(cell: Cell, left: bool, first: bool) -> str:
     key = cell.text if cell.key is None else "" if cell.key != cell.key else str(cell.key)
     tag = 'th scope="row"' if first else "td"
-    look = ' class="words"' if cell.words else ' class="left"' if left else ""
+    looks = [
+        "words" if cell.words else "left" if left else "",
+        "long" if len(cell.text) > LONG and not cell.words else "",
+    ]
+    look = f' class="{" ".join(filter(None, looks))}"' if any(looks) else ""
     return f'<{tag}{look} data-key="{html.escape(key)}">{html.escape(cell.text)}</{tag[:2]}>'
 
 
@@ -86,6 +91,9 @@ class Shown:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
+Item = str | tuple[str, str] | tuple[str, str, Sequence[str]]  # a sentence; a label and one; those and what folds out
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading and what stands under it, in this order."""
@@ -93,7 +101,7 @@ class Section:
     id: str
     title: str
     text: Sequence[str] = ()
-    items: Sequence[str | tuple[str, str]] = ()
+    items: Sequence[Item] = ()
     tables: Sequence[Grid] = ()
     figures: Sequence[Shown] = field(default_factory=tuple)
 
@@ -124,8 +132,14 @@ class Page:
         for s in self.sections:
             parts += [f"## {s.title}", *s.text]
             if s.items:
-                parts.append("\n".join(f"- {i}" if isinstance(i, str) else f"- **{i[0]}** {i[1]}" for i in s.items))
+                parts.append("\n".join(map(_bullet, s.items)))
             for t in s.tables:
                 parts += [f"### {t.title[0].upper()}{t.title[1:]}", t.markdown] if len(s.tables) > 1 else [t.markdown]
             parts += [f"![{f.alt}]({f.name}.png)\n\n*{f.title}*" for f in s.figures]
         return "\n\n".join(parts) + "\n"
+
+
+def _bullet(item: Item) -> str:
+    if isinstance(item, str):
+        return f"- {item}"
+    return "\n".join([f"- **{item[0]}** {item[1]}", *(f"  - {line}" for group in item[2:] for line in group)])

@@ -17,11 +17,11 @@ from analysis.aggregates import (
 )
 from analysis.artifacts import Artifacts
 from analysis.columns import best, columns
-from analysis.diagnosis import diagnose
+from analysis.diagnosis import Finding, diagnose
 from analysis.effects import last_by_seed, suite_effects, suite_scores
 from analysis.formats import BOLD
 from analysis.hierarchical import Outcomes, new_problems
-from analysis.page import Cell, Grid, Page, Section, Shown
+from analysis.page import Cell, Grid, Item, Page, Section, Shown
 from analysis.passk import evaluation_interval
 from analysis.power import equivalence, minimum_detectable_effect, paired_sd, seeds_needed
 from analysis.reference import load_references
@@ -30,6 +30,7 @@ from analysis.store import StudyData
 from analysis.table import Table, difference_text, fraction, headline, search_note, seed_values, signed
 
 NAN = math.nan
+FOLDED = 4  # findings of one kind, beyond which they fold
 
 
 def study_page(
@@ -57,12 +58,12 @@ def study_page(
             f"{headline(table)}"
         )
         reading = [(f"{r.arm}:", table.verdicts(r)) for r in table.rows if r.difference]
-        looks = [(f"{f.kind.replace('_', ' ')}:", f.sentence) for f in found]
+        told = looks(found)
         strata, effects = _pick(shown, "pass_at_k", "q_order", "forgetting"), _pick(shown, "effects")
         training = [f for f in shown if f not in strata + effects]
         sections += [
             Section("reading", "How it reads", items=reading),
-            Section("look", "What to look at", () if looks else ("Nothing stands out.",), looks),
+            Section("look", "What to look at", () if told else ("Nothing stands out.",), told),
             Section("arms", "The arms", tables=[arms_grid(table)], figures=effects),
             Section(
                 "strata", "Where an arm differs", tables=[_suites(study, baseline), _sampling(study)], figures=strata
@@ -79,6 +80,28 @@ def study_page(
         sections.append(Section("left", "What is not in it", items=[*left, *notes]))
     sections.append(_provenance(study, baseline))
     return Page(title, str(d.get("claim") or ""), summary, sections)
+
+
+def looks(found: Sequence[Finding]) -> list[Item]:
+    """A line a finding; of a kind that is found often, its arms, and the lines fold out."""
+    said: dict[str, dict[str, list[str]]] = {}  # kind -> what is said of an arm -> the arms
+    for f in found:
+        head = f"{f.arm}: "
+        told = f.sentence.removeprefix(head) if f.arm else f.sentence
+        arms = said.setdefault(f.kind, {}).setdefault(told, [])
+        if told != f.sentence:
+            arms.append(f.arm)
+    out: list[Item] = []
+    for kind, sentences in said.items():
+        label = f"{kind.replace('_', ' ')}:"
+        lines = [f"{', '.join(arms)}: {told}" if arms else told for told, arms in sentences.items()]
+        who = ", ".join(dict.fromkeys(f.arm for f in found if f.kind == kind and f.arm))
+        out += (
+            [(label, line) for line in lines]
+            if len(lines) <= FOLDED
+            else [(label, f"{len(lines)} findings, of {who}", lines)]
+        )
+    return out
 
 
 def _trials(study: StudyData) -> Grid:
@@ -325,7 +348,7 @@ def _reference(study: StudyData, artifacts: Artifacts) -> list[Section]:
 
 def _provenance(study: StudyData, baseline: str | None) -> Section:
     made = [json.loads(t) for t in [study.tags.get("eprli.provenance", "")] if t]
-    items: list[str | tuple[str, str]] = []
+    items: list[Item] = []
     for m in made:
         items += [
             (f"{key}:", _flat(m[key])) for key in ("command", "commit", "python", "packages", "hardware") if m.get(key)

@@ -112,13 +112,13 @@ class StudyData:
     @property
     def objective(self) -> str:
         """The metric that the arms are compared by."""
-        return str(self.description.get("objective") or "score")
+        return self.objectives[0][0]
 
     @property
     def objectives(self) -> list[tuple[str, str]]:
         """(metric, maximize or minimize), the headline first."""
         known = [(str(o["metric"]), str(o["direction"])) for o in self.description.get("objectives") or []]
-        return known or [(self.objective, "maximize")]
+        return known or [(str(self.description.get("objective") or "score"), "maximize")]
 
     @functools.cached_property
     def suites(self) -> list[str]:

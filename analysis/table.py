@@ -21,6 +21,7 @@ from analysis.statistics import PairedDifference, holm, mean
 from analysis.store import RunData, StudyData, load_study
 from eprli_lab.errors import UserError
 
+ALPHA = 0.05  # of Holm-corrected p
 WIDTH = 120  # columns of a terminal
 LEVELS_NOTE = "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound"
 NOT_COMPARED = ("seed", "study", "arm", "objective", "tracking.", "checkpoint.")  # params that change no result
@@ -40,6 +41,7 @@ class ArmRow:
     difference: PairedDifference | None  # to its baseline; None: it is one
     p_holm: float
     others: dict[str, PairedDifference]  # further objectives of the study -> difference to its baseline
+    others_p: dict[str, float]  # those -> p, Holm-corrected over the arms
     against: str  # its baseline
     updates: float
     tokens: float
@@ -171,6 +173,8 @@ class Table:
             what = "no comparison" if math.isnan(d.low) else "not distinguishable from zero"
             if d.distinguishable:
                 what = "better" if (d.mean > 0) == (way == "maximize") else "worse"
+                p = r.others_p[metric]
+                what += f" (p {fraction(p)})" if p < ALPHA else f" by itself, not after correction (p {fraction(p)})"
             out += f"; {metric} {difference_text(d)}: {what}"
         return out
 
@@ -206,14 +210,10 @@ def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
         raise UserError(f"study={study.name} has no run that belongs to an arm: run its sweep first")
     base = baseline or str(study.description.get("baseline") or arms[0])
     against = baselines(study, baseline)
-    first = {arm: difference(study, arm, other, study.objective) for arm, other in against.items()}
-    adjusted = dict(zip(first, holm([d.p for d in first.values()]), strict=True))
-    rows = []
-    for arm in arms:
-        other = against.get(arm, arm)
-        others = {m: difference(study, arm, other, m) for m, _ in study.objectives[1:] if arm in first}
-        rows.append(_row(study, arm, other, first.get(arm), adjusted.get(arm, math.nan), others))
-    return Table(study, base, rows)
+    metrics = [m for m, _ in study.objectives]
+    found = {m: {arm: difference(study, arm, other, m) for arm, other in against.items()} for m in metrics}
+    adjusted = {m: dict(zip(ds, holm([d.p for d in ds.values()]), strict=True)) for m, ds in found.items()}
+    return Table(study, base, [_row(study, arm, against.get(arm, arm), found, adjusted) for arm in arms])
 
 
 def search_note(study: StudyData) -> str:
@@ -228,11 +228,11 @@ def _row(
     study: StudyData,
     arm: str,
     base: str,
-    difference: PairedDifference | None,
-    p: float,
-    others: dict[str, PairedDifference],
+    found: Mapping[str, Mapping[str, PairedDifference]],
+    adjusted: Mapping[str, Mapping[str, float]],
 ) -> ArmRow:
-    runs = study.of(arm)
+    """`found`, `adjusted`: objective -> arm -> difference, Holm-corrected p."""
+    runs, further = study.of(arm), [m for m, _ in study.objectives[1:] if arm != base]
     values = [seed_values(run, study) for run in runs]
 
     def average(column: str) -> float:
@@ -246,9 +246,10 @@ def _row(
         final={s: average(f"{s}/end") for s in study.suites},
         score_start=average(f"{study.objective}/start"),
         score=average(f"{study.objective}/end"),
-        difference=difference,
-        p_holm=p,
-        others=others,
+        difference=found[study.objective].get(arm),
+        p_holm=adjusted[study.objective].get(arm, math.nan),
+        others={m: found[m][arm] for m in further},
+        others_p={m: adjusted[m][arm] for m in further},
         against=base,
         updates=average("updates"),
         tokens=average("tokens"),
@@ -333,7 +334,7 @@ def _level_values(params: Mapping[str, str], level: str, first: str) -> list[str
 
 def told_apart(row: ArmRow) -> bool:
     """The interval excludes zero, and p after Holm's correction is below 5%: the rule of every sentence on an arm."""
-    return row.difference is not None and row.difference.distinguishable and row.p_holm < 0.05
+    return row.difference is not None and row.difference.distinguishable and row.p_holm < ALPHA
 
 
 def headline(table: Table) -> str:

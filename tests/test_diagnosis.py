@@ -212,6 +212,17 @@ def test_unequal_updates_under_equal_tokens():
     assert diagnose(study(plant=more_of_both)) == []
 
 
+def test_an_arm_that_changes_nothing_is_inert():
+    data = study(("plain", "other", "copy"))
+    ends = {r.seed: r.histories for r in data.of("plain")}
+    for run in data.of("copy"):
+        run.histories.update(ends[run.seed])
+    (found,) = only(diagnose(data), "inert_arm")
+    assert found.arm == "copy" and "the numbers of plain at all 4 common seeds" in found.sentence
+    change(data.of("copy")[2], "progress/tokens", lambda step, v: v + 1)
+    assert diagnose(data) == [], "one token at one seed is a trace"
+
+
 def test_too_few_seeds_for_the_effect_claimed():
     def noisy(run, rng):
         change(run, "score", lambda step, v: v + {0: 0.12, 1: -0.02, 2: 0.06, 3: 0.0}[run.seed])
@@ -277,7 +288,7 @@ def test_every_kind_is_known_and_findings_are_in_order():
 
     kinds = [f.kind for f in diagnose(study(plant=everything))]
     assert kinds == ["entropy_collapse", "clip_never_binds", "unequal_updates"]
-    assert len(set(KINDS)) == len(KINDS) == 8
+    assert len(set(KINDS)) == len(KINDS) == 9
 
 
 # --- effects -----------------------------------------------------------------------------------------------------

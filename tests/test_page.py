@@ -17,9 +17,10 @@ import pytest
 from analysis import figures
 from analysis.artifacts import Artifacts
 from analysis.columns import best, chosen, columns
+from analysis.diagnosis import Finding
 from analysis.formats import render
-from analysis.page import Cell, Grid, Page
-from analysis.sections import study_page, versus_page
+from analysis.page import Cell, Grid, Page, Section
+from analysis.sections import FOLDED, looks, study_page, versus_page
 from analysis.store import History, StudyData
 from analysis.table import ablation_table, headline, search_note
 from eprli_lab.errors import UserError
@@ -104,7 +105,22 @@ def test_further_objectives_are_columns_with_their_own_direction():
     assert shown[0] == "14.850" and shown[1].startswith("-5.300 [")
     assert by_name["response_tokens/difference"].text(table.rows[0]) == "baseline"
     assert best(table, by_name["response_tokens"]) == "short", "less is better"
-    assert "; response_tokens -5.300" in page_of(study).markdown().split("## What to look at")[0]
+    row = table.rows[1]
+    assert row.others_p == {"response_tokens": row.others["response_tokens"].p}, "one comparison: nothing to correct"
+    assert "; response_tokens -5.300" in (reads := table.verdicts(row)) and reads.endswith("]: better (p .000)")
+    assert reads in page_of(study).markdown().split("## What to look at")[0]
+    three = planted.study(arms=("plain", "short", "same"))
+    three.description["objectives"] = study.description["objectives"]
+    for run in three.runs:
+        run.histories["response_tokens"] = History.of([(40, 20 - (run.arm == "short") * (1 + run.seed))])
+    of_three = ablation_table(three).rows[1]
+    p = of_three.others["response_tokens"].p
+    assert 0.025 < p < 0.05 and of_three.others_p["response_tokens"] == pytest.approx(2 * p)
+    assert (
+        ablation_table(three)
+        .verdicts(of_three)
+        .endswith(f"by itself, not after correction (p {2 * p:.3f})".replace("0.", "."))
+    )
 
 
 def test_columns_by_name():
@@ -133,8 +149,22 @@ def test_words_begin_at_the_left_and_numbers_end_at_the_right():
     )
     assert grid.texts == [True, False, True]
     assert grid.markdown.splitlines()[1] == "| --- | ---: | --- |" and "x\\|y" in grid.markdown
+    long = Grid("t", ["arm"], [[Cell("x" * 33)]]).html
+    assert 'class="left long"' in long and "long" not in grid.html, "what is long may wrap, names may not"
     assert '<th scope="col">n</th>' in grid.html and '<th scope="col" class="left">why</th>' in grid.html
     assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in grid.html
+
+
+def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
+    same = [Finding("clip_never_binds", a, "l1", f"{a}: the bound never binds") for a in ("x", "y")]
+    each = [Finding("few_seeds", f"a{i}", "", f"a{i} against b: {i} is too few") for i in range(FOLDED + 1)]
+    found = looks([*same, *each, Finding("difficulty_order", "", "", "labels do not order accuracy")])
+    assert found[0] == ("clip never binds:", "x, y: the bound never binds")
+    assert found[1] == ("few seeds:", "5 findings, of a0, a1, a2, a3, a4", [f.sentence for f in each])
+    assert found[2] == ("difficulty order:", "labels do not order accuracy")
+    page = Page("t", "", "", [Section("look", "What to look at", items=found)])
+    assert page.html().count("<details>") == 1 and "<li>a4 against b: 4 is too few</li>" in page.html()
+    assert "- **few seeds:** 5 findings, of a0" in page.markdown() and "\n  - a4 against b" in page.markdown()
 
 
 def test_the_headline_counts_what_the_corrected_intervals_say():

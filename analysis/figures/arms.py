@@ -15,9 +15,9 @@ from analysis.store import StudyData
 
 
 def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
-    """A forest: each arm minus its baseline in the objective and in every suite, t interval, every seed a point."""
+    """A forest: each arm minus its baseline in every objective and every suite, t interval, every seed a point."""
     against = {a: b for a, b in baselines(study, baseline).items() if a in shown_arms(study, baseline)}
-    metrics = {study.objective: study.objective} | {s: f"eval/{s}/avg_at_k" for s in study.suites}
+    metrics = {m: m for m, _ in study.objectives} | {s: f"eval/{s}/avg_at_k" for s in study.suites}
     found = {(m, a): difference(study, a, b, metrics[m]) for m in metrics for a, b in against.items()}
     if not any(d.n for d in found.values()):
         return None
@@ -71,7 +71,8 @@ def pareto(study: StudyData, baseline: str | None = None) -> Picture | None:
     if len(points) < 2:
         return None
     figure, axes = panels(1, 1, 3.4)
-    ax, looks, front = axes[0][0], look(arms), pareto_front(points)
+    sign = 1 if study.objectives[0][1] == "maximize" else -1
+    ax, looks, front = axes[0][0], look(arms), pareto_front({a: (x, sign * y) for a, (x, y) in points.items()})
     steps = [points[a] for a in front]
     ax.plot(*zip(*steps, strict=True), color="#999999", linewidth=1, drawstyle="steps-post", zorder=1)
     for i, (arm, (x, y)) in enumerate(points.items()):

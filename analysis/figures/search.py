@@ -126,7 +126,7 @@ def response_surface(study: StudyData) -> Picture | None:
         points = ax.scatter(x[back], y[back], c=scores[back], s=np.array(sizes)[back], **look)
         figure.colorbar(points, ax=ax, label=study.objective)
         ax.set(xlabel=keys[0], ylabel=keys[1])
-    top = int(np.argmax(scores))
+    top = int(np.argmax(scores) if study.objectives[0][1] == "maximize" else np.argmin(scores))
     at = ", ".join(f"{k}={found.values[k][top]:.4g}" for k in keys)
-    said = f"{len(scores)} trials, {scores.min():.3f} to {scores.max():.3f}; highest (the choice flatters it) at {at}."
+    said = f"{len(scores)} trials, {scores.min():.3f} to {scores.max():.3f}; best (the choice flatters it) at {at}."
     return Picture("response_surface", f"{study.objective} over {' and '.join(keys)}", said, figure)
