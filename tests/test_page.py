@@ -284,6 +284,9 @@ window.addEventListener("load", () => {
   document.querySelector("#large button").click();
   out.closed = !document.querySelector("#large").open;
   out.broken = [...document.querySelectorAll("figure img")].filter((i) => !i.complete || !i.naturalWidth || !i.alt).length;
+  const jump = new MouseEvent("click", {cancelable: true});
+  document.querySelector("nav a:last-child").dispatchEvent(jump);
+  out.jumped = jump.defaultPrevented && window.scrollY > 0;
   out.ink = getComputedStyle(document.body).backgroundColor;
   document.body.replaceChildren(document.createTextNode("PROBE" + JSON.stringify(out) + "PROBE"));
 });
@@ -317,3 +320,4 @@ def test_a_browser_sorts_filters_enlarges_and_nothing_overflows(tmp_path, width)
     assert out["errors"] == [] and out["overflow"] is False and out["broken"] == 0
     assert out["up"] == scores and out["down"] == scores[::-1] and out["sort"] == "ascending"
     assert out["left"] == 1 and out["large"] is True and out["closed"] is True
+    assert out["jumped"] is True

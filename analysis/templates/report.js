@@ -41,3 +41,9 @@ for (const button of document.querySelectorAll(".zoom")) {
   });
 }
 large.querySelector(".close").addEventListener("click", () => large.close()); // no form: MLflow's frame forbids them
+for (const link of document.querySelectorAll("nav a")) {
+  link.addEventListener("click", (event) => { // MLflow's frame refuses to follow even a link to a place in the page
+    event.preventDefault();
+    document.getElementById(link.getAttribute("href").slice(1)).scrollIntoView();
+  });
+}
