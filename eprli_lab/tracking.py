@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from eprli_lab import __version__
@@ -41,6 +41,9 @@ from eprli_lab.errors import UserError
 from eprli_lab.process import start_time
 from eprli_lab.provenance import provenance
 from eprli_lab.spec import RunSpec, TrackingSpec
+
+if TYPE_CHECKING:
+    import sqlite3
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +102,7 @@ def _is_sqlite(file: Path) -> bool:
     """Asked of SQLite: opening and closing the file ourselves would drop the locks of this process's connections."""
     import sqlite3
 
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    connection = _reading(file)
     try:
         connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError:  # busy, or its log cannot be made: MLflow will say
@@ -791,25 +794,67 @@ Points = Iterator[tuple[str, str, Sequence[int], Sequence[float]]]
 def read_runs(tracking: TrackingSpec, study: str | None = None) -> list[LoggedRun]:
     """The runs of a study, parent included, oldest first; of every study with None.
 
-    Raises UserError when there is no such store or experiment; nothing is created.
+    A SQLite file is read by SQL, in a tenth of the time; any other store by MLflow's client. Raises UserError when
+    there is no such store or experiment; nothing is created.
     """
     uri = resolve_uri(tracking.uri)
     file = sqlite_file(uri)
     if file is not None and not file.is_file():
         raise UserError(f"there is no {file}: run a sweep in this directory first, or give tracking.uri=...")
     try:
-        check_reachable(uri)
-        client = _client(uri)
-        experiment = client.get_experiment_by_name(tracking.experiment)
+        name = tracking.experiment
+        found = _client_runs(uri, name, study) if file is None else _sqlite_runs(file, name, study)
     except Exception as error:
         raise UserError(f"the tracking store {tracking.uri} cannot be read: {_short(error)}") from None
-    if experiment is None:
+    if found is None:
         raise UserError(f"tracking.experiment: {tracking.uri} has no experiment '{tracking.experiment}'")
+    return found
+
+
+def _client_runs(uri: str, experiment: str, study: str | None) -> list[LoggedRun] | None:
+    """None: there is no such experiment."""
+    check_reachable(uri)
+    client = _client(uri)
+    known = client.get_experiment_by_name(experiment)
+    if known is None:
+        return None
     query = f"tags.study = {_quoted(study)}" if study is not None else "tags.kind = 'study'"
     return [
         LoggedRun(r.info.run_id, r.info.status, r.info.start_time, dict(r.data.tags), dict(r.data.params))
-        for r in _search(client, experiment.experiment_id, query)
+        for r in _search(client, known.experiment_id, query)
     ]
+
+
+def _sqlite_runs(file: Path, experiment: str, study: str | None) -> list[LoggedRun] | None:
+    """None: there is no such experiment."""
+    connection = _reading(file)
+    try:
+        known = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
+        if known is None:
+            return None
+        tag = ("kind", "study") if study is None else ("study", study)
+        chosen = "experiment_id = ? AND lifecycle_stage = 'active' AND run_uuid IN "
+        chosen += "(SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
+        rows = connection.execute(
+            f"SELECT run_uuid, status, start_time FROM runs WHERE {chosen} ORDER BY start_time, run_uuid",
+            (*known, *tag),
+        )
+        runs = {run_id: LoggedRun(run_id, status, started, {}, {}) for run_id, status, started in rows}
+        for kind in ("tags", "params"):
+            of = f"SELECT run_uuid, key, value FROM {kind} WHERE run_uuid IN (SELECT run_uuid FROM runs WHERE {chosen})"
+            for run_id, key, value in connection.execute(of, (*known, *tag)):
+                if run_id in runs:  # not one that was begun since
+                    getattr(runs[run_id], kind)[key] = value
+        return list(runs.values())
+    finally:
+        connection.close()
+
+
+def _reading(file: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    import sqlite3
+
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
 def read_histories(
@@ -826,10 +871,8 @@ def read_histories(
 
 def _sqlite_points(file: Path, run_ids: Sequence[str], wanted: Callable[[str], bool]) -> Points:
     """Ordered by the index on (run_uuid, key, step); a sort by time as well is for the metrics that need it."""
-    import sqlite3
-
     columns = "SELECT key, step, CASE is_nan WHEN 0 THEN value END FROM metrics WHERE run_uuid = ?"
-    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)
+    connection = _reading(file)
     try:
         for run_id in run_ids:
             keys = [k for (k,) in connection.execute("SELECT key FROM latest_metrics WHERE run_uuid = ?", (run_id,))]

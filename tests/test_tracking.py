@@ -330,6 +330,36 @@ def test_the_parent_is_made_once_and_holds_the_description(here):
 # --- stores that are not there -----------------------------------------------------------------------------------
 
 
+def test_sql_reads_what_the_client_reads(here, base, tmp_path):
+    """Of a study with a quote in its name, beside a deleted run and another experiment's."""
+    where, name = TrackingSpec(), "it's"
+    parent = tracking.open_parent(where, name, {"question": "Q?"})
+    for seed in (0, 1, 2):
+        tracker = start(spec(base, name, seed=seed), tmp_path / str(seed), parent_run_id=parent)
+        tracker.finish("FAILED" if seed == 1 else "FINISHED", None)
+    client = tracking._client(tracking.resolve_uri(where.uri))
+    client.delete_run(tracker.run_id)
+    other = TrackingSpec(experiment="other")
+    tracking.open_parent(other, name, {})
+    file = tracking.sqlite_file(where.uri)
+    for experiment in ("eprli_lab", "other"):
+        for study in (name, None):
+            by_sql = tracking._sqlite_runs(file, experiment, study)
+            by_client = tracking._client_runs(tracking.resolve_uri(where.uri), experiment, study)
+            assert {r.run_id: r for r in by_sql} == {r.run_id: r for r in by_client}
+            assert [r.started for r in by_sql] == [r.started for r in by_client]
+    assert [r.status for r in tracking.read_runs(where, name)] == ["RUNNING", "FINISHED", "FAILED"]
+    assert tracking._sqlite_runs(file, "none", name) is None
+
+
+def test_a_database_that_is_no_store_is_said_to_be_none(tmp_path):
+    for name, content in (("empty.db", b""), ("text.db", b"not a database, but long enough to be looked at" * 30)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot be read: (no such table|file is not a database)"):
+            tracking.read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path / name}"), "s")
+        assert (tmp_path / name).read_bytes() == content
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
