@@ -257,7 +257,7 @@ def finish_study(plan: Plan) -> None:
             f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with python -m "
             f"eprli_lab.tracking upload outputs/{plan.study}/*/*, then python -m analysis.report study={plan.study}"
         )
-    print(write_report(where.uri, where.experiment, plan.study, out, baseline=plan.baseline))
+    print(write_report(where.uri, where.experiment, plan.study, out))  # with the baselines that the plan described
     print(f"\nreport: {out}/   again: python -m analysis.report study={plan.study}")
     print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")
 

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import small_spec
@@ -27,6 +28,7 @@ from analysis.table import WIDTH, ablation_table, verdict
 from eprli_lab import tracking
 from eprli_lab.errors import UserError
 from eprli_lab.metrics import in_catalogue
+from eprli_lab.run import finish_study
 from eprli_lab.spec import TrackingSpec
 from eprli_lab.tracking import RunTracker
 
@@ -225,6 +227,17 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     assert f"l2: {verdict(rows['l2'], 'l1', 'score', 'minimize')}" in " ".join(ablation_table(falling).text().split())
 
 
+def test_the_table_at_the_end_of_a_sweep_keeps_the_baselines_that_arms_have_of_their_own(here, capsys):
+    description = describe(["l1", "l2", "l3"], [0]) | {"arm_baselines": {"l3": "l2"}}
+    parent = tracking.open_parent(TrackingSpec(), "own", description)
+    for arm in LEVELS:
+        plant(here, parent, "own", arm, 0)
+    run = SimpleNamespace(spec=SimpleNamespace(tracking=TrackingSpec()))
+    finish_study(SimpleNamespace(study="own", baseline="l1", runs=[run]))
+    ended = capsys.readouterr().out
+    assert " to l2" in ended and ended.startswith(ablation_table(load("own")).text())
+
+
 def test_a_forced_change_is_in_the_table(here):
     where = TrackingSpec()
     description = describe(["l1", "l2"], [0]) | {"forced": ["code train.py: aaa -> bbb"]}
@@ -328,11 +341,12 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     names |= {f"{n}.png" for n in ("learning_curves_updates", "learning_curves_seconds", "clipping_entropy_kl")}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "table.txt").read_text() == text + "\n"
+    study, table = load("levels"), ablation_table(load("levels"))
     for figure in ("buffer.png", "learning_curves.png"):
         assert (tmp_path / "out" / figure).read_bytes()[:4] == b"\x89PNG"
     for name in ("table.csv", "report.html", "report.md", "effects.png"):
-        assert len(list((here / "mlartifacts").rglob(f"report/{name}"))) == 1
-    study, table = load("levels"), ablation_table(load("levels"))
+        found = list((here / "mlartifacts").rglob(f"{study.parent_run_id}/artifacts/report/{name}"))
+        assert [f.read_bytes() for f in found] == [(tmp_path / "out" / name).read_bytes()]
     parent = tracking._client(tracking.resolve_uri("sqlite:///mlflow.db")).get_run(study.parent_run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["summary/l2/score"] == table.rows[1].score
