@@ -19,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis import options
-from analysis.effects import baselines, difference, last_by_seed
+from analysis.effects import last_by_seed, suite_effects
 from analysis.power import equivalence
 from analysis.statistics import mean
 from analysis.store import StudyData, load_study
-from analysis.table import difference_text, fraction
+from analysis.table import ALPHA, ablation_table, difference_text, fraction, number
 from eprli_lab.errors import UserError, nearest
 
 # check -> its sweep, the arms that it is about (the first of each pair is the reference)
@@ -45,17 +45,31 @@ def restricted(study: StudyData, arms: Sequence[str]) -> StudyData:
 
 
 def compare(study: StudyData, margin: float) -> list[str]:
-    """A line an arm and metric: paired difference, and whether a difference or its absence is shown."""
-    lines = []
-    for arm, base in baselines(study).items():
-        for metric in [study.objective, *(f"eval/{s}/avg_at_k" for s in study.suites)]:
-            d = difference(study, arm, base, metric)
-            same = equivalence(last_by_seed(study, arm, metric), last_by_seed(study, base, metric), margin)
-            said = "different" if d.distinguishable else "no difference shown"
-            said = f"no difference beyond {margin:g}" if same.equivalent else said
-            lines.append(f"{arm} - {base}, {metric}: {difference_text(d)} over {d.n} common seeds: {said}")
-        updates = [mean(list(last_by_seed(study, a, "progress/updates").values())) for a in (arm, base)]
-        lines.append(f"{arm} - {base}, updates made: {updates[0]:.1f} and {updates[1]:.1f}")
+    """A line an arm and metric: paired difference, and whether a difference or its absence is shown.
+
+    p is Holm-corrected: of the objective over the arms, of a suite over the suites of its arm.
+    """
+    table, lines = ablation_table(study), []
+    for row in table.rows:
+        if row.difference is None:
+            continue
+        found = [(study.objective, row.difference, row.p_holm)]
+        found += [(f"eval/{e.suite}/{e.metric}", e.difference, e.p_holm) for e in suite_effects(study, row.arm)]
+        for metric, d, p in found:
+            mine, theirs = (last_by_seed(study, a, metric) for a in (row.arm, row.against))
+            same = equivalence(mine, theirs, margin)
+            said = "no difference shown"
+            if d.distinguishable:
+                said = "different" if p < ALPHA else "different by itself, not after correction"
+                said += f" (p {fraction(p)})"
+            if same.equivalent:
+                said = (
+                    f"{said}, but by less than {margin:g}" if d.distinguishable else f"no difference beyond {margin:g}"
+                )
+            seeds = f"{d.n} common seed{'s' if d.n != 1 else ''}"
+            lines.append(f"{row.arm} - {row.against}, {metric}: {difference_text(d)} over {seeds}: {said}")
+        updates = [mean(list(last_by_seed(study, a, "progress/updates").values())) for a in (row.arm, row.against)]
+        lines.append(f"{row.arm} - {row.against}, updates made: {number(updates[0], 1)} and {number(updates[1], 1)}")
     return lines
 
 
