@@ -19,11 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis import options
+from analysis.diagnosis import smallest_that_matters
 from analysis.effects import last_by_seed, suite_effects
 from analysis.power import equivalence
 from analysis.statistics import mean
 from analysis.store import StudyData, load_study
-from analysis.table import ALPHA, ablation_table, difference_text, fraction, number
+from analysis.table import ALPHA, ablation_table, difference_text, fraction, number, p_text
 from eprli_lab.errors import UserError, nearest
 
 # check -> its sweep, the arms that it is about (the first of each pair is the reference)
@@ -44,28 +45,29 @@ def restricted(study: StudyData, arms: Sequence[str]) -> StudyData:
     return replace(study, description=named, runs=runs, unfinished=[u for u in study.unfinished if u.arm in arms])
 
 
-def compare(study: StudyData, margin: float) -> list[str]:
+def compare(study: StudyData, margin: float | None = None) -> list[str]:
     """A line an arm and metric: paired difference, and whether a difference or its absence is shown.
 
-    p is Holm-corrected: of the objective over the arms, of a suite over the suites of its arm.
+    p is Holm-corrected: of the objective over the arms, of the suites over arms and suites.
     """
-    table, lines = ablation_table(study), []
+    table, by_suite, lines = ablation_table(study), suite_effects(study), []
     for row in table.rows:
         if row.difference is None:
             continue
         found = [(study.objective, row.difference, row.p_holm)]
-        found += [(f"eval/{e.suite}/{e.metric}", e.difference, e.p_holm) for e in suite_effects(study, row.arm)]
+        found += [(f"eval/{e.suite}/{e.metric}", e.difference, e.p_holm) for e in by_suite if e.arm == row.arm]
         for metric, d, p in found:
             mine, theirs = (last_by_seed(study, a, metric) for a in (row.arm, row.against))
-            same = equivalence(mine, theirs, margin)
+            least = smallest_that_matters(study, metric, margin)
+            same = equivalence(mine, theirs, least)
             said = "no difference shown"
             if d.distinguishable:
                 said = "different" if p < ALPHA else "different by itself, not after correction"
-                said += f" (p {fraction(p)})"
-            if same.equivalent:
-                said = (
-                    f"{said}, but by less than {margin:g}" if d.distinguishable else f"no difference beyond {margin:g}"
-                )
+                said += f" (p {p_text(p)})"
+            if d.identical:
+                said = "identical at every seed"
+            elif same.equivalent:
+                said = f"{said}, but by less than {least:g}" if d.distinguishable else f"no difference beyond {least:g}"
             seeds = f"{d.n} common seed{'s' if d.n != 1 else ''}"
             lines.append(f"{row.arm} - {row.against}, {metric}: {difference_text(d)} over {seeds}: {said}")
         updates = [mean(list(last_by_seed(study, a, "progress/updates").values())) for a in (row.arm, row.against)]
@@ -96,13 +98,12 @@ def utilisation(study: StudyData) -> list[str]:
 
 def _command(arguments: Sequence[str]) -> None:
     from analysis import figures
-    from analysis.diagnosis import MARGIN
 
     check = arguments[0] if arguments else ""
     if check not in CHECKS:
         raise UserError(f"which check? {USAGE}{nearest(check, CHECKS) if check else ''}")
     given = options.parse(arguments[1:], KEYS, USAGE)
-    margin = options.margin(given.get("margin", str(MARGIN)))
+    margin = options.margin(given["margin"]) if "margin" in given else None
     sweep, arms = CHECKS[check]
     where = options.tracking(given)
     name = options.study_name({"sweep": sweep} | given, USAGE)

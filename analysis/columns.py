@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from analysis.effects import last_by_seed
-from analysis.statistics import mean, paired_difference
+from analysis.statistics import holm, mean, paired_difference
 from analysis.store import StudyData
-from analysis.table import ArmRow, Table, difference_text, fraction, number, signed
+from analysis.table import ALPHA, ArmRow, Table, fraction, number, p_text, signed, told_apart
 from eprli_lab.errors import UserError, nearest
 
 Value = Callable[[ArmRow], float]
@@ -42,15 +42,16 @@ def columns(table: Table) -> list[Column]:
     if objective not in {c.metric for c in out}:
         walk = _walk(operator.attrgetter("score_start"), operator.attrgetter("score"))
         out.append(Column(objective, objective, walk, lambda r: r.score, objective, direction == "maximize"))
-    out.append(Column("difference", f"difference to {table.baseline} [95%]", _gain, _gain_key))
+    gain: Callable[[ArmRow], str] = lambda r: table.gain(r, r.difference)  # noqa: E731
+    out.append(Column("difference", f"difference to {table.baseline} [95%]", gain, _gain_key))
+    out.append(Column("baseline", "compared to", lambda r: r.against, lambda r: r.against))
     for name, i in (("low", 1), ("high", 2)):
         edge = _edge(i)
         out.append(Column(name, f"{name} end [95%]", _shown(signed, edge), edge))
-    out.append(Column("p", "p (Holm)", lambda r: fraction(r.p_holm) if r.difference else "", lambda r: r.p_holm))
+    out.append(Column("p", "p (Holm)", lambda r: p_text(r.p_holm) if r.difference else "", lambda r: r.p_holm))
     for metric, way in study.objectives[1:]:
         out.append(_further(study, metric, way))
-        gain = _difference(metric)
-        out.append(Column(f"{metric}/difference", f"{metric} difference [95%]", *gain))
+        out.append(Column(f"{metric}/difference", f"{metric} difference [95%]", *_difference(table, metric)))
     for name, digits in (("updates", 1), ("tokens", 0), ("response_tokens", 1), ("seconds", 1)):
         value: Value = operator.attrgetter(name)
         if name not in {c.name for c in out}:  # response_tokens may be an objective
@@ -64,7 +65,7 @@ def columns(table: Table) -> list[Column]:
 
 
 DEFAULT = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "p", "updates", "tokens")
-MACHINE = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "low", "high", "p", "updates", "tokens")  # of a CSV
+MACHINE = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "low", "high", "baseline", "p", "updates", "tokens")  # CSV
 
 
 def chosen(table: Table, names: Sequence[str] | None = None, default: Sequence[str] = DEFAULT) -> list[Column]:
@@ -82,7 +83,9 @@ def chosen(table: Table, names: Sequence[str] | None = None, default: Sequence[s
 def best(table: Table, column: Column) -> str | None:
     """The arm whose value is best and told apart from every other arm's; None without such an arm.
 
-    Told apart: the 95% t interval of the paired difference over common seeds excludes zero, arm by arm.
+    Told apart: p of the paired difference over common seeds, Holm-corrected over the other arms, is below 5%; below 5%
+    divided by their number in a column that is not the headline's, since there are several. In the headline's column
+    the comparisons of the table must say so too.
     """
     if not column.metric or len(table.rows) < 2:
         return None
@@ -92,11 +95,14 @@ def best(table: Table, column: Column) -> str | None:
         return None
     top = max(values, key=lambda arm: values[arm])
     mine = last_by_seed(table.study, top, column.metric)
-    for arm in values.keys() - {top}:
-        d = paired_difference(mine, last_by_seed(table.study, arm, column.metric))
-        if not (d.distinguishable and sign * d.mean > 0):
-            return None
-    return top
+    others = [arm for arm in values if arm != top]
+    found = [paired_difference(mine, last_by_seed(table.study, arm, column.metric)) for arm in others]
+    headline = column.metric == table.study.objective
+    alpha = ALPHA if headline else ALPHA / max(1, sum(1 for c in columns(table) if c.metric) - 1)
+    told = all(p < alpha and sign * d.mean > 0 for d, p in zip(found, holm([d.p for d in found]), strict=True))
+    if headline:
+        told = told and all(told_apart(r) for r in table.rows if r.difference and top in (r.arm, r.against))
+    return top if told else None
 
 
 def _walk(start: Callable[[ArmRow], Any], end: Callable[[ArmRow], Any], suite: str = "") -> Callable[[ArmRow], str]:
@@ -119,11 +125,11 @@ def _further(study: StudyData, metric: str, way: str) -> Column:
     return Column(metric, metric, _shown(partial(number, digits=3), value), value, metric, way == "maximize")
 
 
-def _difference(metric: str) -> tuple[Callable[[ArmRow], str], Value]:
+def _difference(table: Table, metric: str) -> tuple[Callable[[ArmRow], str], Value]:
     """A further objective's difference to the arm's baseline: text, number."""
 
     def text(row: ArmRow) -> str:
-        return difference_text(row.others[metric]) if metric in row.others else "baseline"
+        return table.gain(row, row.others.get(metric))
 
     return text, lambda row: row.others[metric].mean if metric in row.others else math.nan
 
@@ -135,10 +141,6 @@ def _edge(i: int) -> Value:
 
 def _shown(text: Callable[[float], str], value: Value) -> Callable[[ArmRow], str]:
     return lambda row: text(value(row))
-
-
-def _gain(row: ArmRow) -> str:
-    return "baseline" if row.difference is None else difference_text(row.difference)
 
 
 def _gain_key(row: ArmRow) -> float:

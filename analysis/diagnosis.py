@@ -14,7 +14,15 @@ from itertools import pairwise
 from typing import Any
 
 from analysis.effects import baselines, difference, last_by_seed
-from analysis.power import MOST_SEEDS, equivalence, minimum_detectable_effect, paired_sd, seeds_needed
+from analysis.power import (
+    MOST_SEEDS,
+    comparisons,
+    equivalence,
+    minimum_detectable_effect,
+    paired_sd,
+    seeds_needed,
+    seeds_range,
+)
 from analysis.statistics import holm, mean
 from analysis.store import RunData, StudyData, difficulty_rank
 
@@ -26,7 +34,7 @@ ADMITTED_SHARE = 0.1  # groups admitted / generated; below, nine tenths of the t
 ENTROPY_SHARE = 0.1  # of its first value: a policy that lost 90% of its entropy explores one path only
 ENTROPY_FLOOR = 0.02  # nats a token: exp(-.02 * 50) = a third of 50-token responses are the same one; see _collapse
 WINDOW = 5  # updates that a first or last value is the mean of: single updates swing by a third
-FORGOTTEN_ERRORS = 3.0  # standard errors; with 5 arms x 3 levels x 3 suites 0.06 false alarms a study
+FORGOTTEN_ERRORS = 3.0  # standard errors; with 5 arms x 3 levels x 3 suites 0.06 false alarms a study (from 2 seeds)
 FORGOTTEN_DROP = 0.02  # accuracy; a smaller fall is not worth a reader's time, however certain
 CLIP_INERT = 1e-5  # fraction of tokens, mean over updates: under one token of 10^5, none at all in a small run
 CLIP_UPDATES = 5  # updates, at least, before "never" means anything
@@ -34,6 +42,7 @@ VARIANCE_RATIO = 4.0  # of reward variance within groups: twice the standard dev
 UNEQUAL_UPDATES = 0.10  # relative; 37% more updates explained half of a curriculum's gain in FIELD_NOTES' runs
 EQUAL_TOKENS = 0.05  # relative; arms that spent the same budget differ by the overshoot of a step
 MARGIN = 0.03  # score; the smallest difference that matters: one binomial standard error of 256 problems
+FRACTIONS = ("score", "avg_at_k", "pass_at_k", "maj_at_k", "accuracy", "truncation_rate")
 ORDER_ERRORS = 2.0  # standard errors by which a harder suite or label must be easier than it claims
 MIN_GROUPS = 100  # of a ledger, or problems, before a rank correlation says anything (its error is 0.1)
 
@@ -53,13 +62,14 @@ def diagnose(
     ledger: Rows | None = None,
     outcomes: Rows | None = None,
     baseline: str | None = None,
-    margin: float = MARGIN,
+    margin: float | None = None,
 ) -> list[Finding]:
     """All findings, by kind in the order of KINDS, then by arm and level; an empty list when nothing stands out.
 
     `ledger`, `outcomes`: rows of those artifacts by run id, as eprli_lab.rollout and eprli_lab.evaluate log them;
     optional, they sharpen what is said of labels and forgetting. `margin`: the smallest difference in the objective
-    that matters. What was not logged gives no finding. Raises UserError when the baseline is no arm of the study.
+    that matters; None: what `smallest_that_matters` says. What was not logged gives no finding. Raises UserError when
+    the baseline is no arm of the study.
     """
     out: list[Finding] = []
     for arm in study.arms:
@@ -72,10 +82,21 @@ def diagnose(
         out += _variance(runs, arm)
     out += _inert(study, baseline)
     out += _updates(study, baseline)
-    out += _seeds(study, baseline, margin)
+    out += _seeds(study, baseline, smallest_that_matters(study, study.objective, margin))
     out += _suite_order(study)
     out += _label_order(study, ledger or {}, outcomes or {})
     return sorted(out, key=lambda f: KINDS.index(f.kind))
+
+
+def smallest_that_matters(study: StudyData, metric: str, given: float | None = None) -> float:
+    """The margin that was given, else MARGIN: of a fraction as it is, of any other metric as a share of its mean."""
+    if given is not None:
+        return given
+    name = metric.rpartition("/")[2]
+    if name in FRACTIONS:
+        return MARGIN
+    size = abs(mean([r.last(metric) for r in study.runs]))
+    return MARGIN * size if size > 0 else MARGIN
 
 
 KINDS = (
@@ -243,15 +264,32 @@ def _forgetting(study: StudyData, runs: Sequence[RunData], arm: str, outcomes: R
     out = []
     for (level, suite), found in sorted(falls.items()):
         before, after = mean([f.before for f in found]), mean([f.after for f in found])
-        error = math.sqrt(math.fsum(f.error**2 for f in found)) / len(found)
+        error = max(math.sqrt(math.fsum(f.error**2 for f in found)) / len(found), _error_over_seeds(found))
         if before - after > max(FORGOTTEN_DROP, FORGOTTEN_ERRORS * error):
             sentence = (
                 f"{arm}: {suite} fell from {before:.3f} to {after:.3f} while level {level} trained (mean of "
-                f"{len(found)} run{'s' if len(found) > 1 else ''}, {(before - after) / error:.1f} standard errors): "
-                f"that level's training damaged it; compare curriculum.schedule=mixed or curriculum.strata=cumulative"
+                f"{len(found)} run{'s' if len(found) > 1 else ', another seed may not show it'}, "
+                f"{(before - after) / error:.1f} standard errors): that level's training damaged it; "
+                f"compare curriculum.schedule=mixed or curriculum.strata=cumulative"
             )
             out.append(Finding("forgetting", arm, level, sentence))
     return out
+
+
+def _error_over_seeds(found: Sequence[Fall]) -> float:
+    """Standard error of the mean fall from its spread over seeds, widened so that FORGOTTEN_ERRORS of it hold by t.
+
+    The number of problems alone knows nothing of the luck of training. 0 for one run, which shows no spread.
+    """
+    if len(found) < 2:
+        return 0.0
+    from scipy import stats
+
+    falls = [f.before - f.after for f in found]
+    n, centre = len(falls), mean(falls)
+    sd = math.sqrt(math.fsum((f - centre) ** 2 for f in falls) / (n - 1))
+    wider = float(stats.t.isf(stats.norm.sf(FORGOTTEN_ERRORS), n - 1)) / FORGOTTEN_ERRORS
+    return wider * sd / math.sqrt(n)
 
 
 def _stretches(run: RunData, suite: str) -> Iterator[tuple[str, int, int]]:
@@ -331,14 +369,19 @@ def _updates(study: StudyData, baseline: str | None) -> list[Finding]:
     """Arms that spent as many tokens as their baseline and made more or fewer updates."""
     out = []
     for arm, base in baselines(study, baseline).items():
+        common = {r.seed for r in study.of(arm)} & {r.seed for r in study.of(base)}
         tokens, updates = (
-            [mean(list(last_by_seed(study, a, f"progress/{what}").values())) for a in (arm, base)]
+            [
+                mean([v for s, v in last_by_seed(study, a, f"progress/{what}").items() if s in common])
+                for a in (arm, base)
+            ]
             for what in ("tokens", "updates")
         )
         if not all(v > 0 for v in tokens + updates) or abs(tokens[0] / tokens[1] - 1) > EQUAL_TOKENS:
             continue
         ratio, over_seeds = updates[0] / updates[1] - 1, difference(study, arm, base, "progress/updates")
-        luck = over_seeds.low <= 0 <= over_seeds.high  # 13% apart were two arms of the same config at four seeds
+        # 13% apart were two arms of the same config at four seeds; one seed shows nothing
+        luck = over_seeds.n < 2 or over_seeds.low <= 0 <= over_seeds.high
         if abs(ratio) > UNEQUAL_UPDATES and not luck:
             sentence = (
                 f"{arm} made {abs(ratio):.0%} {'more' if ratio > 0 else 'fewer'} updates than {base} ({updates[0]:.1f} "
@@ -364,14 +407,15 @@ def _seeds(study: StudyData, baseline: str | None, margin: float) -> list[Findin
             why = ": one seed shows nothing; run three or more" if d.n == 1 else "s without spread shows nothing"
             out.append(Finding("few_seeds", arm, "", head + why))
             continue
-        sd = paired_sd(mine, theirs)
-        least = minimum_detectable_effect(sd, d.n, comparisons=len(found))
-        claimed = max(abs(d.mean), margin)
-        needed = seeds_needed(claimed, sd, comparisons=len(found))
-        many = f"{needed} seeds" if needed < MOST_SEEDS else f"more than {MOST_SEEDS:,} seeds"
+        sd, many = paired_sd(mine, theirs), comparisons(found.values())
+        least = minimum_detectable_effect(sd, d.n, comparisons=many)
+        needed = seeds_needed(margin, sd, comparisons=many)
+        low, high = seeds_range(margin, sd, d.n, many)
+        seeds = f"about {needed:,} seeds" if needed < MOST_SEEDS else f"more than {MOST_SEEDS:,} seeds"
         sentence = (
             f"{head}s shows neither a difference nor, within {margin:g}, its absence: so few seeds find one of "
-            f"{least:.3f} in four studies of five (after Holm over {len(found)}); for {claimed:.3f} it takes {many}"
+            f"{least:.3f} in four studies of five (after Holm over {many}); for {margin:g} it takes {seeds} "
+            f"({low:,} to {high:,}, as far as {d.n} differences know their spread)"
         )
         out.append(Finding("few_seeds", arm, "", sentence))
     return out
@@ -408,10 +452,9 @@ def _label_order(study: StudyData, ledger: Rows, outcomes: Rows) -> list[Finding
     out = []
     for arm in study.arms:
         ids = [r.run_id for r in study.of(arm)]
-        held = [
-            [(row["difficulty"], row["correct"] / row["samples"]) for row in outcomes.get(i, ()) if row["step"] == 0]
-            for i in ids
-        ]
+        # before training every seed has the same policy, problems and samples: they are one evaluation
+        first = next((outcomes[i] for i in ids if any(row["step"] == 0 for row in outcomes.get(i, ()))), ())
+        held = [[(row["difficulty"], row["correct"] / row["samples"]) for row in first if row["step"] == 0]]
         trained: dict[str, list[list[tuple[Any, float]]]] = {}
         for i in ids:
             rows = [r for r in ledger.get(i, ()) if r["verdict"] != "errored"]
@@ -423,9 +466,11 @@ def _label_order(study: StudyData, ledger: Rows, outcomes: Rows) -> list[Finding
             if found is None or not found[0] > -ORDER_ERRORS / math.sqrt(found[1]):
                 continue
             what = f"at level {level}" if level else "of the held-out problems before training"
+            error = ORDER_ERRORS / math.sqrt(found[1])
+            not_shown = "order accuracy the wrong way round" if found[0] > error else "are not shown to order accuracy"
             sentence = (
-                f"{arm}: the difficulty labels {what} do not order accuracy (rank correlation {found[0]:+.2f} over "
-                f"{found[1]} {'groups' if level else 'problems'}, where labels that mean something are negative)"
+                f"{arm}: the difficulty labels {what} {not_shown} (rank correlation {found[0]:+.2f} ± {error:.2f} over "
+                f"{found[1]} {'groups' if level else 'problems'}; labels that mean something are negative)"
             )
             out.append(Finding("difficulty_order", arm, level, sentence))
     return out

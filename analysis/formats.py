@@ -14,7 +14,7 @@ from analysis.table import Table
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: "\\" + c for c in "&%$#_{}"}
-BOLD = "Bold: told apart from every other arm by the 95% interval of the paired difference."
+BOLD = "Bold: told apart from every other arm, seed by seed, after correction for the number of arms and columns."
 
 
 def render(table: Table, columns: Sequence[Column], form: str) -> str:

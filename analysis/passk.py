@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.aggregates import wilson
+from analysis.statistics import NO_SPREAD
 from eprli_lab.metrics import pass_at_k
 
 Count = tuple[int, int]  # n, c
@@ -68,7 +69,7 @@ def evaluation_interval(counts: Sequence[Count], confidence: float = 0.95) -> Ev
     shares = [pass_at_k(n, c, 1) for n, c in counts]
     m, mean = len(shares), math.fsum(shares) / len(shares)
     sd = math.sqrt(math.fsum((s - mean) ** 2 for s in shares) / (m - 1)) if m > 1 else 0.0
-    if sd == 0 or all(s in (0.0, 1.0) for s in shares):
+    if sd <= NO_SPREAD or all(s in (0.0, 1.0) for s in shares):
         return published(mean, m, confidence)
     from scipy import stats
 

@@ -9,10 +9,10 @@ statistic follows the noncentral t with n - 1 degrees of freedom and noncentrali
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from analysis.statistics import paired_difference
+from analysis.statistics import NO_SPREAD, PairedDifference, paired_difference
 
 POWER = 0.80  # the convention of Cohen (1988): four true effects in five are found
 ALPHA = 0.05
@@ -32,14 +32,15 @@ class Equivalence(NamedTuple):
 
 
 def paired_sd(arm: Mapping[int, float], baseline: Mapping[int, float]) -> float:
-    """Unbiased standard deviation of the differences over common seeds; nan below two seeds."""
+    """Unbiased standard deviation of the differences over common seeds; nan below two seeds, 0 for float noise."""
     seeds = sorted(set(arm) & set(baseline))
     differences = [arm[s] - baseline[s] for s in seeds if math.isfinite(arm[s] - baseline[s])]
     n = len(differences)
     if n < 2:
         return math.nan
     mean = math.fsum(differences) / n
-    return math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
+    sd = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
+    return sd if sd > NO_SPREAD * max(1.0, abs(mean)) else 0.0
 
 
 def sd_interval(sd: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -110,6 +111,17 @@ def seeds_needed(effect: float, sd: float, power: float = POWER, alpha: float = 
         else:
             high = middle
     return high
+
+
+def comparisons(differences: Iterable[PairedDifference]) -> int:
+    """How many of them have a p: what Holm corrects for; at least 1."""
+    return max(1, sum(not math.isnan(d.p) for d in differences))
+
+
+def seeds_range(effect: float, sd: float, n: int, comparisons: int = 1) -> tuple[int, int]:
+    """Fewest seeds at both ends of the 95% interval of an sd that was estimated from n differences."""
+    low, high = (seeds_needed(effect, end, comparisons=comparisons) for end in sd_interval(sd, n))
+    return low, high
 
 
 def equivalence(

@@ -6,7 +6,8 @@
 
 Reads the tracking store of the working directory unless told otherwise; writes to reports/<study>/ there: report.html
 (one file, needs no network), report.md, table.txt, table.md, table.tex, table.csv, seeds.csv, and each figure. All of
-it is attached to the study's parent run. `margin`: the smallest difference in the objective that matters.
+it is attached to the study's parent run. `margin`: the smallest difference in the objective that matters, by default
+0.03 (3% of its mean, for one that is no fraction).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from analysis import options
 from analysis.artifacts import read_artifacts
 from analysis.columns import chosen
-from analysis.diagnosis import MARGIN
+from analysis.diagnosis import smallest_that_matters
 from analysis.formats import render
 from analysis.page import Page
 from analysis.store import StudyData, load_study
@@ -50,7 +51,7 @@ def write_report(
     out_dir: Path,
     baseline: str | None = None,
     formats: Sequence[str] = ("png",),
-    margin: float = MARGIN,
+    margin: float | None = None,
 ) -> str:
     """Write report, tables and figures, attach them to the study's parent run; the text table.
 
@@ -64,7 +65,7 @@ def write_report(
     text = table.text() if table else search_note(data)
     artifacts = read_artifacts(tracking, data)
     drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
-    page = study_page(data, table, drawn, artifacts, baseline, margin)
+    page = study_page(data, table, drawn, artifacts, baseline, smallest_that_matters(data, data.objective, margin))
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         files = _write(table, text, page, out_dir)
@@ -144,7 +145,7 @@ def _command(arguments: Sequence[str]) -> None:
     if set(formats) - set(FORMATS):
         raise UserError(f"formats={given['formats']}: there is {', '.join(FORMATS)}")
     out = Path(given.get("out", Path("reports") / name))
-    margin = options.margin(given.get("margin", str(MARGIN)))
+    margin = options.margin(given["margin"]) if "margin" in given else None
     print(write_report(tracking.uri, tracking.experiment, name, out, baseline, formats, margin))
     print(f"\nreport: {out / 'report.html'}\nruns: mlflow ui, then {view_link(tracking, name)}")
 

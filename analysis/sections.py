@@ -23,13 +23,21 @@ from analysis.formats import BOLD
 from analysis.hierarchical import Outcomes, new_problems
 from analysis.page import Cell, Grid, Item, Page, Section, Shown
 from analysis.passk import evaluation_interval
-from analysis.power import equivalence, minimum_detectable_effect, paired_sd, seeds_needed
+from analysis.power import (
+    comparisons,
+    equivalence,
+    minimum_detectable_effect,
+    paired_sd,
+    seeds_needed,
+    seeds_range,
+)
 from analysis.reference import load_references
 from analysis.statistics import mean
 from analysis.store import StudyData
-from analysis.table import Table, difference_text, fraction, headline, search_note, seed_values, signed
+from analysis.table import Table, difference_text, fraction, headline, p_text, search_note, seed_values, signed
 
 NAN = math.nan
+SEEDS_OF_NEW_PROBLEMS = 3  # at 2 its interval covers 89 to 97%
 FOLDED = 4  # findings of one kind, beyond which they fold
 
 
@@ -52,9 +60,10 @@ def study_page(
     else:
         found = diagnose(study, artifacts.ledger, artifacts.outcomes, baseline, margin)
         seeds = sorted({r.seed for r in study.runs})
+        own = " unless another baseline is named" if _own_baselines(table) else ""
         summary = (
             f"{len(study.runs)} finished runs of {len(study.arms)} arms, seeds {', '.join(map(str, seeds)) or 'none'}; "
-            f"objective {study.objective}; differences are to {table.baseline}, paired over common seeds. "
+            f"objective {study.objective}; differences are to {table.baseline}{own}, paired over common seeds. "
             f"{headline(table)}"
         )
         reading = [(f"{r.arm}:", table.verdicts(r)) for r in table.rows if r.difference]
@@ -141,7 +150,7 @@ def versus_page(tables: Sequence[Table], drawn: Sequence[figures.Picture] = ()) 
                 Cell(t.study.name), Cell(r.arm), Cell(str(len(r.seeds)), len(r.seeds)), Cell(t.study.objective),
                 Cell(f"{fraction(r.score_start)} → {fraction(r.score)}", r.score),
                 Cell(f"{difference_text(d)} to {r.against}" if d else "baseline", d.mean if d else NAN),
-                Cell(fraction(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
+                Cell(p_text(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
                 Cell(", ".join(r.differs), words=True),
             ])  # fmt: skip
             runs.append(" ".join(run.run_id for run in t.study.of(r.arm)))
@@ -167,7 +176,8 @@ def _pick(shown: Sequence[Shown], *names: str) -> list[Shown]:
 
 def arms_grid(table: Table) -> Grid:
     """The ablation table with every column; the best value is marked only where its intervals say so."""
-    shown = [c for c in columns(table) if c.name not in ("low", "high")]
+    hidden = ("low", "high") if _own_baselines(table) else ("low", "high", "baseline")
+    shown = [c for c in columns(table) if c.name not in hidden]
     winners = {c.name: best(table, c) for c in shown}
     rows = [
         [Cell(c.text(r).replace("->", "→") + (" ★" if winners[c.name] == r.arm else ""), c.key(r)) for c in shown]
@@ -179,17 +189,22 @@ def arms_grid(table: Table) -> Grid:
     return Grid("the arms", [c.title for c in shown], rows, ids, f"{note} {marked}", filter=len(rows) > 3)
 
 
+def _own_baselines(table: Table) -> bool:
+    return any(r.difference is not None and r.against != table.baseline for r in table.rows)
+
+
 def _suites(study: StudyData, baseline: str | None) -> Grid:
     rows = []
-    for arm in study.arms:
-        for e in suite_effects(study, arm, baseline):
-            d = e.difference
-            rows.append([
-                Cell(arm), Cell(e.suite), Cell(difference_text(d), d.mean), Cell(fraction(e.p_holm), e.p_holm),
-                Cell(str(d.n), d.n), Cell(e.baseline),
-            ])  # fmt: skip
-    header = ["arm", "suite", "difference in avg_at_k [95%]", "p (Holm over suites)", "common seeds", "baseline"]
-    return Grid("differences by suite", header, rows, filter=len(rows) > 6)
+    for e in suite_effects(study, baseline):
+        d = e.difference
+        text = "identical at every seed" if d.identical else difference_text(d)
+        rows.append([
+            Cell(e.arm), Cell(e.suite), Cell(text, d.mean), Cell(p_text(e.p_holm), e.p_holm),
+            Cell(str(d.n), d.n), Cell(e.baseline),
+        ])  # fmt: skip
+    header = ["arm", "suite", "difference in avg_at_k [95%]", "p (Holm)", "common seeds", "baseline"]
+    note = "p: Holm over all arms and suites of this table." if rows else ""
+    return Grid("differences by suite", header, rows, note=note, filter=len(rows) > 6)
 
 
 def _sampling(study: StudyData) -> Grid:
@@ -219,20 +234,23 @@ def _sampling(study: StudyData) -> Grid:
 def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[Grid]:
     study, rows = table.study, []
     outcomes = {arm: _outcomes(study, arm, artifacts) for arm in study.arms}
-    compared = [r for r in table.rows if r.difference is not None]
-    for r in compared:
-        assert r.difference is not None
+    many = comparisons(r.difference for r in table.rows if r.difference is not None)
+    for r in table.rows:
+        if r.difference is None:
+            continue
         mine, theirs = (last_by_seed(study, a, study.objective) for a in (r.arm, r.against))
         sd, n = paired_sd(mine, theirs), r.difference.n
-        least = minimum_detectable_effect(sd, n, comparisons=len(compared))
-        needed = seeds_needed(margin, sd, comparisons=len(compared)) if sd > 0 else NAN
-        same = equivalence(mine, theirs, margin)
+        least, needed, ends = NAN, NAN, ""
+        if sd > 0:
+            least = minimum_detectable_effect(sd, n, comparisons=many)
+            needed = seeds_needed(margin, sd, comparisons=many)
+            ends = "{:,} ({:,} to {:,})".format(needed, *seeds_range(margin, sd, n, many))
+        same = "equivalent" if equivalence(mine, theirs, margin).equivalent else "not shown"
         anew = new_problems(outcomes[r.arm], outcomes[r.against])
         rows.append([
             Cell(r.arm), Cell(str(n), n), Cell(fraction(sd), sd), Cell(fraction(least), least),
-            Cell("-" if math.isnan(needed) else f"{needed:,}", needed),
-            Cell("equivalent" if same.equivalent else "not shown", words=False),
-            Cell(_interval(anew.mean, anew.low, anew.high), anew.mean),
+            Cell(ends or "-", needed), Cell("identical" if r.difference.identical else same),
+            Cell(_interval(anew.mean, anew.low, anew.high) if anew.seeds >= SEEDS_OF_NEW_PROBLEMS else "-", anew.mean),
         ])  # fmt: skip
     header = [
         "arm",
@@ -245,8 +263,9 @@ def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[Grid]
     header.append("on new problems [95%]")
     note = (
         f"detectable: the true difference that these seeds find four times out of five, after Holm over "
-        f"{len(compared)}; within ±{margin:g}: two one-sided tests at 5%; on new problems: mean over suites, seeds and "
-        f"problems both drawn anew."
+        f"{many}; seeds for {margin:g}: in brackets what the 95% interval of the sd, known from so few differences, "
+        f"makes of it; within ±{margin:g}: two one-sided tests at 5%; on new problems: mean over suites, seeds and "
+        f"problems both drawn anew, from {SEEDS_OF_NEW_PROBLEMS} seeds."
     )
     return [Grid("what the seeds can show", header, rows, note=note), *_aggregates(table)]
 
@@ -286,7 +305,11 @@ def _aggregates(table: Table) -> list[Grid]:
     if not rows:
         return []
     header = ["arm", "seeds", "IQM over suites [95%]", "mean over suites [95%]", "probability of improvement [95%]"]
-    note = "Intervals: whole seeds resampled (never single scores), percentiles widened for the number of seeds."
+    note = (
+        "Intervals: whole seeds resampled (never single scores), percentiles widened for the number of seeds; at 5 "
+        "seeds those of IQM and mean hold 91% of the time, from 10 on 93% or more. IQM leaves out the lowest and the "
+        "highest quarter of all scores: suites much easier or harder than the rest do not move it, the mean they do."
+    )
     return [Grid("aggregates over suites", header, rows, note=note)]
 
 

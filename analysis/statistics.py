@@ -26,6 +26,11 @@ class PairedDifference(NamedTuple):
         """Does the interval exclude zero?"""
         return self.low > 0.0 or self.high < 0.0
 
+    @property
+    def identical(self) -> bool:
+        """Is every difference exactly zero? No evidence of equivalence: nothing that was changed came to act."""
+        return self.n > 1 and self.low == self.high == 0.0
+
 
 def paired_difference(
     arm: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95

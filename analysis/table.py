@@ -104,11 +104,7 @@ class Table:
         for r in self.rows:
             cells = [f"{fraction(r.start[s])} -> {fraction(r.final[s])}" for s in suites]
             cells.append(f"{fraction(r.score_start)} -> {fraction(r.score)}")
-            if r.difference is None:
-                cells += ["baseline", ""]
-            else:
-                own = f" to {r.against}" if r.against != self.baseline else ""
-                cells += [difference_text(r.difference) + own, fraction(r.p_holm)]
+            cells += [self.gain(r, r.difference), p_text(r.p_holm) if r.difference else ""]
             rows.append([r.arm, str(len(r.seeds)), *cells])
         return header, rows
 
@@ -121,9 +117,16 @@ class Table:
             cells = []
             for m in metrics:
                 value = mean([run.last(m) for run in self.study.of(r.arm)])
-                cells += [number(value, 3), difference_text(r.others[m]) if m in r.others else "baseline"]
+                cells += [number(value, 3), self.gain(r, r.others.get(m))]
             rows.append([r.arm, *cells])
         return header, rows
+
+    def gain(self, row: ArmRow, d: PairedDifference | None) -> str:
+        """A difference as a cell, with its seeds and baseline where they are not the row's and the table's."""
+        if d is None:
+            return "baseline"
+        seeds = f" (n={d.n})" if d.n and d.n != len(row.seeds) and not math.isnan(d.low) else ""
+        return difference_text(d) + seeds + (f" to {row.against}" if row.against != self.baseline else "")
 
     def _blocks(self) -> list[Block]:
         further = [self._further()] if len(self.study.objectives) > 1 else []
@@ -156,10 +159,16 @@ class Table:
         unfinished = [
             f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in self.study.unfinished
         ]
-        changes = [f"{r.arm}: {', '.join(r.differs) or 'no config value'}" for r in others if r.seeds]
+        own = any(r.against != self.baseline for r in others)
+        base = "its baseline" if own else self.baseline
+        changes = [
+            f"{r.arm}{f' (from {r.against})' if own else ''}: {', '.join(r.differs) or 'no config value'}"
+            for r in others
+            if r.seeds
+        ]
         return [
             ("How it reads:", [f"{r.arm}: {self.verdicts(r)}" for r in others]),
-            (f"Differs from {self.baseline} by:", changes),
+            (f"Differs from {base} by:", changes),
             ("Runs that are not in the table:", unfinished),
             ("Notes:", self.study.notes),
         ]
@@ -171,10 +180,11 @@ class Table:
         for metric, way in self.study.objectives[1:]:
             d = r.others[metric]
             what = "no comparison" if math.isnan(d.low) else "not distinguishable from zero"
+            what = "identical at every seed" if d.identical else what
             if d.distinguishable:
                 what = "better" if (d.mean > 0) == (way == "maximize") else "worse"
                 p = r.others_p[metric]
-                what += f" (p {fraction(p)})" if p < ALPHA else f" by itself, not after correction (p {fraction(p)})"
+                what += f" (p {p_text(p)})" if p < ALPHA else f" by itself, not after correction (p {p_text(p)})"
             out += f"; {metric} {difference_text(d)}: {what}"
         return out
 
@@ -343,11 +353,13 @@ def headline(table: Table) -> str:
     if not compared:
         return "No arm has a seed in common with a baseline, so nothing is compared."
     up = table.study.objectives[0][1] == "maximize"
+    bases = {r.against for r in compared}
+    base = bases.pop() if len(bases) == 1 else "their baselines"
     told = [f"{r.arm} ({'better' if (r.difference.mean > 0) == up else 'worse'})" for r in compared if told_apart(r)]  # type: ignore[union-attr]
     arms = f"{len(told) or 'None'} of {len(compared)} arms" if len(compared) > 1 else "The arm"
     is_not = "" if told or len(compared) > 1 else "not"
     which = f": {', '.join(told)}" if told else ""
-    return f"{arms} can{is_not} be told apart from the baseline in {table.study.objective}{which}."
+    return f"{arms} can{is_not} be told apart from {base} in {table.study.objective}{which}."
 
 
 def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximize") -> str:
@@ -361,12 +373,14 @@ def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximi
     if math.isnan(d.low):
         return f"{signed(d.mean)} in {objective} on each of {seeds}: without spread there is no interval"
     what = f"{difference_text(d)} in {objective} over {seeds}"
+    if d.identical:
+        return f"{what}: identical at every seed, so what differs never acted on it"
     if not d.distinguishable:
         return f"{what}: not distinguishable from zero"
     better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
     if not told_apart(row):
-        return f"{what}: {better} by itself, not after correction for the number of arms (p {fraction(row.p_holm)})"
-    return f"{what}: {better} than {baseline} (p {fraction(row.p_holm)})"
+        return f"{what}: {better} by itself, not after correction for the number of arms (p {p_text(row.p_holm)})"
+    return f"{what}: {better} than {baseline} (p {p_text(row.p_holm)})"
 
 
 def fraction(value: float, digits: int = 3) -> str:
@@ -374,6 +388,11 @@ def fraction(value: float, digits: int = 3) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+
+
+def p_text(p: float) -> str:
+    """.031; <.001; a dash for nan."""
+    return "<.001" if p < 0.001 else fraction(p)
 
 
 def signed(value: float) -> str:

@@ -156,7 +156,10 @@ def test_problem_by_problem_forgetting_is_found_with_few_problems():
         for right in [int(i < 48 and not (step > STEPS and i < 14))]
     ]
     (found,) = only(diagnose(alone, outcomes={run.run_id: rows}), "forgetting")
-    assert "fell from 0.800 to 0.567 while level l2 trained (mean of 1 run, 4.2 standard" in found.sentence
+    assert (
+        "fell from 0.800 to 0.567 while level l2 trained (mean of 1 run, another seed may not show it, 4.2 standard"
+        in found.sentence
+    )
 
 
 @pytest.mark.parametrize(
@@ -296,13 +299,13 @@ def test_every_kind_is_known_and_findings_are_in_order():
 
 def test_a_planted_effect_on_one_stratum_is_found_there():
     data = study(seeds=8, other=(0, 0, 0.05))
-    effects = {e.suite: e for e in suite_effects(data, "other")}
+    effects = {e.suite: e for e in suite_effects(data)}
     assert list(effects) == list(SUITES)
     hard = effects.pop("heldout_hard")
     assert hard.baseline == "plain" and hard.p_holm < 0.01
     assert hard.difference.mean == pytest.approx(0.05, abs=0.01) and hard.difference.low > 0
     assert all(abs(e.difference.mean) < 0.01 and e.p_holm > 0.05 for e in effects.values())
-    worse = {e.suite: e for e in suite_effects(study(seeds=8, other=(-0.05, 0, 0)), "other")}
+    worse = {e.suite: e for e in suite_effects(study(seeds=8, other=(-0.05, 0, 0)))}
     assert worse["heldout_easy"].difference.high < 0
 
 
@@ -311,8 +314,9 @@ def test_effects_have_their_baseline():
     own = dataclasses.replace(data, description=data.description | {"arm_baselines": {"c": "b"}})
     assert baselines(own) == {"b": "a", "c": "b"}
     assert baselines(own, "c") == {"a": "c", "b": "c"}
-    assert suite_effects(own, "c")[0].baseline == "b" and suite_effects(own, "a") == []
+    found = {e.arm: e.baseline for e in suite_effects(own)}
+    assert found == {"b": "a", "c": "b"} and suite_effects(study(("alone",))) == []
     assert math.isnan(suite_effects(own, "c", metric="pass_at_k")[0].difference.mean)
-    with pytest.raises(UserError, match="arm=d: planted has no such arm"):
+    with pytest.raises(UserError, match="baseline=d: planted has no such arm"):
         suite_effects(own, "d")
     assert params()["evaluation.boundary_problems"] == "0" and START[0] > START[1] > START[2]

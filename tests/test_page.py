@@ -107,7 +107,7 @@ def test_further_objectives_are_columns_with_their_own_direction():
     assert best(table, by_name["response_tokens"]) == "short", "less is better"
     row = table.rows[1]
     assert row.others_p == {"response_tokens": row.others["response_tokens"].p}, "one comparison: nothing to correct"
-    assert "; response_tokens -5.300" in (reads := table.verdicts(row)) and reads.endswith("]: better (p .000)")
+    assert "; response_tokens -5.300" in (reads := table.verdicts(row)) and reads.endswith("]: better (p <.001)")
     assert reads in page_of(study).markdown().split("## What to look at")[0]
     three = planted.study(arms=("plain", "short", "same"))
     three.description["objectives"] = study.description["objectives"]
@@ -168,9 +168,9 @@ def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
 
 
 def test_the_headline_counts_what_the_corrected_intervals_say():
-    assert headline(ablation_table(planted.study())) == "The arm cannot be told apart from the baseline in score."
+    assert headline(ablation_table(planted.study())) == "The arm cannot be told apart from plain in score."
     assert headline(ablation_table(clear_winner())) == (
-        "1 of 2 arms can be told apart from the baseline in score: other (better)."
+        "1 of 2 arms can be told apart from plain in score: other (better)."
     )
     worse = planted.study(other=(-0.2, -0.2, -0.2))
     assert headline(ablation_table(worse)).endswith("in score: other (worse).")

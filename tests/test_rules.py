@@ -1,0 +1,318 @@
+"""The rules by which a report calls things different, best or enough, at hand-made numbers: what each correction changes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import planted
+import pytest
+from scipy import stats
+
+from analysis import check, figures
+from analysis.aggregates import probability_of_improvement
+from analysis.artifacts import Artifacts
+from analysis.columns import MACHINE, best, chosen, columns
+from analysis.diagnosis import diagnose, smallest_that_matters
+from analysis.effects import suite_effects
+from analysis.formats import render
+from analysis.hierarchical import new_problems
+from analysis.passk import evaluation_interval
+from analysis.power import minimum_detectable_effect, paired_sd, seeds_needed, seeds_range
+from analysis.sections import study_page
+from analysis.statistics import holm
+from analysis.store import History, RunData, StudyData
+from analysis.table import ablation_table, headline, p_text, verdict
+
+APART = (0.01, 0.02, 0.03, 0.04)  # differences at four seeds: t = 3.87, p = .0305
+P = float(stats.ttest_1samp(APART, 0).pvalue)
+
+
+def scored(arms: Mapping[str, Sequence[float]], direction: str = "maximize", suite: str = "heldout_easy") -> StudyData:
+    """A study whose runs, by seed, end at these scores; a seed that is nan has no run. One suite, equal to the score."""
+    runs = [
+        RunData(f"{arm}-{seed}", arm, seed, planted.params(), {})
+        for arm, values in arms.items()
+        for seed, value in enumerate(values)
+        if not math.isnan(value)
+    ]
+    for run in runs:
+        ends = History.of([(0, 0.3), (40, arms[run.arm][run.seed])])
+        run.histories.update({"score": ends, f"eval/{suite}/avg_at_k": ends})
+    described = {"arms": list(arms), "baseline": next(iter(arms)), "seeds": [0, 1, 2, 3]}
+    described["objectives"] = [{"metric": "score", "direction": direction}]
+    return StudyData("scored", described, None, runs, [])
+
+
+def over(base: Sequence[float], differences: Sequence[float]) -> list[float]:
+    return [b + d for b, d in zip(base, differences, strict=True)]
+
+
+BASE = (0.5, 0.53, 0.49, 0.52)
+
+
+def test_two_arms_with_a_p_of_three_percent_are_not_told_apart_after_holm():
+    one = ablation_table(scored({"a": BASE, "b": over(BASE, APART)}))
+    assert one.rows[1].p_holm == pytest.approx(P)
+    assert headline(one).endswith("b (better).") and verdict(one.rows[1], "a", "score").endswith(
+        "better than a (p .030)"
+    )
+    two = scored({"a": BASE, "b": over(BASE, APART), "c": over(BASE, APART)})
+    table = ablation_table(two)
+    assert [r.p_holm for r in table.rows[1:]] == pytest.approx([2 * P] * 2)
+    assert headline(table) == "None of 2 arms can be told apart from a in score."
+    assert verdict(table.rows[1], "a", "score").endswith("not after correction for the number of arms (p .061)")
+    found = [f for f in diagnose(two, margin=0.03) if f.kind == "few_seeds"]
+    assert [f.arm for f in found] == ["b", "c"], "neither a difference nor its absence"
+    assert not [f for f in diagnose(scored({"a": BASE, "b": over(BASE, APART)})) if f.kind == "few_seeds"]
+
+
+def test_what_the_seeds_find_is_said_after_holm():
+    found = diagnose(scored({"a": BASE, "b": over(BASE, APART), "c": over(BASE, APART)}), margin=0.03)
+    sd = float(np.std(APART, ddof=1))
+    assert minimum_detectable_effect(sd, 4, comparisons=2) == pytest.approx(
+        minimum_detectable_effect(sd, 4, alpha=0.025)
+    )
+    needed = seeds_needed(0.03, sd, comparisons=2)
+    assert needed == seeds_needed(0.03, sd, alpha=0.025) > seeds_needed(0.03, sd)
+    sentence = next(f.sentence for f in found if f.kind == "few_seeds")
+    assert f"find one of {minimum_detectable_effect(sd, 4, comparisons=2):.3f} in" in sentence
+    low, high = seeds_range(0.03, sd, 4, 2)
+    assert f"for 0.03 it takes about {needed} seeds ({low} to {high}, as far as 4 differences" in sentence
+    assert low < needed < high and low == seeds_needed(0.03, sd * math.sqrt(3 / stats.chi2.ppf(0.975, 3)), alpha=0.025)
+
+
+def test_effects_by_suite_are_corrected_over_arms_and_suites():
+    study = planted.study(("plain", "other", "third"), other=(0.01, 0.01, 0.01))
+    effects = suite_effects(study)
+    raw = [e.difference.p for e in effects]
+    assert [(e.arm, e.suite) for e in effects] == [(a, s) for a in ("other", "third") for s in planted.SUITES]
+    assert [e.p_holm for e in effects] == pytest.approx(holm(raw))
+    assert min(e.p_holm for e in effects) == pytest.approx(6 * min(raw)), "the smallest of six"
+
+
+NOISE = (0.06, -0.05, 0.07, -0.02)  # mean .015, nothing to be told
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "winner"),
+    [
+        (APART, (0.05, 0.061, 0.07, 0.079), "c"),  # from the baseline and from b, each at every seed
+        (APART, over(APART, (0.02, 0.021, 0.022, 0.024)), "c"),  # p .008 and less
+        (APART, over(APART, APART), None),  # p .0305 against both: .061 after Holm
+        (APART, over(APART, (0.0, 0.02, 0.03, 0.05)), None),  # p .11 against b: not by a 95% interval
+        (over(APART, NOISE), over(APART, (0.03, 0.031, 0.032, 0.033)), None),  # from the baseline, not from b
+        (NOISE, (0.02, 0.021, 0.022, 0.023), None),  # as before, where the noisy one is the runner-up
+    ],
+)
+def test_a_winner_is_told_apart_from_every_other_arm(b, c, winner):
+    for sign, direction in ((1, "maximize"), (-1, "minimize")):
+        arms = {n: over(BASE, [sign * v for v in d]) for n, d in {"a": (0.0,) * 4, "b": b, "c": c}.items()}
+        table = ablation_table(scored(arms, direction))
+        assert best(table, {x.name: x for x in columns(table)}["score"]) == winner, direction
+
+
+def test_a_winner_over_the_runner_up_alone_is_none():
+    """c is told apart from b, which comes second, and not from the baseline, which comes last and is noisy."""
+    c = over(BASE, (0.04, 0.041, 0.042, 0.043))
+    table = ablation_table(scored({"a": over(BASE, NOISE), "b": over(BASE, (0.02, 0.0215, 0.0225, 0.024)), "c": c}))
+    assert best(table, {x.name: x for x in columns(table)}["score"]) is None
+
+
+def test_a_difference_names_the_baseline_and_the_seeds_that_are_not_the_tables():
+    nan = math.nan
+    study = scored({"a": BASE, "b": over(BASE, APART), "c": [nan, *over(BASE, APART)[1:]]})
+    study.description["arm_baselines"] = {"c": "b"}
+    table = ablation_table(study)
+    for form in ("md", "latex", "html"):
+        assert render(table, chosen(table), form).count(" to b") == 1, form
+    shown = {r["arm"]: r for r in csv.DictReader(io.StringIO(render(table, chosen(table, None, MACHINE), "csv")))}
+    assert [shown[a]["baseline"] for a in "abc"] == ["a", "a", "b"]
+    assert headline(table) == "None of 2 arms can be told apart from their baselines in score."
+    text = table.text()
+    assert "Differs from its baseline by:" in text and "c (from b): no config value" in text
+    again = ablation_table(study, "c")
+    assert again.gain(again.rows[0], again.rows[0].difference).endswith("(n=3)"), "a has four seeds, c three of them"
+    assert "Differs from c by:" in again.text()
+
+
+def test_differences_of_exactly_zero_are_identical_runs_and_no_equivalence():
+    study = scored({"a": BASE, "b": BASE})
+    table = ablation_table(study)
+    assert table.rows[1].difference.identical and "identical at every seed" in table.verdicts(table.rows[1])
+    assert cells(study, "what the seeds can show", "b")[3:6] == ["-", "-", "identical"]
+    assert cells(study, "differences by suite", "b")[2] == "identical at every seed"
+    assert check.compare(study)[0].endswith("over 4 common seeds: identical at every seed")
+
+
+def test_equal_differences_show_no_spread_however_they_are_rounded():
+    """.7 - .6, .8 - .7 and .3 - .2 differ in the last bit."""
+    study = scored({"a": [0.6, 0.7, 0.2], "b": [0.7, 0.8, 0.3]})
+    assert paired_sd(*({r.seed: r.last("score") for r in study.of(a)} for a in "ba")) == 0
+    assert cells(study, "what the seeds can show", "b")[2:6] == [".000", "-", "-", "not shown"]
+    bits = {s: {("u", str(q)): v for q in range(30)} for s, v in enumerate((0.7, 0.7))}
+    assert math.isnan(new_problems(bits, {s: dict.fromkeys(v, 0.6) for s, v in bits.items()}).low)
+    apart = {s: {("u", str(q)): 0.5 for q in range(3)} | {("v", str(q)): -0.5 for q in range(3)} for s in range(2)}
+    flat = new_problems(apart, {s: dict.fromkeys(v, 0.0) for s, v in apart.items()})
+    assert flat.mean == 0 and math.isnan(flat.low), "suites that differ and cancel are not nothing"
+    assert evaluation_interval([(3, 1)] * 3).method == "wilson"
+
+
+def test_the_margin_of_what_is_no_fraction_is_a_share_of_its_mean():
+    study = scored({"a": BASE, "b": over(BASE, APART)})
+    for run in study.runs:
+        run.histories["response_tokens"] = History.of([(40, 20.0)])
+    margins = [smallest_that_matters(study, m) for m in ("score", "eval/aime24/pass_at_k", "response_tokens")]
+    assert margins == pytest.approx([0.03, 0.03, 0.6])
+    assert smallest_that_matters(study, "response_tokens", 2.0) == 2.0 and smallest_that_matters(study, "none") == 0.03
+
+
+def test_small_p_is_not_zero():
+    assert [p_text(p) for p in (0.0004, 0.001, 0.0312, 1.0, math.nan)] == ["<.001", ".001", ".031", "1.000", "-"]
+
+
+def test_the_variance_of_new_problems_is_never_below_that_of_seeds_alone():
+    """d = [[1, -1], [2, 4]]: seeds 2.25, problems 0, rest 1; t(1) sqrt(2.25), not sqrt(2.25 + 0 - 1)."""
+    outcomes = {s: {("u", "p"): d[0], ("u", "q"): d[1]} for s, d in enumerate([(1.0, -1.0), (2.0, 4.0)])}
+    zero = {s: dict.fromkeys(v, 0.0) for s, v in outcomes.items()}
+    found = new_problems(outcomes, zero)
+    assert found.mean == 1.5 and found.high - 1.5 == pytest.approx(12.7062 * 1.5, rel=1e-4)
+
+
+# --- diagnosis ---------------------------------------------------------------------------------------------------
+
+
+def falling(fall: float, seeds: int, **changed: object) -> list[str]:
+    """Kinds found where heldout_easy falls by `fall` while l2 trains, at p = .6 of 1,024 problems."""
+    study = planted.study(("alone",), seeds=seeds)
+    for run in study.runs:
+        run.params.update(planted.params(**changed))
+        run.histories["eval/heldout_easy/avg_at_k"] = History.of([(0, 0.6), (20, 0.6), (30, 0.6), (40, 0.6 - fall)])
+    return [f.kind for f in diagnose(study)]
+
+
+def test_forgetting_is_known_better_from_more_seeds():
+    """One run: 3 standard errors of .6 and .555 of 1,024 problems are .065. The mean of four: .033."""
+    assert falling(0.045, seeds=4) == ["forgetting"] and falling(0.045, seeds=1) == []
+    assert falling(0.08, seeds=1) == ["forgetting"]
+
+
+def test_forgetting_is_more_than_the_luck_of_the_seeds():
+    """Means of .6 and .54 over four seeds of 1,024 problems: 4 binomial errors, and less than one of the seeds' own."""
+    study = planted.study(("alone",))
+    for run, end in zip(study.runs, (0.40, 0.68, 0.46, 0.62), strict=True):
+        run.histories["eval/heldout_easy/avg_at_k"] = History.of([(0, 0.6), (20, 0.6), (40, end)])
+    assert diagnose(study) == []
+    for run, end in zip(study.runs, (0.53, 0.54, 0.55, 0.54), strict=True):
+        run.histories["eval/heldout_easy/avg_at_k"] = History.of([(0, 0.6), (20, 0.6), (40, end)])
+    assert [f.kind for f in diagnose(study)] == ["forgetting"]
+
+
+def test_one_seed_does_not_make_updates_unequal():
+    for seeds, kinds in ((1, []), (2, ["unequal_updates"])):
+        study = planted.study(seeds=seeds)
+        for run in study.of("other"):
+            planted.change(run, "progress/updates", lambda step, v: 1.3 * v)
+        assert [f.kind for f in diagnose(study) if f.kind != "few_seeds"] == kinds
+
+
+def test_problems_before_training_count_once_not_once_a_seed():
+    """60 problems at 4 seeds are 60, too few for a rank correlation; 120 are enough."""
+    study = planted.study(("alone",))
+    for problems, kinds in ((60, []), (120, ["difficulty_order"])):
+        rows = [
+            {
+                "suite": "heldout_easy",
+                "problem": str(i),
+                "step": 0,
+                "samples": 4,
+                "correct": 4 * (i % 2),
+                "difficulty": i,
+            }
+            for i in range(problems)
+        ]
+        found = diagnose(study, {}, {r.run_id: rows for r in study.runs})
+        assert [f.kind for f in found] == kinds
+    assert "are not shown to order accuracy" in found[0].sentence and "over 120 problems" in found[0].sentence
+
+
+def test_forgetting_between_evaluations_of_few_problems_needs_a_larger_fall():
+    """Partial evaluations, all but the first and the last, are of 64 problems: their error is .06, not .015."""
+    assert falling(0.08, seeds=1, **{"evaluation.boundary_problems": 64}) == []
+    assert falling(0.25, seeds=1, **{"evaluation.boundary_problems": 64}) == ["forgetting"]
+
+
+@pytest.mark.parametrize(("above", "found"), [(0.03, []), (0.06, ["difficulty_order"])])
+def test_suites_are_out_of_order_beyond_two_standard_errors(above, found):
+    """Of two accuracies near .5 of 1,024 problems: .044."""
+    study = planted.study(("alone",))
+    for run in study.runs:
+        run.histories.update({
+            "eval/heldout_easy/avg_at_k": History.of([(0, 0.5), (40, 0.9)]),
+            "eval/heldout_medium/avg_at_k": History.of([(0, 0.5 + above), (40, 0.9)]),
+            "eval/heldout_hard/avg_at_k": History.of([(0, 0.1), (40, 0.9)]),
+        })  # fmt: skip
+    assert [f.kind for f in diagnose(study)] == found
+
+
+# --- what the page says ------------------------------------------------------------------------------------------
+
+
+def cells(
+    study: StudyData, table: str, arm: str, artifacts: Artifacts | None = None, margin: float = 0.03
+) -> list[str]:
+    page = study_page(study, ablation_table(study), [], artifacts or Artifacts({}, {}, []), None, margin)
+    grid = next(g for s in page.sections for g in s.tables if g.title == table)
+    return next([c.text for c in row] for row in grid.rows if row[0].text == arm)
+
+
+def test_the_margin_given_is_the_margin_tested():
+    study = scored({"a": BASE, "b": over(BASE, APART)})
+    shown = [cells(study, "what the seeds can show", "b", margin=m) for m in (0.03, 0.3)]
+    assert [row[5] for row in shown] == ["not shown", "equivalent"]
+    sd = float(np.std(APART, ddof=1))
+    assert [row[4].split(" (")[0] for row in shown] == [str(seeds_needed(m, sd)) for m in (0.03, 0.3)]
+
+
+def test_new_problems_are_of_the_arm_minus_its_baseline():
+    study = scored({"a": BASE, "b": over(BASE, APART)})
+    right = {"a": 1, "b": 3}
+    rows = {
+        r.run_id: [
+            {
+                "suite": "heldout_easy",
+                "problem": str(i),
+                "samples": 4,
+                "correct": right[r.arm] - (r.arm == "b" and i == r.seed),
+                "step": 40,
+            }
+            for i in range(10)
+        ]
+        for r in study.runs
+    }
+    assert cells(study, "what the seeds can show", "b", Artifacts(rows, {}, []))[6].startswith("+.475 [")
+
+
+def test_improvement_is_of_the_arm_over_the_seeds_that_both_have():
+    nan = math.nan
+    a, b = [0.1, 0.9, 0.3, 0.4, 0.5, 0.6, nan], [nan, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8]
+    study = scored({"a": a, "b": b})
+    by_hand = probability_of_improvement([[v] for v in b[1:6]], [[v] for v in a[1:6]])
+    assert by_hand.value == 0.8
+    assert cells(study, "aggregates over suites", "b")[4] == f".800 [.{by_hand.low:.3f}, ".replace(
+        ".0.", "."
+    ) + f"{by_hand.high:.3f}]".replace("0.", ".")
+
+
+def test_the_bars_of_the_pareto_figure_are_t_intervals():
+    study = scored({"a": BASE, "b": over(BASE, APART)})
+    for run in study.runs:
+        run.histories["eval/heldout_easy/response_tokens"] = History.of([(40, 20.0 + run.seed)])
+    [picture] = figures.pictures(study, only=["pareto"])
+    bars = [c.lines[2] for c in picture.figure.axes[0].containers]
+    half = stats.t.ppf(0.975, 3) * np.std([20, 21, 22, 23], ddof=1) / 2
+    (left, _), (right, _) = bars[0][0].get_segments()[0]
+    assert (left, right) == pytest.approx((21.5 - half, 21.5 + half))
