@@ -62,7 +62,8 @@ def evaluation_interval(counts: Sequence[Count], confidence: float = 0.95) -> Ev
 
     Samples of one problem are not independent, so problems are the clusters: mean +- t_{M-1} sd / sqrt(M) of the
     shares c / n (arXiv 2411.00640). Wilson's interval instead where every share is 0 or 1 (one sample a
-    problem), and where all shares are equal, since they then show no spread. ValueError without a problem.
+    problem), and where all shares are equal, since they then show no spread. Holds 94 to 96% of the time (simulation),
+    but 79% where 5% of 30 problems can be solved at all: so few problems may miss every one. ValueError without any.
     """
     if not counts:
         raise ValueError("an evaluation without problems has no interval")

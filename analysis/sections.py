@@ -38,7 +38,7 @@ from analysis.table import Table, difference_text, fraction, headline, p_text, s
 
 NAN = math.nan
 SEEDS_OF_NEW_PROBLEMS = 3  # at 2 its interval covers 89 to 97%
-FOLDED = 4  # findings of one kind, beyond which they fold
+FOLDED = 3  # findings of one kind, beyond which they fold
 
 
 def study_page(
