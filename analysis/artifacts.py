@@ -54,7 +54,7 @@ def read_artifacts(tracking: TrackingSpec, study: StudyData) -> Artifacts:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | None:
-    """None for a file that is no such table."""
+    """None for a file that is no such table, has no rows, or rows that cannot be."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -67,4 +67,14 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | None:
         rows: list[dict[str, Any]] = table.to_pylist()
     except (OSError, pa.ArrowException, KeyError):
         return None
-    return rows
+    return rows if rows and all(map(_is_sound, rows)) else None
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    """Counts that can be, and a difficulty that is a number or not known."""
+    known = row["difficulty"] is None or isinstance(row["difficulty"], int | float)
+    if "samples" not in row:
+        return known and isinstance(row["accuracy"], int | float) and isinstance(row["level"], str)
+    samples, correct = row["samples"], row["correct"]
+    counts = isinstance(samples, int) and isinstance(correct, int) and isinstance(row["step"], int)
+    return known and counts and samples > 0 and 0 <= correct <= samples

@@ -30,7 +30,7 @@ from eprli_lab.errors import UserError, nearest
 # check -> its sweep, the arms that it is about (the first of each pair is the reference)
 CHECKS = {"levels": ("levels", ("l1", "l2")), "sharing": ("sharing", ()), "buffer": ("levels", ())}
 USAGE = f"usage: python -m analysis.check {{{','.join(CHECKS)}}} [preset=NAME] [study=NAME]; --help says more"
-KEYS = (*options.COMMON, "arms", "out", "margin")
+KEYS = (*(k for k in options.COMMON if k != "baseline"), "arms", "out", "margin")
 
 
 def restricted(study: StudyData, arms: Sequence[str]) -> StudyData:
@@ -56,11 +56,11 @@ def compare(study: StudyData, margin: float | None = None) -> list[str]:
             continue
         found = [(study.objective, row.difference, row.p_holm)]
         found += [(f"eval/{e.suite}/{e.metric}", e.difference, e.p_holm) for e in by_suite if e.arm == row.arm]
-        for metric, d, p in found:
+        for metric, d, p in found if row.difference.n else ():
             mine, theirs = (last_by_seed(study, a, metric) for a in (row.arm, row.against))
             least = smallest_that_matters(study, metric, margin)
             same = equivalence(mine, theirs, least)
-            said = "no difference shown"
+            said = "no difference shown" if d.n > 1 else "one seed shows nothing"
             if d.distinguishable:
                 said = "different" if p < ALPHA else "different by itself, not after correction"
                 said += f" (p {p_text(p)})"
@@ -70,6 +70,9 @@ def compare(study: StudyData, margin: float | None = None) -> list[str]:
                 said = f"{said}, but by less than {least:g}" if d.distinguishable else f"no difference beyond {least:g}"
             seeds = f"{d.n} common seed{'s' if d.n != 1 else ''}"
             lines.append(f"{row.arm} - {row.against}, {metric}: {difference_text(d)} over {seeds}: {said}")
+        if not row.difference.n:
+            lines.append(f"{row.arm} - {row.against}: no seed in common, so nothing is compared")
+            continue
         updates = [mean(list(last_by_seed(study, a, "progress/updates").values())) for a in (row.arm, row.against)]
         lines.append(f"{row.arm} - {row.against}, updates made: {number(updates[0], 1)} and {number(updates[1], 1)}")
     return lines
@@ -106,12 +109,12 @@ def _command(arguments: Sequence[str]) -> None:
     margin = options.margin(given["margin"]) if "margin" in given else None
     sweep, arms = CHECKS[check]
     where = options.tracking(given)
-    name = options.study_name({"sweep": sweep} | given, USAGE)
+    name = options.study_name(given if "study" in given else {"sweep": sweep} | given, USAGE)
     study = load_study(where.uri, where.experiment, name, figures.wanted)
     chosen = tuple(given["arms"].split(",")) if "arms" in given else arms
     study = restricted(study, chosen) if chosen else study
     lines = utilisation(study) if check == "buffer" else compare(study, margin)
-    if not lines:
+    if not lines or not study.runs:
         raise UserError(f"study={name} has nothing to check: no finished run of two arms, or nothing was logged")
     print("\n".join(lines))
     out = Path(given.get("out", Path("reports") / f"check-{check}"))
@@ -121,7 +124,8 @@ def _command(arguments: Sequence[str]) -> None:
         files = [f for p in figures.pictures(study, only=wanted) for f in figures.write(p, out)]
     except OSError as error:
         raise UserError(f"out={out} cannot be written ({error.strerror}): give another directory") from None
-    print("figures: " + " ".join(map(str, files)))
+    if files:
+        print("figures: " + " ".join(map(str, files)))
 
 
 def main(arguments: Sequence[str]) -> int:

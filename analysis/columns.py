@@ -33,11 +33,12 @@ class Column:
 def columns(table: Table) -> list[Column]:
     """Every column that this study has, in the order in which a table shows them."""
     study, out = table.study, [Column("arm", "arm", lambda r: r.arm, lambda r: r.arm)]
+    names = suite_columns(table)
     out.append(Column("n", "seeds", lambda r: str(len(r.seeds)), lambda r: float(len(r.seeds))))
     for suite in study.suites:
         metric = f"eval/{suite}/avg_at_k"
         start, end = operator.attrgetter("start"), operator.attrgetter("final")
-        out.append(Column(suite, suite, _walk(start, end, suite), _of(end, suite), metric))
+        out.append(Column(names[suite], suite, _walk(start, end, suite), _of(end, suite), metric))
     objective, direction = study.objectives[0]
     if objective not in {c.metric for c in out}:
         walk = _walk(operator.attrgetter("score_start"), operator.attrgetter("score"))
@@ -64,6 +65,15 @@ def columns(table: Table) -> list[Column]:
     return out
 
 
+TAKEN = ("arm", "n", "difference", "low", "high", "baseline", "p", "updates", "tokens", "response_tokens", "seconds")
+
+
+def suite_columns(table: Table) -> dict[str, str]:
+    """Suite -> its column's name: its own, or suite/... where another column has that."""
+    taken = {*TAKEN, *(m for m, _ in table.study.objectives)}
+    return {s: f"suite/{s}" if s in taken else s for s in table.study.suites}
+
+
 DEFAULT = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "p", "updates", "tokens")
 MACHINE = ("arm", "n", "SUITES", "OBJECTIVE", "difference", "low", "high", "baseline", "p", "updates", "tokens")  # CSV
 
@@ -72,7 +82,10 @@ def chosen(table: Table, names: Sequence[str] | None = None, default: Sequence[s
     """The named columns in their order, or those of `default`. Raises UserError for a name that no column has."""
     known = {c.name: c for c in columns(table)}
     if names is None:
-        groups = {"SUITES": table.study.suites, "OBJECTIVE": [o for o in [table.study.objective] if o in known]}
+        groups = {
+            "SUITES": list(suite_columns(table).values()),
+            "OBJECTIVE": [o for o in [table.study.objective] if o in known],
+        }
         return [known[n] for d in default for n in groups.get(d, [d])]
     for name in names:
         if name not in known:

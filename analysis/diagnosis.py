@@ -15,13 +15,13 @@ from typing import Any
 
 from analysis.effects import baselines, difference, last_by_seed
 from analysis.power import (
-    MOST_SEEDS,
     comparisons,
     equivalence,
     minimum_detectable_effect,
     paired_sd,
     seeds_needed,
     seeds_range,
+    seeds_text,
 )
 from analysis.statistics import holm, mean
 from analysis.store import RunData, StudyData, difficulty_rank
@@ -411,11 +411,11 @@ def _seeds(study: StudyData, baseline: str | None, margin: float) -> list[Findin
         least = minimum_detectable_effect(sd, d.n, comparisons=many)
         needed = seeds_needed(margin, sd, comparisons=many)
         low, high = seeds_range(margin, sd, d.n, many)
-        seeds = f"about {needed:,} seeds" if needed < MOST_SEEDS else f"more than {MOST_SEEDS:,} seeds"
         sentence = (
             f"{head}s shows neither a difference nor, within {margin:g}, its absence: so few seeds find one of "
-            f"{least:.3f} in four studies of five (after Holm over {many}); for {margin:g} it takes {seeds} "
-            f"({low:,} to {high:,}, as far as {d.n} differences know their spread)"
+            f"{least:.3f} in four studies of five (after Holm over {many}); for {margin:g} it takes about "
+            f"{seeds_text(needed)} seeds ({seeds_text(low)} to {seeds_text(high)}, as far as {d.n} differences know "
+            f"their spread)"
         )
         out.append(Finding("few_seeds", arm, "", sentence))
     return out

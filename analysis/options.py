@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -66,14 +67,23 @@ def margin(text: str) -> float:
 
 def command(work: Callable[[Sequence[str]], None], arguments: Sequence[str], doc: str | None) -> int:
     """Run it: exit code 0, or 2 with one sentence; `--help` prints `doc`."""
-    if any(a in ("-h", "--help") for a in arguments):
-        print(doc)
-        return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no arrow shows a question mark
     try:
-        work(arguments)
+        if any(a in ("-h", "--help") for a in arguments):
+            print(doc)
+        else:
+            work(arguments)
+        sys.stdout.flush()
     except UserError as error:
         print(f"eprli_lab: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("eprli_lab: interrupted; the same command begins again", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # `| head`: whoever read has enough
         sys.stderr.close()
+    except OSError as error:
+        print(f"eprli_lab: the output cannot be written ({error.strerror})", file=sys.stderr)
+        return 2
     return 0

@@ -120,8 +120,8 @@ class Page:
         import jinja2
 
         loader = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-        template = loader.from_string((TEMPLATES / "report.html.j2").read_text())
-        css, js = ((TEMPLATES / f"report.{kind}").read_text() for kind in ("css", "js"))
+        template = loader.from_string((TEMPLATES / "report.html.j2").read_text(encoding="utf-8"))
+        css, js = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         return template.render(
             title=self.title, claim=self.claim, summary=self.summary, sections=self.sections, css=css, js=js
         )

@@ -124,6 +124,11 @@ def seeds_range(effect: float, sd: float, n: int, comparisons: int = 1) -> tuple
     return low, high
 
 
+def seeds_text(seeds: int) -> str:
+    """1,234; >10,000 where the search for them ended."""
+    return f"{seeds:,}" if seeds < MOST_SEEDS else f">{MOST_SEEDS - 1:,}"
+
+
 def equivalence(
     arm: Mapping[int, float], baseline: Mapping[int, float], margin: float, alpha: float = ALPHA
 ) -> Equivalence:

@@ -25,7 +25,7 @@ from analysis.diagnosis import smallest_that_matters
 from analysis.formats import render
 from analysis.page import Page
 from analysis.store import StudyData, load_study
-from analysis.table import Table, ablation_table, search_note
+from analysis.table import Table, ablation_table, headline, search_note
 from analysis.table import wanted as in_table
 from eprli_lab.errors import UserError
 from eprli_lab.spec import TrackingSpec
@@ -52,33 +52,63 @@ def write_report(
     baseline: str | None = None,
     formats: Sequence[str] = ("png",),
     margin: float | None = None,
+    end: bool = False,
 ) -> str:
     """Write report, tables and figures, attach them to the study's parent run; the text table.
 
-    Raises UserError when the study does not exist or holds no run.
+    Summary and note of the parent are of the study's own baselines: a report with another baseline leaves them alone.
+    `end`: the study is done. A parent that cannot be reached costs a sentence on standard error.
+
+    Raises UserError when the study does not exist, holds no run, or is a search and a baseline is given.
     """
     from analysis import figures
     from analysis.sections import study_page
 
     tracking, data = TrackingSpec(uri=uri, experiment=experiment), read(uri, experiment, study)
-    table = ablation_table(data, baseline) if data.description.get("kind") != "search" else None
+    searched = data.description.get("kind") == "search"
+    if searched and baseline is not None:
+        raise UserError(f"baseline={baseline}: {study} is a search, which compares nothing: leave it out")
+    table = None if searched else ablation_table(data, baseline)
     text = table.text() if table else search_note(data)
     artifacts = read_artifacts(tracking, data)
     drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
-    page = study_page(data, table, drawn, artifacts, baseline, smallest_that_matters(data, data.objective, margin))
+    least = smallest_that_matters(data, data.objective, margin)
+    page = study_page(data, table, drawn, artifacts, baseline, least, _again(tracking, baseline, margin))
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         files = _write(table, text, page, out_dir)
-        files += [f for picture in drawn for f in figures.write(picture, out_dir, formats)]
+        files += [f for p in drawn for f in figures.write(p, out_dir, tuple(dict.fromkeys(("png", *formats))))]
     except OSError as error:
         raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
     if data.parent_run_id is not None:
-        note = table.markdown() if table else f"```\n{text}\n```"
-        shown = note if len(note) < NOTE_LENGTH else None
+        shown = table if baseline is None else None
+        note, summary = (_note(shown), summary_metrics(shown)) if shown is not None else (None, {})
         columns = [f"eval/{suite}/avg_at_k" for suite in data.suites]
-        summary = summary_metrics(table) if table else {}
-        parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=shown, columns=columns)
+        try:
+            parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, end=end)
+        except Exception as error:  # of a database, a server, or any kind of artifact store
+            why = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+            print(
+                f"eprli_lab: {out_dir} is written, but not attached to the study's parent run: {why}", file=sys.stderr
+            )
     return text
+
+
+def _note(table: Table) -> str:
+    """The table, or where MLflow would refuse its length what it says in a sentence."""
+    whole = table.markdown()
+    if len(whole) < NOTE_LENGTH:
+        return whole
+    return f"## {table.study.name}\n\n{headline(table)} The table is too long for this place: see report/report.html."
+
+
+def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:
+    """The words that make this report again; a URI that may hold a password is not among them."""
+    default = TrackingSpec()
+    words = [f"baseline={baseline}"] if baseline else []
+    words += [f"margin={margin:g}"] if margin is not None else []
+    words += [f"tracking.uri={tracking.uri}"] if tracking.uri != default.uri and "@" not in tracking.uri else []
+    return words + ([f"tracking.experiment={tracking.experiment}"] if tracking.experiment != default.experiment else [])
 
 
 def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Path]:
@@ -89,7 +119,7 @@ def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Pa
     files = []
     for name, content in texts.items():
         files.append(out_dir / name)
-        files[-1].write_text(content)
+        files[-1].write_text(content, encoding="utf-8")
     return files
 
 
@@ -117,12 +147,16 @@ def write_comparison(tracking: TrackingSpec, studies: Sequence[str], out_dir: Pa
     tables = [ablation_table(d, baseline if baseline in d.arms else None) for d in data]
     if baseline is not None and not any(baseline in d.arms for d in data):
         raise UserError(f"baseline={baseline}: none of {', '.join(studies)} has such an arm")
-    drawn = [replace(p, name=f"effects-{d.name}") for d in data for p in figures.pictures(d, only=["effects"])]
+    drawn = [
+        replace(p, name=f"effects-{d.name}")
+        for d in data
+        for p in figures.pictures(d, baseline if baseline in d.arms else None, only=["effects"])
+    ]
     page = versus_page(tables, drawn)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        (out_dir / "report.md").write_text(page.markdown())
-        (out_dir / "report.html").write_text(page.html())
+        (out_dir / "report.md").write_text(page.markdown(), encoding="utf-8")
+        (out_dir / "report.html").write_text(page.html(), encoding="utf-8")
         for picture in drawn:
             figures.write(picture, out_dir, ("png",))
     except OSError as error:
@@ -134,6 +168,9 @@ def _command(arguments: Sequence[str]) -> None:
     given = options.parse(arguments, KEYS, USAGE)
     tracking, baseline = options.tracking(given), given.get("baseline")
     if "compare" in given:
+        idle = [k for k in ("sweep", "study", "formats", "margin") if k in given]
+        if idle:
+            raise UserError(f"{idle[0]}={given[idle[0]]} has no meaning beside compare=: leave it out")
         names = [options.of_preset(s, given) for s in given["compare"].split(",") if s]
         if len(set(names)) < 2:
             raise UserError(f"compare={given['compare']}: give two studies or more, as in compare=levels,order")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from analysis import figures
@@ -30,6 +30,7 @@ from analysis.power import (
     paired_sd,
     seeds_needed,
     seeds_range,
+    seeds_text,
 )
 from analysis.reference import load_references
 from analysis.statistics import mean
@@ -48,8 +49,9 @@ def study_page(
     artifacts: Artifacts,
     baseline: str | None,
     margin: float,
+    again: Sequence[str] = (),
 ) -> Page:
-    """The whole report of a study; `table` is None for a search."""
+    """The whole report of a study; `table` is None for a search. `again`: words of the command that makes it again."""
     d = study.description
     title = f"{study.name}: {d['question']}" if d.get("question") else study.name
     shown = _shown(drawn)
@@ -68,11 +70,12 @@ def study_page(
         )
         reading = [(f"{r.arm}:", table.verdicts(r)) for r in table.rows if r.difference]
         told = looks(found)
+        nothing = "Nothing stands out." if study.runs else "No run is finished: there is nothing to look at yet."
         strata, effects = _pick(shown, "pass_at_k", "q_order", "forgetting"), _pick(shown, "effects")
         training = [f for f in shown if f not in strata + effects]
         sections += [
             Section("reading", "How it reads", items=reading),
-            Section("look", "What to look at", () if told else ("Nothing stands out.",), told),
+            Section("look", "What to look at", () if told else (nothing,), told),
             Section("arms", "The arms", tables=[arms_grid(table)], figures=effects),
             Section(
                 "strata", "Where an arm differs", tables=[_suites(study, baseline), _sampling(study)], figures=strata
@@ -87,7 +90,7 @@ def study_page(
     notes = [*study.notes, *artifacts.notes]
     if left or notes:
         sections.append(Section("left", "What is not in it", items=[*left, *notes]))
-    sections.append(_provenance(study, baseline))
+    sections.append(_provenance(study, again or ([f"baseline={baseline}"] if baseline else [])))
     return Page(title, str(d.get("claim") or ""), summary, sections)
 
 
@@ -244,7 +247,7 @@ def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[Grid]
         if sd > 0:
             least = minimum_detectable_effect(sd, n, comparisons=many)
             needed = seeds_needed(margin, sd, comparisons=many)
-            ends = "{:,} ({:,} to {:,})".format(needed, *seeds_range(margin, sd, n, many))
+            ends = "{} ({} to {})".format(*map(seeds_text, (needed, *seeds_range(margin, sd, n, many))))
         same = "equivalent" if equivalence(mine, theirs, margin).equivalent else "not shown"
         anew = new_problems(outcomes[r.arm], outcomes[r.against])
         rows.append([
@@ -369,15 +372,24 @@ def _reference(study: StudyData, artifacts: Artifacts) -> list[Section]:
     ]
 
 
-def _provenance(study: StudyData, baseline: str | None) -> Section:
-    made = [json.loads(t) for t in [study.tags.get("eprli.provenance", "")] if t]
+def _made_by(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What a run says made it; {} where it does not, or what it says cannot be read."""
+    try:
+        found = json.loads(tags.get("eprli.provenance", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _provenance(study: StudyData, again: Sequence[str]) -> Section:
+    made = [m for m in [_made_by(study.tags)] if m]
     items: list[Item] = []
     for m in made:
         items += [
             (f"{key}:", _flat(m[key])) for key in ("command", "commit", "python", "packages", "hardware") if m.get(key)
         ]
-    of_runs = {run.tags["eprli.provenance"] for run in study.runs if "eprli.provenance" in run.tags}
-    machines = {_flat({k: json.loads(t).get(k, "") for k in ("commit", "packages", "hardware")}) for t in of_runs}
+    of_runs = [m for run in study.runs if (m := _made_by(run.tags))]
+    machines = {_flat({k: m.get(k, "") for k in ("commit", "packages", "hardware")}) for m in of_runs}
     if machines - {_flat({k: m.get(k, "") for k in ("commit", "packages", "hardware")}) for m in made}:
         items += [("runs were made with:", m) for m in sorted(machines)]
     backends = sorted({r.params["backend.kind"] for r in study.runs if "backend.kind" in r.params})
@@ -385,8 +397,7 @@ def _provenance(study: StudyData, baseline: str | None) -> Section:
     prints = sorted({r.tags["fingerprint"] for r in study.runs if "fingerprint" in r.tags})
     items += [("config fingerprints:", ", ".join(prints))] if prints else []
     items += [("parent run:", study.parent_run_id)] if study.parent_run_id else []
-    again = f"python -m analysis.report study={study.name}" + (f" baseline={baseline}" if baseline else "")
-    items.append(("this report again:", again))
+    items.append(("this report again:", " ".join(["python -m analysis.report", f"study={study.name}", *again])))
     return Section("provenance", "Provenance", items=items)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -59,7 +60,10 @@ class RunData:
     def total(self, metric: str) -> float:
         """Sum over steps, for counts a step; nan when it was never logged."""
         history = self.histories.get(metric)
-        return math.fsum(history.values.tolist()) if history is not None else math.nan
+        if history is None:
+            return math.nan
+        finite = np.isfinite(history.values).all()
+        return math.fsum(history.values.tolist()) if finite else float(history.values.sum())
 
     def mean(self, metric: str) -> float:
         """Mean over the steps at which it was logged; nan when it never was."""
@@ -154,11 +158,15 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     logged = read_runs(tracking, study)
     if not logged:
         known = {r.tags.get("study", "") for r in read_runs(tracking)} - {""}
-        raise UserError(f"study={study}: {uri} holds no such study{nearest(study, known) or ' and no other one'}")
+        others = nearest(study, known) or " and none with a parent run"
+        raise UserError(f"study={study}: {uri} holds no such study{others}")
     parents = [r for r in logged if r.tags.get("kind") == "study"]
-    description = json.loads(parents[-1].tags.get("eprli.study", "{}")) if parents else {}
-    children = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
-    chosen, notes = _choose(children)
+    description, notes = _description(parents[-1].tags.get("eprli.study", "{}") if parents else "{}")
+    ours = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
+    children = [r for r in ours if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
+    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in ours if r not in children]
+    chosen, several = _choose(children)
+    notes += several
     notes += [f"a change was gone over with study.force: {line}" for line in description.get("forced") or []]
     histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
     objectives = {description.get("objective"), *(o["metric"] for o in description.get("objectives") or [])}
@@ -170,13 +178,39 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     ]
     parent = parents[-1] if parents else None
     parent_id, tags = (parent.run_id, parent.tags) if parent else (None, {})
-    bare = [r for r in runs if math.isnan(r.last(str(description.get("objective") or "score")))]
-    notes += [f"{r.arm} seed {r.seed} finished without a value of the objective, and is in no comparison" for r in bare]
     found = StudyData(study, description, parent_id, runs, [], notes, tags)
+    bare = [r for r in runs if not math.isfinite(r.last(found.objective))]
+    found.notes.extend(
+        f"{r.arm} seed {r.seed} finished without a finite value of {found.objective}, and is in no comparison"
+        for r in bare
+    )
     ranks = {arm: i for i, arm in enumerate(found.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
     found.unfinished.extend(_unfinished(children, runs, description))
     return found
+
+
+def _description(tag: str) -> tuple[dict[str, Any], list[str]]:
+    """What the parent says of the study, and a sentence where that cannot be read."""
+    try:
+        found = json.loads(tag)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and _is_well_formed(found):
+        return found, []
+    return {}, [
+        "the parent's description of the study (tag eprli.study) cannot be read: the arms are those of the runs"
+    ]
+
+
+def _is_well_formed(description: dict[str, Any]) -> bool:
+    lists = {k: description.get(k) or [] for k in ("arms", "seeds", "objectives", "forced")}
+    return (
+        all(isinstance(v, list) for v in lists.values())
+        and all(isinstance(s, int) for s in lists["seeds"])
+        and all(isinstance(o, dict) and {"metric", "direction"} <= o.keys() for o in lists["objectives"])
+        and all(isinstance(description.get(k) or {}, dict) for k in ("arm_baselines", "space"))
+    )
 
 
 def _last_of_each_step(steps: NDArray[np.int64], values: NDArray[np.float64]) -> History:

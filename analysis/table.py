@@ -305,6 +305,8 @@ def differing(runs: Sequence[RunData], base: Sequence[RunData]) -> list[str]:
     """
     if not base:
         return []
+    if not runs[0].params and not base[0].params:
+        return ["(params were not logged)"]
     mine, theirs = _values(runs), _values(base)
     prefix = "curriculum.levels."
     own = list(dict.fromkeys(k.split(".")[2] for k in mine if k.startswith(prefix)))
@@ -350,6 +352,8 @@ def told_apart(row: ArmRow) -> bool:
 def headline(table: Table) -> str:
     """How many arms a study tells apart from their baselines, and which."""
     compared = [r for r in table.rows if r.difference is not None and r.difference.n]
+    if len(table.rows) < 2:
+        return "There is one arm, so nothing is compared."
     if not compared:
         return "No arm has a seed in common with a baseline, so nothing is compared."
     up = table.study.objectives[0][1] == "maximize"
@@ -469,7 +473,7 @@ def wanted(metric: str) -> bool:
         or parts[0] == "eval"
         or metric in ("progress/updates", "progress/tokens", "time/total")
         or (parts[0] == "buffer" and parts[2:] in (["groups", "admitted"], ["groups", "generated"]))
-        or (parts[0] == "policy" and parts[2] == "clip_fraction")
+        or (parts[0] == "policy" and parts[2:3] == ["clip_fraction"])
     )
 
 

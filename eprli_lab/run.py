@@ -240,7 +240,7 @@ def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]],
         write_report(where.uri, where.experiment, plan.study, out)
         (out / "search.md").write_text(text + "\n")
         note = f"## {plan.study}\n\n```\n{text}\n```"
-        parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note)
+        parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
     return text
 
 
@@ -257,7 +257,7 @@ def finish_study(plan: Plan) -> None:
             f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with python -m "
             f"eprli_lab.tracking upload outputs/{plan.study}/*/*, then python -m analysis.report study={plan.study}"
         )
-    print(write_report(where.uri, where.experiment, plan.study, out))  # with the baselines that the plan described
+    print(write_report(where.uri, where.experiment, plan.study, out, end=True))  # with the baselines of the plan
     print(f"\nreport: {out}/   again: python -m analysis.report study={plan.study}")
     print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import itertools
 import json
 import logging
@@ -86,6 +87,8 @@ def check_reachable(uri: str, seconds: float = 3.0) -> None:
             raise ConnectionError(f"the directory {file.parent} does not exist")
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise ConnectionError(f"{file} cannot be written")
+        if "%" in str(file):
+            raise ConnectionError(f"{file}: MLflow reads % in a path as an escape; choose another directory")
         if file.exists() and not _is_sqlite(file):
             raise ConnectionError(f"{file} is not a SQLite database")
         return
@@ -127,6 +130,7 @@ def _client(uri: str) -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # SQL of what it then raises
     for name in ("urllib3", "mlflow.utils.requests_utils"):  # they announce every retry; we say it once ourselves
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
@@ -277,7 +281,8 @@ def open_parent(tracking: TrackingSpec, study: str, description: dict[str, Any] 
         parents = _search(client, experiment, f"tags.study = {_quoted(study)} and tags.kind = 'study'")
         tags = {"study": study, "kind": "study", **_process_tags(), "eprli.provenance": json.dumps(provenance())}
         if description is not None:
-            tags |= {"eprli.study": json.dumps(description), "mlflow.note.content": _note(study, description)}
+            known = parents[0].data.tags if parents else {}
+            tags |= {"eprli.study": json.dumps(description), **_noted(_note(study, description), known)}
         if not parents:
             return str(client.create_run(experiment, tags=tags, run_name=study).info.run_id)
         run_id = str(parents[0].info.run_id)
@@ -320,22 +325,38 @@ def parent_summary(
     folder: str = "report",
     note: str | None = None,
     columns: Sequence[str] = (),
+    end: bool = False,
 ) -> None:
-    """What a person sees of a study: aggregates on the parent's row, the report's files and text; its end.
+    """What a person sees of a study: aggregates on the parent's row, the report's files and text.
 
-    `columns`: metrics that the study's saved view shows in the runs table.
+    `note` replaces a note of ours, never one that a person wrote. `columns`: metrics that the study's saved view shows
+    in the runs table. `end`: the study is done; else the parent's status is left as it is.
     """
     from mlflow.entities import Metric
 
     client, experiment = _open(tracking)
-    _save_view(client, experiment, client.get_run(run_id).data.tags["study"], columns)
+    tags = client.get_run(run_id).data.tags
+    if columns:
+        _save_view(client, experiment, tags["study"], columns)
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()][:BATCH])
     for path in artifacts:
         client.log_artifact(run_id, str(path), folder)
     if note is not None:
-        client.set_tag(run_id, "mlflow.note.content", note)
-    client.set_terminated(run_id, "FINISHED")
+        _set_tags(client, run_id, _noted(note, tags))
+    if end:
+        client.set_terminated(run_id, "FINISHED")
+
+
+NOTE = "mlflow.note.content"  # what MLflow shows as a run's description
+
+
+def _noted(note: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags that replace the note on a run with these tags; none where a person has changed ours."""
+    digest: Callable[[str], str] = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
+    if NOTE in tags and tags.get("eprli.note", digest(tags[NOTE])) != digest(tags[NOTE]):
+        return {}
+    return {NOTE: note, "eprli.note": digest(note)}
 
 
 def _view_key(study: str) -> str:
@@ -805,7 +826,8 @@ def read_runs(tracking: TrackingSpec, study: str | None = None) -> list[LoggedRu
         name = tracking.experiment
         found = _client_runs(uri, name, study) if file is None else _sqlite_runs(file, name, study)
     except Exception as error:
-        raise UserError(f"the tracking store {tracking.uri} cannot be read: {_short(error)}") from None
+        why = "it is no MLflow store" if "no such table" in str(error) else _short(error)
+        raise UserError(f"the tracking store {tracking.uri} cannot be read: {why}") from None
     if found is None:
         raise UserError(f"tracking.experiment: {tracking.uri} has no experiment '{tracking.experiment}'")
     return found
@@ -851,10 +873,11 @@ def _sqlite_runs(file: Path, experiment: str, study: str | None) -> list[LoggedR
 
 
 def _reading(file: Path) -> sqlite3.Connection:
-    """A connection that cannot write."""
+    """A connection that cannot write; of a file in a directory that nobody may write to, one that needs no lock."""
     import sqlite3
 
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    still = "" if os.access(file.parent, os.W_OK) or Path(f"{file}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro{still}", uri=True, timeout=30)
 
 
 def read_histories(
@@ -862,11 +885,26 @@ def read_histories(
 ) -> Points:
     """Every history of these runs of the metrics that `wanted` takes, a run after the other.
 
-    A SQLite file is read by SQL, one query a run; the client asks for one metric of one run at a time.
+    A SQLite file is read by SQL, one query a run; the client asks for one metric of one run at a time. Raises UserError
+    when the store cannot be read.
     """
     uri = resolve_uri(tracking.uri)
     file = sqlite_file(uri)
-    return _client_points(_client(uri), run_ids, wanted) if file is None else _sqlite_points(file, run_ids, wanted)
+    try:
+        found = _client_points(_client(uri), run_ids, wanted) if file is None else _sqlite_points(file, run_ids, wanted)
+        for run_id, key, steps, values in found:
+            yield run_id, key, steps, [_finite_or_not(v) for v in values] if _has_largest(values) else values
+    except Exception as error:
+        raise UserError(f"the metrics of {tracking.uri} cannot be read: {_short(error)}") from None
+
+
+def _has_largest(values: Sequence[float]) -> bool:
+    return max(values, default=0) >= LARGEST or min(values, default=0) <= -LARGEST
+
+
+def _finite_or_not(value: float) -> float:
+    """The store holds infinities as the largest numbers."""
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
 def _sqlite_points(file: Path, run_ids: Sequence[str], wanted: Callable[[str], bool]) -> Points:
@@ -900,8 +938,8 @@ def _client_points(client: Any, run_ids: Sequence[str], wanted: Callable[[str], 
 
 def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str) -> Path | None:
     """A local path of a run's artifact, downloaded where it is not local; None when it is not there."""
-    client = _client(resolve_uri(tracking.uri))
     try:
+        client = _client(resolve_uri(tracking.uri))
         path = Path(client.download_artifacts(run_id, name))
     except Exception:  # every kind of artifact store has its own errors for what is not there
         return None

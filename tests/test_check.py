@@ -22,7 +22,7 @@ def test_a_difference_its_absence_and_neither():
     easy, medium = (next(line for line in lines if suite in line) for suite in ("heldout_easy", "heldout_medium"))
     assert easy.endswith("different (p .012), but by less than 0.03"), "a tiny difference is one all the same"
     assert medium.endswith("no difference beyond 0.03")
-    assert check.compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seed: no difference shown")
+    assert check.compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seed: one seed shows nothing")
     small = check.compare(planted.study(other=(0, 0, 0.05)), margin=0.3)
     assert next(line for line in small if "heldout_hard" in line).endswith("), but by less than 0.3")
     assert lines[-1] == "other - plain, updates made: 40.0 and 40.0"

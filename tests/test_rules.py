@@ -115,6 +115,15 @@ def test_a_winner_is_told_apart_from_every_other_arm(b, c, winner):
         assert best(table, {x.name: x for x in columns(table)}["score"]) == winner, direction
 
 
+def test_a_winner_is_told_apart_from_several_after_holm():
+    """c over the baseline at p < .001; over b, and over d, at .0305: one of the two alone would do, both are .061."""
+    c = over(BASE, (0.2, 0.201, 0.202, 0.203))
+    b, d = over(c, [-v for v in APART]), over(c, [-v for v in reversed(APART)])
+    for arms, winner in (({"b": b}, "c"), ({"b": b, "d": d}, None)):
+        table = ablation_table(scored({"a": BASE, "c": c} | arms))
+        assert best(table, {x.name: x for x in columns(table)}["score"]) == winner
+
+
 def test_a_winner_over_the_runner_up_alone_is_none():
     """c is told apart from b, which comes second, and not from the baseline, which comes last and is noisy."""
     c = over(BASE, (0.04, 0.041, 0.042, 0.043))
@@ -316,3 +325,13 @@ def test_the_bars_of_the_pareto_figure_are_t_intervals():
     half = stats.t.ppf(0.975, 3) * np.std([20, 21, 22, 23], ddof=1) / 2
     (left, _), (right, _) = bars[0][0].get_segments()[0]
     assert (left, right) == pytest.approx((21.5 - half, 21.5 + half))
+
+
+def test_the_pareto_front_of_an_objective_to_be_minimised():
+    """b is longer and, where less is better, worse: not on the front."""
+    for direction, front in (("maximize", "a, b"), ("minimize", "a")):
+        study = scored({"a": BASE, "b": over(BASE, APART)}, direction)
+        for run in study.runs:
+            run.histories["eval/heldout_easy/response_tokens"] = History.of([(40, 20.0 + 5 * (run.arm == "b"))])
+        [picture] = figures.pictures(study, only=["pareto"])
+        assert picture.alt.endswith(f"On the front: {front}.")

@@ -317,6 +317,8 @@ def test_the_parent_is_made_once_and_holds_the_description(here):
     }
     first = tracking.open_parent(TrackingSpec(), "parent's", description)  # a quote in the name
     tracking.parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5})
+    assert run_of(first).info.status == "RUNNING", "a report is not the end of a study"
+    tracking.parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5}, end=True)
     assert run_of(first).info.status == "FINISHED"
     assert tracking.open_parent(TrackingSpec(), "parent's", None) == first
     run = run_of(first)
@@ -355,7 +357,7 @@ def test_sql_reads_what_the_client_reads(here, base, tmp_path):
 def test_a_database_that_is_no_store_is_said_to_be_none(tmp_path):
     for name, content in (("empty.db", b""), ("text.db", b"not a database, but long enough to be looked at" * 30)):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=r"cannot be read: (no such table|file is not a database)"):
+        with pytest.raises(UserError, match=r"cannot be read: (it is no MLflow store|file is not a database)"):
             tracking.read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path / name}"), "s")
         assert (tmp_path / name).read_bytes() == content
 

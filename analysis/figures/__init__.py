@@ -57,5 +57,5 @@ def wanted(metric: str) -> bool:
         parts[0] in ("eval", "buffer", "progress")
         or len(parts) == 1
         or metric == "time/total"
-        or (parts[0] == "policy" and parts[2] in ("entropy", "approx_kl", "kl_ref", "clip_fraction"))
+        or (parts[0] == "policy" and len(parts) > 2 and parts[2] in ("entropy", "approx_kl", "kl_ref", "clip_fraction"))
     )

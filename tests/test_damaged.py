@@ -1,0 +1,286 @@
+"""What analysis makes of stores, tags, artifacts and terminals that are not as they should be."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import planted
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_analysis import describe, plant
+
+from analysis import artifacts, check, options, report, table
+from analysis.columns import chosen, columns
+from analysis.formats import render
+from analysis.store import History, load_study
+from analysis.table import ablation_table, headline
+from eprli_lab import tracking
+from eprli_lab.errors import UserError
+from eprli_lab.spec import TrackingSpec
+
+URI = "sqlite:///mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A store of one study: two arms, two seeds."""
+    directory = tmp_path_factory.mktemp("whole")
+    before = Path.cwd()
+    os.chdir(directory)
+    tracking.prepare(TrackingSpec())
+    parent = tracking.open_parent(TrackingSpec(), "s", describe(["l1", "l2"], [0, 1]))
+    for arm in ("l1", "l2"):
+        for seed in (0, 1):
+            plant(directory, parent, "s", arm, seed)
+    os.chdir(before)
+    return directory
+
+
+@pytest.fixture
+def store(whole, tmp_path, monkeypatch):
+    """A copy of it in the working directory, with its artifacts beside it; SQL to damage it."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking, "_client", tracking._client.__wrapped__)
+    monkeypatch.setattr(tracking, "_experiment", tracking._experiment.__wrapped__)
+
+    def execute(sql: str, *values: object) -> list:
+        connection = sqlite3.connect("mlflow.db")
+        with connection:
+            rows = connection.execute(sql, values).fetchall()
+        connection.close()
+        return rows
+
+    execute("UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)", str(whole), str(tmp_path))
+    execute("UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)", str(whole), str(tmp_path))
+    return execute
+
+
+def tag(store, key: str, value: str, of: str = "s") -> None:
+    store(
+        "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = (SELECT run_uuid FROM runs WHERE name = ?)",
+        value,
+        key,
+        of,
+    )
+
+
+def note(store) -> str:
+    return store("SELECT value FROM tags WHERE key = 'mlflow.note.content'")[0][0]
+
+
+@pytest.mark.slow
+def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
+    """The parent's status, a person's note, and, with another baseline, the summary."""
+    store("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE name = 's'")
+    report.write_report(URI, "eprli_lab", "s", tmp_path / "out")
+    assert store("SELECT status FROM runs WHERE name = 's'") == [("RUNNING",)]
+    assert note(store).startswith("## s: Q?") and "l2" in note(store)
+    summary = "SELECT key, value FROM latest_metrics WHERE key LIKE 'summary/%' ORDER BY key"
+    before = store(summary)
+    assert "summary/l2/difference" in dict(before)
+    report.write_report(URI, "eprli_lab", "s", tmp_path / "out", baseline="l2")
+    assert store(summary) == before
+    tag(store, "mlflow.note.content", "MY NOTES")
+    report.write_report(URI, "eprli_lab", "s", tmp_path / "out", end=True)
+    assert note(store) == "MY NOTES" and store("SELECT status FROM runs WHERE name = 's'") == [("FINISHED",)]
+
+
+@pytest.mark.slow
+def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsys):
+    store("UPDATE alembic_version SET version_num = 'deadbeef'")  # the tables of another MLflow
+    assert report.main(["study=s", "out=out"]) == 0
+    done = capsys.readouterr()
+    assert "How it reads" in done.out and (tmp_path / "out" / "report.html").stat().st_size > 1000
+    assert done.err.count("\n") == 1 and "is written, but not attached to the study's parent run" in done.err
+
+
+def test_a_note_that_is_too_long_is_a_sentence():
+    many = ablation_table(planted.study(tuple(f"arm{i:02}" for i in range(60)), seeds=2))
+    short = report._note(many)
+    assert len(short) < report.NOTE_LENGTH and headline(many) in short
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["{broken", "[]", "null", '{"arms": ["l1"], "seeds": 4}', '{"objectives": ["score"]}',
+     '{"objectives": [{"metric": "score"}]}', '{"arm_baselines": ["x"]}', '{"seeds": ["a"]}'],
+)  # fmt: skip
+def test_a_broken_description_is_said_and_the_runs_are_shown(store, broken):
+    tag(store, "eprli.study", broken)
+    data = load_study(URI, "eprli_lab", "s")
+    assert sorted(data.arms) == ["l1", "l2"] and "(tag eprli.study) cannot be read" in data.notes[0]
+    assert len(ablation_table(data).rows) == 2
+
+
+@pytest.mark.slow
+def test_broken_provenance_and_seeds(store, tmp_path):
+    tag(store, "eprli.provenance", "{broken", "l2-seed0")
+    tag(store, "seed", "zero", "l2-seed1")
+    assert "l2" in report.write_report(URI, "eprli_lab", "s", tmp_path / "out")
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "has no tag that says its seed, and is left out" in page and "## Provenance" in page
+
+
+def test_infinities_come_back_as_infinities(store):
+    store("UPDATE metrics SET value = 1.7976931348623157e308 WHERE key = 'score' AND step = 12 AND run_uuid = "
+          "(SELECT run_uuid FROM runs WHERE name = 'l2-seed0')")  # fmt: skip
+    data = load_study(URI, "eprli_lab", "s")
+    run = next(r for r in data.runs if (r.arm, r.seed) == ("l2", 0))
+    assert run.last("score") == math.inf and run.total("score") == math.inf
+    assert "l2 seed 0 finished without a finite value of score, and is in no comparison" in data.notes
+    assert ablation_table(data).rows[1].difference.n == 1
+
+
+def test_metrics_of_other_shapes_and_no_params(store):
+    run_id = store("SELECT run_uuid FROM runs WHERE name = 'l2-seed0'")[0][0]
+    store(
+        "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES ('policy/x', 1, 1, 1, 0, ?)",
+        run_id,
+    )
+    store("DELETE FROM params")
+    text = ablation_table(report.read(URI, "eprli_lab", "s")).text()
+    assert "l2: (params were not logged)" in text
+
+
+def test_unreadable_metrics_are_one_sentence(store, capsys):
+    store("DROP TABLE metrics")
+    for command in (table.main, report.main):
+        assert command(["study=s"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "the metrics of sqlite:///mlflow.db cannot be read: no such table" in error
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"samples": 0}, {"correct": None}, {"step": None}, {"difficulty": "hard"}, {"correct": 99}, None],
+)
+def test_outcomes_that_cannot_be_are_no_outcomes(tmp_path, bad):
+    good = {"suite": "u", "problem": "p", "difficulty": 0.5, "samples": 4, "correct": 2, "step": 0}
+    file = tmp_path / "outcomes.parquet"
+    pq.write_table(pa.Table.from_pylist([good]), file)
+    assert artifacts._rows(file, artifacts.OUTCOMES) == [good]
+    empty = pa.Table.from_pylist([good]).slice(0, 0)
+    pq.write_table(empty if bad is None else pa.Table.from_pylist([good | bad]), file)
+    assert artifacts._rows(file, artifacts.OUTCOMES) is None
+
+
+# --- nothing to show ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_not_a_finding(store, capsys):
+    assert check.main(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
+    store("UPDATE runs SET status = 'FAILED' WHERE name <> 's'")
+    assert check.main(["sharing", "study=s"]) == 2
+    assert "has nothing to check" in capsys.readouterr().err
+    assert headline(ablation_table(planted.study(("only",)))) == "There is one arm, so nothing is compared."
+    lone = planted.study(seeds=1)
+    assert all(line.endswith("one seed shows nothing") for line in check.compare(lone)[:4])
+    apart = planted.study(seeds=2)
+    apart.runs[:] = [r for r in apart.runs if (r.arm, r.seed) in (("plain", 0), ("other", 1))]
+    assert check.compare(apart) == ["other - plain: no seed in common, so nothing is compared"]
+
+
+def test_a_suite_may_be_named_like_a_column():
+    study = planted.study()
+    for run in study.runs:
+        logged = dict(run.histories)
+        run.histories.clear()
+        for metric, history in logged.items():
+            run.histories[metric.replace("heldout_hard", "low").replace("heldout_easy", "arm")] = history
+    shown = ablation_table(study)
+    assert len({c.name for c in columns(shown)}) == len(columns(shown))
+    names = [c.name for c in chosen(shown)]
+    assert names[0] == "arm" and {"suite/low", "suite/arm", "heldout_medium"} <= set(names)
+    assert "| plain | 4 |" in render(shown, chosen(shown), "md")
+
+
+def test_the_end_of_the_search_for_seeds_is_no_number():
+    study = planted.study()
+    for run in study.of("other"):
+        end = run.last("score") + 0.1 * (-1) ** run.seed
+        run.histories["score"] = History.of([(40, end)])
+    from test_rules import cells
+
+    row = cells(study, "what the seeds can show", "other", margin=1e-5)
+    assert row[4] == ">9,999 (>9,999 to >9,999)"
+
+
+# --- the command line --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "sentence"),
+    [
+        (check.main, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
+        (report.main, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
+    ],
+)
+def test_what_has_no_meaning_is_refused(store, main, arguments, sentence, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_every_format_comes_with_the_figures_that_the_twin_links_to(store, tmp_path):
+    report.write_report(URI, "eprli_lab", "s", tmp_path / "out", formats=("svg",))
+    linked = {
+        line.rpartition("(")[2].rstrip(")")
+        for line in (tmp_path / "out" / "report.md").read_text().splitlines()
+        if line.startswith("![")
+    }
+    assert linked and all((tmp_path / "out" / name).is_file() for name in linked)
+    assert (tmp_path / "out" / "effects.svg").is_file()
+
+
+def test_interrupts_and_full_disks(capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    def full(arguments):
+        raise OSError(28, "No space left on device")
+
+    assert options.command(interrupted, [], "") == 130
+    assert options.command(full, [], "") == 2
+    assert capsys.readouterr().err == (
+        "eprli_lab: interrupted; the same command begins again\n"
+        "eprli_lab: the output cannot be written (No space left on device)\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_terminal_without_our_letters(store, tmp_path):
+    tag(store, "eprli.study", json.dumps(describe(["l1", "l2"], [0, 1]) | {"question": "größer → besser?"}))
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-m", "analysis.report", "study=s", "out=out"], capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "größer → besser?" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_words_of_the_command_that_makes_a_report_again():
+    there = TrackingSpec(uri="sqlite:///there.db")
+    assert report._again(there, "b", 0.05) == ["baseline=b", "margin=0.05", "tracking.uri=sqlite:///there.db"]
+    assert report._again(TrackingSpec(), None, None) == []
+    secret = TrackingSpec(uri="postgresql://me:password@host/db")
+    assert report._again(secret, None, None) == [], "no password in a report"
+
+
+def test_a_path_that_mlflow_would_misread_is_refused(tmp_path):
+    with pytest.raises(ConnectionError, match="reads % in a path as an escape"):
+        (tmp_path / "a%20b").mkdir()
+        tracking.check_reachable(f"sqlite:///{tmp_path}/a%20b/mlflow.db")
+
+
+def test_a_search_takes_no_baseline(store, tmp_path):
+    tag(store, "eprli.study", json.dumps(describe(["l1", "l2"], [0, 1]) | {"kind": "search"}))
+    with pytest.raises(UserError, match="baseline=l1: s is a search, which compares nothing"):
+        report.write_report(URI, "eprli_lab", "s", tmp_path / "out", baseline="l1")
