@@ -96,9 +96,9 @@ def chosen(table: Table, names: Sequence[str] | None = None, default: Sequence[s
 def best(table: Table, column: Column) -> str | None:
     """The arm whose value is best and told apart from every other arm's; None without such an arm.
 
-    Told apart: p of the paired difference over common seeds, Holm-corrected over the other arms, is below 5%; below 5%
-    divided by their number in a column that is not the headline's, since there are several. In the headline's column
-    the comparisons of the table must say so too.
+    Told apart: p of the paired difference over common seeds, Holm-corrected over the other arms, is below 5%. All
+    columns beside the headline's share another 5%, divided by their number. In the headline's column the comparisons
+    of the table must say so too.
     """
     if not column.metric or len(table.rows) < 2:
         return None

@@ -125,6 +125,8 @@ def response_surface(study: StudyData) -> Picture | None:
         look = {"cmap": "cividis", "edgecolors": "black", "linewidths": 0.6}
         points = ax.scatter(x[back], y[back], c=scores[back], s=np.array(sizes)[back], **look)
         figure.colorbar(points, ax=ax, label=study.objective)
+        ax.use_sticky_edges = False  # a contour would cut the points at its edge in half
+        ax.margins(0.05)
         ax.set(xlabel=keys[0], ylabel=keys[1])
     top = int(np.argmax(scores) if study.objectives[0][1] == "maximize" else np.argmin(scores))
     at = ", ".join(f"{k}={found.values[k][top]:.4g}" for k in keys)
