@@ -74,7 +74,7 @@ def expected(last: int) -> dict[tuple[str, int], list[float]]:
     return out | {("eval/heldout_easy/avg_at_k", s): [s / 50] for s in range(4, last + 1, 4)}
 
 
-def test_of_values_at_the_same_step_the_one_logged_last_comes_last(base, tmp_path):
+def test_of_values_at_the_same_step_the_one_logged_last_comes_last(here, base, tmp_path):
     tracker = start(spec(base), tmp_path / "run")
     tracker.log({"score": 0.5, "policy/l1/loss": 1.0}, 1)
     tracker.finish("FINISHED", None)
