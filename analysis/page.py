@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LONG = 32  # characters of a cell, beyond which it may wrap
+LONG = 48  # characters of a cell, beyond which it may wrap
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 

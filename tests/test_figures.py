@@ -104,6 +104,14 @@ def test_the_forest_draws_intervals_and_every_seed():
     assert f"{np.mean(points):+.3f}" in picture.alt
 
 
+def test_the_forest_says_what_an_arm_is_compared_to_where_that_differs():
+    study = planted.study(arms=("a", "b", "c"))
+    labels = lambda s: [t.get_text() for t in drawn(s, "effects")["effects"].figure.axes[0].get_yticklabels()]
+    assert labels(study) == ["b (n=4)", "c (n=4)"]
+    study.description["arm_baselines"] = {"c": "b"}
+    assert labels(study) == ["b − a (n=4)", "c − b (n=4)"]
+
+
 def test_the_front_is_who_nobody_beats():
     points = {"a": (10.0, 0.5), "b": (20.0, 0.8), "c": (20.0, 0.7), "d": (30.0, 0.8), "e": (math.nan, 1.0)}
     assert arms.pareto_front(points) == ["a", "b"]

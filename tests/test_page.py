@@ -149,7 +149,7 @@ def test_words_begin_at_the_left_and_numbers_end_at_the_right():
     )
     assert grid.texts == [True, False, True]
     assert grid.markdown.splitlines()[1] == "| --- | ---: | --- |" and "x\\|y" in grid.markdown
-    long = Grid("t", ["arm"], [[Cell("x" * 33)]]).html
+    long = Grid("t", ["arm"], [[Cell("x" * 49)]]).html
     assert 'class="left long"' in long and "long" not in grid.html, "what is long may wrap, names may not"
     assert '<th scope="col">n</th>' in grid.html and '<th scope="col" class="left">why</th>' in grid.html
     assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in grid.html

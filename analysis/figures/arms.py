@@ -21,6 +21,8 @@ def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
     found = {(m, a): difference(study, a, b, metrics[m]) for m in metrics for a, b in against.items()}
     if not any(d.n for d in found.values()):
         return None
+    own = len(set(against.values())) > 1  # then each arm says what it is compared to
+    named = {a: f"{a} − {b}" if own else a for a, b in against.items()}
     columns = min(4, len(metrics))
     figure, axes = panels(math.ceil(len(metrics) / columns), columns, 0.32 * len(against) + 1.0, sharey=True)
     looks, said = look(list(against)), []
@@ -40,7 +42,7 @@ def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
                     f"{arm} {d.mean:+.3f} {interval} to {base}" if d.n else f"{arm}: no seed in common with {base}"
                 )
         ax.set_title(name)
-        ax.set_yticks(range(len(against)), [f"{a} (n={found[study.objective, a].n})" for a in against])
+        ax.set_yticks(range(len(against)), [f"{named[a]} (n={found[study.objective, a].n})" for a in against])
         ax.set_ylim(len(against) - 0.5, -0.6)
     hide(list(axes.flat)[len(metrics) :])
     figure.supxlabel("difference to the baseline; bar: 95% t interval over common seeds; ticks: seeds", fontsize=9)
