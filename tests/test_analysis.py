@@ -227,6 +227,7 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     assert f"l2: {verdict(rows['l2'], 'l1', 'score', 'minimize')}" in " ".join(ablation_table(falling).text().split())
 
 
+@pytest.mark.slow
 def test_the_table_at_the_end_of_a_sweep_keeps_the_baselines_that_arms_have_of_their_own(here, capsys):
     description = describe(["l1", "l2", "l3"], [0]) | {"arm_baselines": {"l3": "l2"}}
     parent = tracking.open_parent(TrackingSpec(), "own", description)
@@ -334,6 +335,7 @@ def test_wide_tables_are_split(here):
 # --- the report --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     text = report.write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path / "out")
     names = {"report.html", "report.md", "seeds.csv", "table.csv", "table.md", "table.tex", "table.txt"}
@@ -354,6 +356,7 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     assert parent.data.tags["mlflow.note.content"] == table.markdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", ["one", "bare", "empty", "orphans"])
 def test_poor_studies_give_a_report_too(here, tmp_path, study):
     text = report.write_report("sqlite:///mlflow.db", "eprli_lab", study, tmp_path)

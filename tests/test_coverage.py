@@ -29,6 +29,8 @@ from analysis.statistics import paired_difference
 from analysis.store import History, RunData, StudyData
 from analysis.table import ablation_table, told_apart
 
+pytestmark = pytest.mark.slow
+
 STRATA = np.array([0.85, 0.75, 0.6, 0.45, 0.3])  # accuracy
 COMMON, RUN, STRATUM = 0.03, 0.02, 0.01  # sd of: a seed, in every arm alike; a run; a run on one stratum
 NOISE = 0.007  # binomial, 4 samples of 1,024 problems

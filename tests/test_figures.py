@@ -161,6 +161,7 @@ def test_every_picture_has_words_and_numbers_and_is_written_the_same_twice(tmp_p
         assert figures.svg(picture) == first[1].read_text()
 
 
+@pytest.mark.slow
 def test_profiles_from_five_seeds_only():
     assert "profiles" not in drawn(planted.study(seeds=4))
     assert "profiles" in drawn(planted.study(seeds=5))

@@ -198,11 +198,13 @@ def test_the_twin_says_the_same():
     assert all(run.run_id in markdown and run.run_id in markup for run in study.runs)
 
 
+@pytest.mark.slow
 def test_few_seeds_make_no_aggregates_and_five_do():
     assert "probability of improvement" not in page_of(planted.study(seeds=4)).markdown()
     assert "probability of improvement" in page_of(planted.study(seeds=5)).markdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_poor_studies_have_a_page(seeds):
     for study in (planted.study(seeds=seeds), planted.study(arms=("only",), seeds=seeds)):

@@ -115,6 +115,7 @@ def wait_for(path: Path, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_or_interrupted_controller_goes_on_where_it_was(here, how):
     Path("plan.json").write_text(json.dumps({"l2/0": "slow", "l3/0": "slow"}))
