@@ -27,6 +27,9 @@ from eprli_lab.sweeping.study import Study
 WORK = "executors:work"
 
 
+pytestmark = pytest.mark.slow  # real processes
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -115,7 +118,6 @@ def wait_for(path: Path, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_or_interrupted_controller_goes_on_where_it_was(here, how):
     Path("plan.json").write_text(json.dumps({"l2/0": "slow", "l3/0": "slow"}))
