@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -286,10 +287,8 @@ def _error_over_seeds(found: Sequence[Fall]) -> float:
     from scipy import stats
 
     falls = [f.before - f.after for f in found]
-    n, centre = len(falls), mean(falls)
-    sd = math.sqrt(math.fsum((f - centre) ** 2 for f in falls) / (n - 1))
-    wider = float(stats.t.isf(stats.norm.sf(FORGOTTEN_ERRORS), n - 1)) / FORGOTTEN_ERRORS
-    return wider * sd / math.sqrt(n)
+    wider = float(stats.t.isf(stats.norm.sf(FORGOTTEN_ERRORS), len(falls) - 1)) / FORGOTTEN_ERRORS
+    return wider * statistics.stdev(falls) / math.sqrt(len(falls))
 
 
 def _stretches(run: RunData, suite: str) -> Iterator[tuple[str, int, int]]:

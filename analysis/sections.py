@@ -90,7 +90,7 @@ def study_page(
     notes = [*study.notes, *artifacts.notes]
     if left or notes:
         sections.append(Section("left", "What is not in it", items=[*left, *notes]))
-    sections.append(_provenance(study, again or ([f"baseline={baseline}"] if baseline else [])))
+    sections.append(_provenance(study, again))
     return Page(title, str(d.get("claim") or ""), summary, sections)
 
 

@@ -890,16 +890,13 @@ def read_histories(
     """
     uri = resolve_uri(tracking.uri)
     file = sqlite_file(uri)
+    clamped: Callable[[Sequence[float]], bool] = lambda values: any(abs(v) >= LARGEST for v in values)  # noqa: E731
     try:
         found = _client_points(_client(uri), run_ids, wanted) if file is None else _sqlite_points(file, run_ids, wanted)
         for run_id, key, steps, values in found:
-            yield run_id, key, steps, [_finite_or_not(v) for v in values] if _has_largest(values) else values
+            yield run_id, key, steps, [_finite_or_not(v) for v in values] if clamped(values) else values
     except Exception as error:
         raise UserError(f"the metrics of {tracking.uri} cannot be read: {_short(error)}") from None
-
-
-def _has_largest(values: Sequence[float]) -> bool:
-    return max(values, default=0) >= LARGEST or min(values, default=0) <= -LARGEST
 
 
 def _finite_or_not(value: float) -> float:

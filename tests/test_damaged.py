@@ -140,6 +140,15 @@ def test_infinities_come_back_as_infinities(store):
     assert ablation_table(data).rows[1].difference.n == 1
 
 
+def test_infinities_beside_what_is_no_number(store):
+    """nan compares to nothing: an infinity after it is found all the same."""
+    of = "key = 'score' AND run_uuid = (SELECT run_uuid FROM runs WHERE name = 'l2-seed0')"
+    store(f"UPDATE metrics SET is_nan = 1, value = 0 WHERE step = 0 AND {of}")
+    store(f"UPDATE metrics SET value = -1.7976931348623157e308 WHERE step = 12 AND {of}")
+    run = next(r for r in load_study(URI, "eprli_lab", "s").runs if (r.arm, r.seed) == ("l2", 0))
+    assert math.isnan(run.first("score")) and run.last("score") == -math.inf
+
+
 def test_metrics_of_other_shapes_and_no_params(store):
     run_id = store("SELECT run_uuid FROM runs WHERE name = 'l2-seed0'")[0][0]
     store(
