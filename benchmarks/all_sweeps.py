@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from eprli_lab.sweeps import names
+from eprli_lab.sweeping.catalogue import names
 
 
 def one(name: str, preset: str, where: Path) -> bool:

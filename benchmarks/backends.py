@@ -17,9 +17,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from analysis.figures import curve, mean_curve
-from analysis.statistics import paired_difference
-from analysis.store import StudyData, load_study
+from eprli_lab.reporting.figures import curve, mean_curve
+from eprli_lab.reporting.load import StudyData, load_study
+from eprli_lab.reporting.stats.paired import paired_difference
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import torch
 from trained import trained_backend
 
 from eprli_lab.backends.local.packing import Packed, pack, padded, token_logits
-from eprli_lab.data import load_training
+from eprli_lab.data.load import load_training
 
 REPEATS = 20
 

@@ -20,8 +20,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from eprli_lab import tracking
-from eprli_lab.spec import TrackingSpec
+from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.tracking.parent import open_parent
+from eprli_lab.tracking.store import prepare
 
 STEPS, ARMS = 200, 50
 LEVELS = ("l1", "l2")
@@ -43,7 +44,7 @@ def metrics() -> list[str]:
     return names
 
 
-def value(name: str, step: int, luck: float, rng: random.Random) -> float:
+def value(name: str, step: int, rng_seed: float, rng: random.Random) -> float:
     """A number of the right size."""
     if name in ("progress/tokens", "progress/updates", "time/total"):
         return step * {"progress/tokens": 300.0}.get(name, 1.0)
@@ -51,16 +52,16 @@ def value(name: str, step: int, luck: float, rng: random.Random) -> float:
         return 12.0
     if "/groups/" in name:
         return 6.0 if name.endswith("admitted") else 1.5
-    return min(1.0, 0.3 + 0.5 * step / STEPS + luck) + rng.uniform(-0.02, 0.02)
+    return min(1.0, 0.3 + 0.5 * step / STEPS + rng_seed) + rng.uniform(-0.02, 0.02)
 
 
 def build(runs: int) -> None:
     """`runs` runs in the working directory's store."""
     where = TrackingSpec()
-    tracking.prepare(where)
+    prepare(where)
     arms = [f"a{i:02d}" for i in range(ARMS)]
     described = {"question": "How fast?", "claim": "", "baseline": arms[0], "arms": arms, "objective": "score"}
-    parent = tracking.open_parent(where, "large", described | {"seeds": list(range(runs // ARMS))})
+    parent = open_parent(where, "large", described | {"seeds": list(range(runs // ARMS))})
     db = sqlite3.connect("mlflow.db")
     db.execute("PRAGMA synchronous = OFF")
     of_parent = "SELECT experiment_id, artifact_uri FROM runs WHERE run_uuid = ?"
@@ -69,7 +70,7 @@ def build(runs: int) -> None:
     for i in range(runs):
         run, arm, seed = uuid.uuid4().hex, arms[i % ARMS], i // ARMS
         rng = random.Random(i)
-        luck = random.Random(seed).gauss(0, 0.02) + 0.002 * (i % ARMS)
+        rng_seed = random.Random(seed).gauss(0, 0.02) + 0.002 * (i % ARMS)
         row = {"run_uuid": run, "name": f"{arm}-{seed}", "source_type": "LOCAL", "status": "FINISHED"}
         row |= {"start_time": now, "end_time": now, "lifecycle_stage": "active", "user_id": "benchmark"}
         insert(db, "runs", [row | {"artifact_uri": template.replace(parent, run), "experiment_id": experiment}])
@@ -82,7 +83,14 @@ def build(runs: int) -> None:
         }
         insert(db, "params", [{"key": k, "value": v, "run_uuid": run} for k, v in params.items()])
         points = [
-            {"key": n, "value": value(n, s, luck, rng), "timestamp": now + s, "run_uuid": run, "step": s, "is_nan": 0}
+            {
+                "key": n,
+                "value": value(n, s, rng_seed, rng),
+                "timestamp": now + s,
+                "run_uuid": run,
+                "step": s,
+                "is_nan": 0,
+            }
             for n in names
             for s in range(1, STEPS + 1)
         ]

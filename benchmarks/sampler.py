@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from trained import trained_backend
 
-from eprli_lab.data import load_training
+from eprli_lab.data.load import load_training
 
 REPEATS = 10
 
@@ -20,7 +20,7 @@ REPEATS = 10
 def main() -> None:
     backend, spec = trained_backend()
     problems = load_training(spec.data)[:8]
-    prompts = [backend.texts.prompt(p) for p in problems]
+    prompts = [backend.adapter.prompt(p) for p in problems]
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])  # generate() wants padding on the left
     mask = (torch.arange(longest)[None] >= torch.tensor([longest - len(p) for p in prompts])[:, None]).long()

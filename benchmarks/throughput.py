@@ -20,9 +20,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 time.perf_counter = time.process_time  # what the run's own clocks read: its CPU time
 
-from eprli_lab.compose import compose_spec  # noqa: E402
-from eprli_lab.paths import ASSETS_DIR  # noqa: E402
-from eprli_lab.run import assemble  # noqa: E402
+from eprli_lab.config.compose import compose_spec  # noqa: E402
+from eprli_lab.config.paths import ASSETS_DIR  # noqa: E402
+from eprli_lab.training.execute import assemble  # noqa: E402
 
 MODELS = {
     "mod10_xs": "mod10",

@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np  # noqa: E402
 
-from eprli_lab.spec import parse_spec  # noqa: E402
-from eprli_lab.tracking import RunTracker, prepare  # noqa: E402
+from eprli_lab.config.parse import parse_spec  # noqa: E402
+from eprli_lab.tracking.run import RunTracker  # noqa: E402
+from eprli_lab.tracking.store import prepare  # noqa: E402
 
 STEPS, METRICS, WORK = 300, 40, 0.020
 SUITE = {"generated": {"family": "mod10", "operations": [1]}}

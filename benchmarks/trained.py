@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.compose import compose_spec
-from eprli_lab.run import assemble
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.training.execute import assemble
 
 
 def trained_backend() -> tuple[Any, Any]:

@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eprli_lab.compose import compose_spec
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.spec import RunSpec
 from eprli_lab.records import Batch, Grade, Group, LossTerms, Problem, Response, UpdateSettings
-from eprli_lab.spec import RunSpec
 
 SMALL = [
     "data.generated.problems=64",

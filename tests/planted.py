@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from analysis.store import History, RunData, StudyData
+from eprli_lab.reporting.load import History, RunData, StudyData
 
 SUITES = ("heldout_easy", "heldout_medium", "heldout_hard")
 START, GAIN = (0.6, 0.4, 0.2), (0.3, 0.4, 0.4)  # accuracy before training, and what training adds
@@ -30,14 +30,14 @@ def params(**changed: object) -> dict[str, str]:
 def clean_run(arm: str, seed: int, levels: Sequence[str] = ("l1", "l2"), gain: Sequence[float] = (0, 0, 0)) -> RunData:
     """Levels one after the other, every step an update; `gain` is added to the suites' last accuracy."""
     rng = random.Random(f"{arm}-{seed}")
-    luck = random.Random(seed).gauss(0, 0.02)  # a seed's, the same in every arm
+    rng_seed = random.Random(seed).gauss(0, 0.02)  # a seed's, the same in every arm
     run = RunData(f"{arm}-{seed}", arm, seed, params(), {})
     last = STEPS * len(levels)
     for step in range(last + 1):
         progress = step / last
         if step % (STEPS // 2) == 0:
             for i, suite in enumerate(SUITES):
-                trained = progress * (GAIN[i] + gain[i] + luck) + rng.gauss(0, 0.003) * (step > 0)
+                trained = progress * (GAIN[i] + gain[i] + rng_seed) + rng.gauss(0, 0.003) * (step > 0)
                 put(run, f"eval/{suite}/avg_at_k", step, START[i] + trained)
             put(run, "score", step, statistics.fmean(run.last(f"eval/{s}/avg_at_k") for s in SUITES))
         put(run, "progress/tokens", step, 1000 * step)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.compose import compose_tree
+from eprli_lab.config.compose import compose_tree
 from eprli_lab.errors import Interrupted, UserError
 from eprli_lab.sweeping.controller import StudyResult, run_study
 from eprli_lab.sweeping.plan import Plan, build_plan

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.aggregates import (
+from eprli_lab.reporting.stats.aggregates import (
     bootstrap_rows,
     expanded_levels,
     iqm,

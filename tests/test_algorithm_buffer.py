@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.buffer import Buffer, conserved, starvation_advice
-from eprli_lab.algorithm.schedule import LevelProgress
+from eprli_lab.algorithm.progress import LevelProgress
+from eprli_lab.config.curriculum import AdmissionSpec, CurriculumSpec
+from eprli_lab.config.spec import OptimSpec
 from eprli_lab.records import VERDICTS
-from eprli_lab.spec import AdmissionSpec, CurriculumSpec, OptimSpec
 
 
 def admitted(version: int = 0):
@@ -34,7 +35,7 @@ def test_surplus(surplus, taken, kept, counted):
     buffer.add_round([admitted() for _ in range(5)])
     assert len(buffer.take(0)) == taken
     assert len(buffer.groups) == kept
-    assert buffer.tally.surplus == counted
+    assert buffer.tally.overflow == counted
 
 
 def test_oldest_groups_are_taken_first():
@@ -61,11 +62,11 @@ def test_generated_is_the_sum_of_the_verdicts_always(rounds, size):
         buffer.add_round([group([True, False], verdict=v) for v in verdicts])
         assert conserved(buffer.tally)
         assert len(buffer.groups) == buffer.tally.verdicts["admitted"]
-    tally = buffer.settle()
+    tally = buffer.pop_tally()
     assert tally.generated == sum(map(len, rounds))
     assert tally.rounds == len(rounds)
     assert tally.tokens == 10 * tally.generated
-    assert buffer.settle().generated == 0
+    assert buffer.pop_tally().generated == 0
 
 
 def test_starvation_names_the_threshold_to_change():

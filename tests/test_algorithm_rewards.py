@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.algorithm.admission import judge
+from eprli_lab.algorithm.admission import admission_verdict
 from eprli_lab.algorithm.advantage import advantages, group_norm, mean_only, rloo
 from eprli_lab.algorithm.reward import group_relative, linear, rewards, soft_overlong
-from eprli_lab.spec import AdmissionSpec, LevelSpec
+from eprli_lab.config.curriculum import AdmissionSpec, LevelSpec
 
 
 def level(**kw) -> LevelSpec:
@@ -66,20 +66,20 @@ def test_length_terms_stay_within_their_range(group, term, coefficient):
 def test_band_is_closed_and_exact_on_the_threshold(right, verdict):
     admission = AdmissionSpec(accuracy_min=0.3, accuracy_max=0.7)
     correct = [True] * right + [False] * (10 - right)
-    assert judge(admission, correct, [float(c) for c in correct]) == verdict
+    assert admission_verdict(admission, correct, [float(c) for c in correct]) == verdict
 
 
 @pytest.mark.parametrize(("right", "verdict"), [(0, "no_signal"), (1, "admitted"), (2, "no_signal")])
 def test_groups_of_two_under_the_widest_band(right, verdict):
     correct = [True] * right + [False] * (2 - right)
     admission = AdmissionSpec(accuracy_min=0.0, accuracy_max=1.0)
-    assert judge(admission, correct, [float(c) for c in correct]) == verdict
+    assert admission_verdict(admission, correct, [float(c) for c in correct]) == verdict
 
 
 def test_float_noise_is_no_signal():
     third = 1.0 / 3.0
     noisy = [0.1 + 0.2, 0.3, 0.3 + 1e-12, third * 0.9]
-    assert judge(AdmissionSpec(accuracy_min=0, accuracy_max=1), [True] * 4, noisy) == "no_signal"
+    assert admission_verdict(AdmissionSpec(accuracy_min=0, accuracy_max=1), [True] * 4, noisy) == "no_signal"
 
 
 def test_phantom_gradient_passes_the_reward_rule_and_not_the_accuracy_rule():
@@ -88,13 +88,13 @@ def test_phantom_gradient_passes_the_reward_rule_and_not_the_accuracy_rule():
     correct, tokens = [False] * 4, [2, 6, 8, 10]
     shaped = rewards(spec, correct, tokens)
     by_reward = AdmissionSpec(metric="reward", accuracy_min=-1.0, accuracy_max=1.0)
-    assert judge(by_reward, correct, shaped) == "admitted"
-    assert judge(AdmissionSpec(), correct, shaped) == "too_hard"
+    assert admission_verdict(by_reward, correct, shaped) == "admitted"
+    assert admission_verdict(AdmissionSpec(), correct, shaped) == "too_hard"
     assert max(map(abs, advantages("group_norm", shaped))) > 1.0
 
 
 def test_errored_comes_before_everything():
-    assert judge(AdmissionSpec(), [True, False], [1.0, 0.0], errored=True) == "errored"
+    assert admission_verdict(AdmissionSpec(), [True, False], [1.0, 0.0], errored=True) == "errored"
 
 
 def test_group_norm_by_hand():

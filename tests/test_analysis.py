@@ -21,16 +21,22 @@ import pytest
 from helpers import small_spec
 from scipy import stats
 
-from analysis import options, report
-from analysis.figures import buffer_rates, mean_curve
-from analysis.store import History, RunData, StudyData, load_study
-from analysis.table import WIDTH, ablation_table, verdict
-from eprli_lab import tracking
+from eprli_lab.cli import options
+from eprli_lab.cli.report import main as report_main
+from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.metrics import in_catalogue
-from eprli_lab.run import finish_study
-from eprli_lab.spec import TrackingSpec
-from eprli_lab.tracking import RunTracker
+from eprli_lab.reporting.figures import buffer_rates, mean_curve
+from eprli_lab.reporting.load import History, RunData, StudyData, load_study
+from eprli_lab.reporting.report.write import write_report
+from eprli_lab.reporting.tables.rows import ablation_table
+from eprli_lab.reporting.tables.text import WIDTH
+from eprli_lab.reporting.tables.verdicts import verdict
+from eprli_lab.sweeping.lifecycle import finish_study
+from eprli_lab.tracking.parent import open_parent
+from eprli_lab.tracking.run import RunTracker
+from eprli_lab.tracking.store import mlflow_client, prepare
+from eprli_lab.tracking.uri import resolve_uri
+from eprli_lab.training.metrics import in_catalogue
 
 REPO = Path(__file__).resolve().parent.parent
 SUITES = ("heldout_easy", "heldout_medium", "heldout_hard")
@@ -91,16 +97,16 @@ def here(tmp_path_factory):
     before = Path.cwd()
     os.chdir(directory)
     where = TrackingSpec()
-    assert tracking.prepare(where)
-    parent = tracking.open_parent(where, "levels", describe(["l1", "l2", "l3"], [0, 1, 2]))
+    assert prepare(where)
+    parent = open_parent(where, "levels", describe(["l1", "l2", "l3"], [0, 1, 2]))
     for arm in LEVELS:
         for seed in range(3):
             plant(directory, parent, "levels", arm, seed, fail=(arm, seed) == ("l3", 2))
-    one = tracking.open_parent(where, "one", describe(["l1", "l2", "l3"], [0]))
+    one = open_parent(where, "one", describe(["l1", "l2", "l3"], [0]))
     plant(directory, one, "one", "l1", 0)
     plant(directory, one, "one", "l2", 0)
-    tracking.open_parent(where, "empty", describe(["l1", "l2"], [0, 1]))
-    bare = tracking.open_parent(where, "bare", describe(["l1", "l2"], [0, 1]))
+    open_parent(where, "empty", describe(["l1", "l2"], [0, 1]))
+    bare = open_parent(where, "bare", describe(["l1", "l2"], [0, 1]))
     for seed in (0, 1):
         plant(directory, bare, "bare", "l1", seed)
         plant(directory, bare, "bare", "l2", seed, scored=False)
@@ -208,7 +214,7 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     two = dataclasses.replace(data, description={**d, "objectives": objectives, "arm_baselines": {"l3": "l2"}})
     table = ablation_table(two)
     rows = {r.arm: r for r in table.rows}
-    assert [rows[a].against for a in ("l1", "l2", "l3")] == ["l1", "l1", "l2"]
+    assert [rows[a].baseline for a in ("l1", "l2", "l3")] == ["l1", "l1", "l2"]
     last = {a: {r.seed: r.last("score") for r in data.of(a)} for a in ("l1", "l2", "l3")}
     common = sorted(last["l2"].keys() & last["l3"].keys())
     own = statistics.fmean(last["l3"][s] - last["l2"][s] for s in common)
@@ -230,7 +236,7 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
 @pytest.mark.slow
 def test_the_table_at_the_end_of_a_sweep_keeps_the_baselines_that_arms_have_of_their_own(here, capsys):
     description = describe(["l1", "l2", "l3"], [0]) | {"arm_baselines": {"l3": "l2"}}
-    parent = tracking.open_parent(TrackingSpec(), "own", description)
+    parent = open_parent(TrackingSpec(), "own", description)
     for arm in LEVELS:
         plant(here, parent, "own", arm, 0)
     run = SimpleNamespace(spec=SimpleNamespace(tracking=TrackingSpec()))
@@ -242,7 +248,7 @@ def test_the_table_at_the_end_of_a_sweep_keeps_the_baselines_that_arms_have_of_t
 def test_a_forced_change_is_in_the_table(here):
     where = TrackingSpec()
     description = describe(["l1", "l2"], [0]) | {"forced": ["code train.py: aaa -> bbb"]}
-    parent = tracking.open_parent(where, "forced", description)
+    parent = open_parent(where, "forced", description)
     for arm in ("l1", "l2"):
         plant(here, parent, "forced", arm, 0)
     assert "a change was gone over with study.force: code train.py: aaa -> bbb" in ablation_table(load("forced")).text()
@@ -337,7 +343,7 @@ def test_wide_tables_are_split(here):
 
 @pytest.mark.slow
 def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
-    text = report.write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path / "out")
+    text = write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path / "out")
     names = {"report.html", "report.md", "seeds.csv", "table.csv", "table.md", "table.tex", "table.txt"}
     names |= {f"{n}.png" for n in ("buffer", "learning_curves", "effects", "forgetting", "q_order", "pareto")}
     names |= {f"{n}.png" for n in ("learning_curves_updates", "learning_curves_seconds", "clipping_entropy_kl")}
@@ -349,7 +355,7 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     for name in ("table.csv", "report.html", "report.md", "effects.png"):
         found = list((here / "mlartifacts").rglob(f"{study.parent_run_id}/artifacts/report/{name}"))
         assert [f.read_bytes() for f in found] == [(tmp_path / "out" / name).read_bytes()]
-    parent = tracking._client(tracking.resolve_uri("sqlite:///mlflow.db")).get_run(study.parent_run_id)
+    parent = mlflow_client(resolve_uri("sqlite:///mlflow.db")).get_run(study.parent_run_id)
     assert parent.info.status == "RUNNING", "the sweep ends the study, not its report"
     assert parent.data.metrics["summary/l2/score"] == table.rows[1].score
     assert parent.data.metrics["summary/l2/difference"] == table.rows[1].difference.mean
@@ -359,7 +365,7 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["one", "bare", "empty", "orphans"])
 def test_poor_studies_give_a_report_too(here, tmp_path, study):
-    text = report.write_report("sqlite:///mlflow.db", "eprli_lab", study, tmp_path)
+    text = write_report("sqlite:///mlflow.db", "eprli_lab", study, tmp_path)
     assert "arm" in text and "nan" not in text
     assert ("empty" == study) == ("not run" in text and "l1 seed 0" in text)
 
@@ -387,7 +393,7 @@ def test_poor_studies_give_a_report_too(here, tmp_path, study):
     ],
 )
 def test_mistakes_get_one_sentence(here, arguments, sentence, capsys):
-    assert report.main(arguments) == 2
+    assert report_main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("eprli_lab: ") and len(error.splitlines()) == 1
     assert sentence in error

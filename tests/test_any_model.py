@@ -12,9 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from eprli_lab.backends.local.engine import LocalBackend
 from eprli_lab.backends.local.packing import packable
 from eprli_lab.backends.local.tokenizer import SIZE, build_tokenizer
+from eprli_lab.config.backend import LocalSpec
+from eprli_lab.config.data import ModelSpec
+from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Batch, Problem, Response, UpdateSettings
-from eprli_lab.spec import LocalSpec, ModelSpec, OptimSpec
 
 COMMON: dict[str, Any] = {
     "hidden_size": 32,

@@ -9,21 +9,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import artifacts, check
-from analysis.store import StudyData, Unfinished
+from eprli_lab.cli.check import main as check_main
+from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.spec import TrackingSpec
+from eprli_lab.reporting import artifacts
+from eprli_lab.reporting.check import compare, restricted, utilisation
+from eprli_lab.reporting.load import StudyData, Unfinished
 
 
 def test_a_difference_its_absence_and_neither():
-    lines = check.compare(planted.study(other=(0, 0, 0.05)), margin=0.03)
+    lines = compare(planted.study(other=(0, 0, 0.05)), margin=0.03)
     hard = next(line for line in lines if "heldout_hard" in line)
     assert "4 common seeds: different (p <.001)" in hard and "+.0" in hard
     easy, medium = (next(line for line in lines if suite in line) for suite in ("heldout_easy", "heldout_medium"))
     assert easy.endswith("different (p .012), but by less than 0.03"), "a tiny difference is one all the same"
     assert medium.endswith("no difference beyond 0.03")
-    assert check.compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seed: one seed shows nothing")
-    small = check.compare(planted.study(other=(0, 0, 0.05)), margin=0.3)
+    assert compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seed: one seed shows nothing")
+    small = compare(planted.study(other=(0, 0, 0.05)), margin=0.3)
     assert next(line for line in small if "heldout_hard" in line).endswith("), but by less than 0.3")
     assert lines[-1] == "other - plain, updates made: 40.0 and 40.0"
 
@@ -33,14 +35,14 @@ def test_an_arm_whose_runs_all_failed_is_named():
     study.runs[:] = study.of("plain")
     study.unfinished.append(Unfinished("other", 0, "failed", "out of memory"))
     with pytest.raises(UserError, match=r"arms=other: planted has no finished run of it: run the sweep again"):
-        check.restricted(study, ("plain", "other"))
+        restricted(study, ("plain", "other"))
 
 
 def test_utilisation_by_hand():
     study = planted.study(seeds=1)
     run = study.of("plain")[0]
     admitted, generated = run.total("buffer/l1/groups/admitted"), run.total("buffer/l1/groups/generated")
-    line = check.utilisation(study)[0]
+    line = utilisation(study)[0]
     assert line.startswith(
         f"plain, level l1: {generated:.0f} groups: admitted {admitted / generated:.3f}".replace("0.", ".")
     )
@@ -50,11 +52,11 @@ def test_utilisation_by_hand():
 
 def test_only_the_arms_asked_for():
     study = planted.study(arms=("plain", "other", "third"))
-    kept = check.restricted(study, ("other", "third"))
+    kept = restricted(study, ("other", "third"))
     assert kept.arms == ["other", "third"] and {r.arm for r in kept.runs} == {"other", "third"}
-    assert check.compare(kept, 0.03)[0].startswith("third - other")
+    assert compare(kept, 0.03)[0].startswith("third - other")
     with pytest.raises(UserError, match=r"arms=thrid: planted has no such arm \(did you mean 'third'"):
-        check.restricted(study, ("thrid",))
+        restricted(study, ("thrid",))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_only_the_arms_asked_for():
 )
 def test_mistakes_get_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert check.main(arguments) == 2
+    assert check_main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("eprli_lab: ") and len(error.splitlines()) == 1 and sentence in error
 

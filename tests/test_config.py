@@ -12,9 +12,10 @@ import pytest
 from conftest import REPO
 from helpers import small_spec
 
-from eprli_lab.compose import compose_spec
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.parse import parse_spec
+from eprli_lab.config.spec import flatten
 from eprli_lab.errors import UserError
-from eprli_lab.spec import flatten, parse_spec
 
 GROUPS = {
     "curriculum": ["l1", "l2", "l3", "l4", "paper_l1", "paper_l2"],
@@ -69,7 +70,7 @@ def test_every_sweep_composes_under_every_preset(sweep, preset):
     from test_sweeping_plan import plan_of
 
     plan = plan_of(f"sweep={sweep}", f"preset={preset}")
-    assert len(plan.runs) == len(plan.arms) * len(plan.node.seeds)
+    assert len(plan.runs) == len(plan.arms) * len(plan.spec.seeds)
 
 
 def test_level_files_hold_only_their_deltas():
@@ -136,11 +137,16 @@ def test_fingerprint_follows_what_determines_the_numbers():
 
 
 def test_a_replicate_has_other_luck_at_the_same_seed():
-    assert [small_spec(f"seed={s}").luck for s in (0, 7)] == [0, 7]
-    assert small_spec("seed=3", "replicate=2").luck == small_spec().model_copy(update={"seed": 3, "replicate": 2}).luck
+    assert [small_spec(f"seed={s}").rng_seed for s in (0, 7)] == [0, 7]
+    assert (
+        small_spec("seed=3", "replicate=2").rng_seed
+        == small_spec().model_copy(update={"seed": 3, "replicate": 2}).rng_seed
+    )
     base = small_spec()
-    drawn = {(s, r): base.model_copy(update={"seed": s, "replicate": r}).luck for s in range(20) for r in range(1, 6)}
-    assert len(set(drawn.values())) == 100 and all(100 < luck < 2**31 for luck in drawn.values())
+    drawn = {
+        (s, r): base.model_copy(update={"seed": s, "replicate": r}).rng_seed for s in range(20) for r in range(1, 6)
+    }
+    assert len(set(drawn.values())) == 100 and all(100 < rng_seed < 2**31 for rng_seed in drawn.values())
     assert drawn[0, 1] == int(hashlib.sha256(b"0/1").hexdigest()[:8], 16) // 2
     with pytest.raises(UserError, match="replicate: input should be greater than or equal to 0, not -1"):
         small_spec("replicate=-1")
@@ -198,7 +204,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
 
 def test_heavy_imports_are_lazy(tmp_path):
     code = (
-        "import sys, eprli_lab.run, eprli_lab.spec, eprli_lab.metrics, eprli_lab.tracking, analysis.report;"
+        "import sys, eprli_lab.run, eprli_lab.config.parse, eprli_lab.training.metrics, eprli_lab.tracking.run, eprli_lab.tracking.read, eprli_lab.cli.report;"
         "print([m for m in ('torch','transformers','mlflow','optuna','datasets','pandas','matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=True)

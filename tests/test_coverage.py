@@ -12,7 +12,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.aggregates import (
+from eprli_lab.reporting.load import History, RunData, StudyData
+from eprli_lab.reporting.stats.aggregates import (
     RESAMPLES,
     iqm,
     iqm_interval,
@@ -20,14 +21,14 @@ from analysis.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
-from analysis.columns import best, columns
-from analysis.effects import suite_effects
-from analysis.hierarchical import crossed_bootstrap, new_problems
-from analysis.passk import evaluation_interval
-from analysis.power import equivalence, minimum_detectable_effect, sd_interval
-from analysis.statistics import paired_difference
-from analysis.store import History, RunData, StudyData
-from analysis.table import ablation_table, told_apart
+from eprli_lab.reporting.stats.effects import suite_effects
+from eprli_lab.reporting.stats.hierarchical import crossed_bootstrap, new_problems
+from eprli_lab.reporting.stats.paired import paired_difference
+from eprli_lab.reporting.stats.passk import evaluation_interval
+from eprli_lab.reporting.stats.power import equivalence, minimum_detectable_effect, sd_interval
+from eprli_lab.reporting.tables.columns import best, columns
+from eprli_lab.reporting.tables.rows import ablation_table
+from eprli_lab.reporting.tables.verdicts import is_significant
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +94,7 @@ def test_identical_arms_are_flagged_in_at_most_five_percent_of_studies(arms):
     flagged = dict.fromkeys(("headline", "suites", "stars"), 0)
     for _ in range(studies):
         table = ablation_table(as_study(runs(rng, arms, 4)))
-        flagged["headline"] += any(map(told_apart, table.rows))
+        flagged["headline"] += any(map(is_significant, table.rows))
         flagged["suites"] += any(e.p_holm < 0.05 for e in suite_effects(table.study))
         flagged["stars"] += any(best(table, c) for c in columns(table))
     assert 0 < flagged["headline"] / studies <= 0.05
@@ -148,8 +149,8 @@ def answers(rng: np.random.Generator, seeds: int, run: float, problem: float) ->
     gains = [np.zeros((3, 40)), 0.02 + rng.normal(0, problem, (3, 40))]
     out = []
     for gain in gains:
-        luck = rng.normal(0, run, (seeds, 1, 1))
-        shares = rng.binomial(4, np.clip(skill + gain + luck, 0, 1)) / 4
+        rng_seed = rng.normal(0, run, (seeds, 1, 1))
+        shares = rng.binomial(4, np.clip(skill + gain + rng_seed, 0, 1)) / 4
         keys = [(f"u{u}", f"q{q}") for u in range(3) for q in range(40)]
         out.append({s: dict(zip(keys, shares[s].ravel(), strict=True)) for s in range(seeds)})
     return out

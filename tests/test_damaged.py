@@ -17,14 +17,23 @@ import pyarrow.parquet as pq
 import pytest
 from test_analysis import describe, plant
 
-from analysis import artifacts, check, options, report, table
-from analysis.columns import chosen, columns
-from analysis.formats import render
-from analysis.store import History, load_study
-from analysis.table import ablation_table, headline
-from eprli_lab import tracking
+from eprli_lab.cli import options
+from eprli_lab.cli.check import main as check_main
+from eprli_lab.cli.report import main as report_main
+from eprli_lab.cli.table import main as table_main
+from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.spec import TrackingSpec
+from eprli_lab.reporting import artifacts
+from eprli_lab.reporting.check import compare
+from eprli_lab.reporting.load import History, load_study
+from eprli_lab.reporting.report.write import NOTE_LENGTH, _again, _note, write_report
+from eprli_lab.reporting.report.write import read as report_read
+from eprli_lab.reporting.tables.columns import chosen, columns
+from eprli_lab.reporting.tables.render import render
+from eprli_lab.reporting.tables.rows import ablation_table, headline
+from eprli_lab.tracking.parent import open_parent
+from eprli_lab.tracking.store import experiment_id, mlflow_client, prepare
+from eprli_lab.tracking.uri import check_reachable
 
 URI = "sqlite:///mlflow.db"
 
@@ -35,8 +44,8 @@ def whole(tmp_path_factory):
     directory = tmp_path_factory.mktemp("whole")
     before = Path.cwd()
     os.chdir(directory)
-    tracking.prepare(TrackingSpec())
-    parent = tracking.open_parent(TrackingSpec(), "s", describe(["l1", "l2"], [0, 1]))
+    prepare(TrackingSpec())
+    parent = open_parent(TrackingSpec(), "s", describe(["l1", "l2"], [0, 1]))
     for arm in ("l1", "l2"):
         for seed in (0, 1):
             plant(directory, parent, "s", arm, seed)
@@ -49,8 +58,9 @@ def store(whole, tmp_path, monkeypatch):
     """A copy of it in the working directory, with its artifacts beside it; SQL to damage it."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "_client", tracking._client.__wrapped__)
-    monkeypatch.setattr(tracking, "_experiment", tracking._experiment.__wrapped__)
+    for module in ("store", "read"):
+        monkeypatch.setattr(f"eprli_lab.tracking.{module}.mlflow_client", mlflow_client.__wrapped__)
+    monkeypatch.setattr("eprli_lab.tracking.store.experiment_id", experiment_id.__wrapped__)
 
     def execute(sql: str, *values: object) -> list:
         connection = sqlite3.connect("mlflow.db")
@@ -81,23 +91,23 @@ def note(store) -> str:
 def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
     """The parent's status, a person's note, and, with another baseline, the summary."""
     store("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE name = 's'")
-    report.write_report(URI, "eprli_lab", "s", tmp_path / "out")
+    write_report(URI, "eprli_lab", "s", tmp_path / "out")
     assert store("SELECT status FROM runs WHERE name = 's'") == [("RUNNING",)]
     assert note(store).startswith("## s: Q?") and "l2" in note(store)
     summary = "SELECT key, value FROM latest_metrics WHERE key LIKE 'summary/%' ORDER BY key"
     before = store(summary)
     assert "summary/l2/difference" in dict(before)
-    report.write_report(URI, "eprli_lab", "s", tmp_path / "out", baseline="l2")
+    write_report(URI, "eprli_lab", "s", tmp_path / "out", baseline="l2")
     assert store(summary) == before
     tag(store, "mlflow.note.content", "MY NOTES")
-    report.write_report(URI, "eprli_lab", "s", tmp_path / "out", end=True)
+    write_report(URI, "eprli_lab", "s", tmp_path / "out", end=True)
     assert note(store) == "MY NOTES" and store("SELECT status FROM runs WHERE name = 's'") == [("FINISHED",)]
 
 
 @pytest.mark.slow
 def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsys):
     store("UPDATE alembic_version SET version_num = 'deadbeef'")  # the tables of another MLflow
-    assert report.main(["study=s", "out=out"]) == 0
+    assert report_main(["study=s", "out=out"]) == 0
     done = capsys.readouterr()
     assert "How it reads" in done.out and (tmp_path / "out" / "report.html").stat().st_size > 1000
     assert done.err.count("\n") == 1 and "is written, but not attached to the study's parent run" in done.err
@@ -105,8 +115,8 @@ def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsy
 
 def test_a_note_that_is_too_long_is_a_sentence():
     many = ablation_table(planted.study(tuple(f"arm{i:02}" for i in range(60)), seeds=2))
-    short = report._note(many)
-    assert len(short) < report.NOTE_LENGTH and headline(many) in short
+    short = _note(many)
+    assert len(short) < NOTE_LENGTH and headline(many) in short
 
 
 @pytest.mark.parametrize(
@@ -125,7 +135,7 @@ def test_a_broken_description_is_said_and_the_runs_are_shown(store, broken):
 def test_broken_provenance_and_seeds(store, tmp_path):
     tag(store, "eprli.provenance", "{broken", "l2-seed0")
     tag(store, "seed", "zero", "l2-seed1")
-    assert "l2" in report.write_report(URI, "eprli_lab", "s", tmp_path / "out")
+    assert "l2" in write_report(URI, "eprli_lab", "s", tmp_path / "out")
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "has no tag that says its seed, and is left out" in page and "## Provenance" in page
 
@@ -156,13 +166,13 @@ def test_metrics_of_other_shapes_and_no_params(store):
         run_id,
     )
     store("DELETE FROM params")
-    text = ablation_table(report.read(URI, "eprli_lab", "s")).text()
+    text = ablation_table(report_read(URI, "eprli_lab", "s")).text()
     assert "l2: (params were not logged)" in text
 
 
 def test_unreadable_metrics_are_one_sentence(store, capsys):
     store("DROP TABLE metrics")
-    for command in (table.main, report.main):
+    for command in (table_main, report_main):
         assert command(["study=s"]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "the metrics of sqlite:///mlflow.db cannot be read: no such table" in error
@@ -186,16 +196,16 @@ def test_outcomes_that_cannot_be_are_no_outcomes(tmp_path, bad):
 
 
 def test_nothing_is_not_a_finding(store, capsys):
-    assert check.main(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
+    assert check_main(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
     store("UPDATE runs SET status = 'FAILED' WHERE name <> 's'")
-    assert check.main(["sharing", "study=s"]) == 2
+    assert check_main(["sharing", "study=s"]) == 2
     assert "has nothing to check" in capsys.readouterr().err
     assert headline(ablation_table(planted.study(("only",)))) == "There is one arm, so nothing is compared."
     lone = planted.study(seeds=1)
-    assert all(line.endswith("one seed shows nothing") for line in check.compare(lone)[:4])
+    assert all(line.endswith("one seed shows nothing") for line in compare(lone)[:4])
     apart = planted.study(seeds=2)
     apart.runs[:] = [r for r in apart.runs if (r.arm, r.seed) in (("plain", 0), ("other", 1))]
-    assert check.compare(apart) == ["other - plain: no seed in common, so nothing is compared"]
+    assert compare(apart) == ["other - plain: no seed in common, so nothing is compared"]
 
 
 def test_a_suite_may_be_named_like_a_column():
@@ -229,8 +239,8 @@ def test_the_end_of_the_search_for_seeds_is_no_number():
 @pytest.mark.parametrize(
     ("main", "arguments", "sentence"),
     [
-        (check.main, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
-        (report.main, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
+        (check_main, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
+        (report_main, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
     ],
 )
 def test_what_has_no_meaning_is_refused(store, main, arguments, sentence, capsys):
@@ -241,7 +251,7 @@ def test_what_has_no_meaning_is_refused(store, main, arguments, sentence, capsys
 
 @pytest.mark.slow
 def test_every_format_comes_with_the_figures_that_the_twin_links_to(store, tmp_path):
-    report.write_report(URI, "eprli_lab", "s", tmp_path / "out", formats=("svg",))
+    write_report(URI, "eprli_lab", "s", tmp_path / "out", formats=("svg",))
     linked = {
         line.rpartition("(")[2].rstrip(")")
         for line in (tmp_path / "out" / "report.md").read_text().splitlines()
@@ -277,19 +287,19 @@ def test_a_terminal_without_our_letters(store, tmp_path):
 
 def test_words_of_the_command_that_makes_a_report_again():
     there = TrackingSpec(uri="sqlite:///there.db")
-    assert report._again(there, "b", 0.05) == ["baseline=b", "margin=0.05", "tracking.uri=sqlite:///there.db"]
-    assert report._again(TrackingSpec(), None, None) == []
+    assert _again(there, "b", 0.05) == ["baseline=b", "margin=0.05", "tracking.uri=sqlite:///there.db"]
+    assert _again(TrackingSpec(), None, None) == []
     secret = TrackingSpec(uri="postgresql://me:password@host/db")
-    assert report._again(secret, None, None) == [], "no password in a report"
+    assert _again(secret, None, None) == [], "no password in a report"
 
 
 def test_a_path_that_mlflow_would_misread_is_refused(tmp_path):
     with pytest.raises(ConnectionError, match="reads % in a path as an escape"):
         (tmp_path / "a%20b").mkdir()
-        tracking.check_reachable(f"sqlite:///{tmp_path}/a%20b/mlflow.db")
+        check_reachable(f"sqlite:///{tmp_path}/a%20b/mlflow.db")
 
 
 def test_a_search_takes_no_baseline(store, tmp_path):
     tag(store, "eprli.study", json.dumps(describe(["l1", "l2"], [0, 1]) | {"kind": "search"}))
     with pytest.raises(UserError, match="baseline=l1: s is a search, which compares nothing"):
-        report.write_report(URI, "eprli_lab", "s", tmp_path / "out", baseline="l1")
+        write_report(URI, "eprli_lab", "s", tmp_path / "out", baseline="l1")

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.data import load_suite, load_training
+from eprli_lab.config.data import ColumnsSpec, DataSpec, SourceSpec, SuiteSpec
 from eprli_lab.data.files import answers, read_problems
+from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
-from eprli_lab.spec import ColumnsSpec, DataSpec, SourceSpec, SuiteSpec
 
 
 def write_jsonl(path, rows):
@@ -249,7 +249,7 @@ def test_a_file_without_permission(tmp_path):
 @pytest.mark.slow
 def test_a_hub_id_without_a_network_is_one_sentence(tmp_path):
     code = (
-        "from eprli_lab.data.files import read_problems\nfrom eprli_lab.spec import SourceSpec\n"
+        "from eprli_lab.data.files import read_problems\nfrom eprli_lab.config.data import SourceSpec\n"
         "from eprli_lab.errors import UserError\n"
         "try:\n    read_problems(SourceSpec(path='nobody/no-such-math-set'), 'data.source')\n"
         "except UserError as e:\n    print('SAID', e)\n"

@@ -10,11 +10,12 @@ import statistics
 import pytest
 from planted import START, STEPS, SUITES, change, clean_run, params, put, study
 
-from analysis.diagnosis import KINDS, Finding, diagnose
-from analysis.effects import baselines, suite_effects
-from analysis.power import minimum_detectable_effect
-from analysis.store import StudyData
 from eprli_lab.errors import UserError
+from eprli_lab.reporting.diagnosis import diagnose
+from eprli_lab.reporting.diagnosis.finding import KINDS, Finding
+from eprli_lab.reporting.load import StudyData
+from eprli_lab.reporting.stats.effects import baselines, suite_effects
+from eprli_lab.reporting.stats.power import minimum_detectable_effect
 
 
 def only(findings: list[Finding], kind: str) -> list[Finding]:

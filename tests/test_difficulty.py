@@ -8,15 +8,17 @@ import sys
 
 import pytest
 
-from eprli_lab import difficulty
 from eprli_lab.backends.local.engine import LocalBackend
-from eprli_lab.compose import compose_spec
-from eprli_lab.data import load_training
-from eprli_lab.difficulty import CHUNK, measure
+from eprli_lab.cli.difficulty import _arguments
+from eprli_lab.cli.difficulty import run as difficulty_run
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.data import DataSpec, SourceSpec
+from eprli_lab.config.spec import VerifySpec
+from eprli_lab.data.load import load_training
 from eprli_lab.errors import UserError
+from eprli_lab.grading.grader import Grader
 from eprli_lab.records import Problem, Response
-from eprli_lab.spec import DataSpec, SourceSpec, VerifySpec
-from eprli_lab.verify import Grader
+from eprli_lab.training.difficulty import CHUNK, measure, resume
 
 
 class Counted:
@@ -78,14 +80,14 @@ def test_a_chunk_has_a_seed_of_its_own():
 
 
 def test_arguments():
-    assert difficulty._arguments(["seed=1"]) == (8, None, None, ["seed=1"])
-    k, out, limit, rest = difficulty._arguments(["k=2", "out=a/b.jsonl", "data=int", "limit=5", "seed=1"])
+    assert _arguments(["seed=1"]) == (8, None, None, ["seed=1"])
+    k, out, limit, rest = _arguments(["k=2", "out=a/b.jsonl", "data=int", "limit=5", "seed=1"])
     assert (k, str(out), limit, rest) == (2, "a/b.jsonl", 5, ["data=int", "seed=1"])
     for bad in ("k=0", "k=x", "k=", "k", "limit=-1", "limit=1.5", "limit=\u00b2"):
         with pytest.raises(UserError, match=r"a whole number of at least 1 is needed"):
-            difficulty._arguments([bad])
+            _arguments([bad])
     with pytest.raises(UserError, match="name the file to write"):
-        difficulty._arguments(["out="])
+        _arguments(["out="])
 
 
 # --- resuming, without a model
@@ -97,53 +99,53 @@ def lines(count, start=0):
     return [json.dumps({"id": f"q{i}", "pass_rate": 0.5, "correct": 1, "k": 2}) + "\n" for i in range(start, count)]
 
 
-def resume(tmp_path, text, count):
+def resumed(tmp_path, text, count):
     out = tmp_path / "r.jsonl"
     out.write_text(text)
     (tmp_path / "r.meta.json").write_text(json.dumps(META))
-    done = difficulty._resume(out, META, [f"q{i}" for i in range(count)])
+    done = resume(out, META, [f"q{i}" for i in range(count)])
     return done, out.read_text()
 
 
 def test_only_whole_chunks_of_interrupted_work_are_kept(tmp_path):
     whole = "".join(lines(64))
     for text in (whole, whole + '{"id": "q64", "pa', whole + "".join(lines(70, 64)), whole + '{"id": "q6}'):
-        done, left = resume(tmp_path, text, 96)
+        done, left = resumed(tmp_path, text, 96)
         assert left == whole
         assert done == {f"q{i}" for i in range(64)}
-    assert resume(tmp_path, "".join(lines(40)), 96) == (set(), "")
-    assert resume(tmp_path, "", 96) == (set(), "")
+    assert resumed(tmp_path, "".join(lines(40)), 96) == (set(), "")
+    assert resumed(tmp_path, "", 96) == (set(), "")
 
 
 def test_finished_work_is_kept_whole(tmp_path):
     text = "".join(lines(96))
-    assert resume(tmp_path, text, 96) == ({f"q{i}" for i in range(96)}, text)
-    assert resume(tmp_path, text, 50)[1] == text, "a smaller limit throws nothing away"
-    assert resume(tmp_path, text, 200)[1] == "".join(lines(64)), "a larger one goes on at the chunk"
+    assert resumed(tmp_path, text, 96) == ({f"q{i}" for i in range(96)}, text)
+    assert resumed(tmp_path, text, 50)[1] == text, "a smaller limit throws nothing away"
+    assert resumed(tmp_path, text, 200)[1] == "".join(lines(64)), "a larger one goes on at the chunk"
 
 
 def test_a_damaged_line_is_measured_again_with_what_follows(tmp_path):
     text = "".join(lines(70)) + "garbage\n" + "".join(lines(192, 71))
-    assert resume(tmp_path, text, 192)[1] == "".join(lines(64))
+    assert resumed(tmp_path, text, 192)[1] == "".join(lines(64))
     text = "".join(lines(10)) + '{"pass_rate": 1}\n' + "".join(lines(64, 11))
-    assert resume(tmp_path, text, 64)[1] == ""
+    assert resumed(tmp_path, text, 64)[1] == ""
 
 
 def test_other_settings_and_other_files_are_not_written_over(tmp_path):
     out = tmp_path / "r.jsonl"
-    assert difficulty._resume(out, META, ["q0"]) == set()
+    assert resume(out, META, ["q0"]) == set()
     out.write_text("".join(lines(1)))
     with pytest.raises(UserError, match=r"r\.jsonl was measured with another seed: give out=FILE or remove it"):
-        difficulty._resume(out, {**META, "seed": 1}, ["q0"])
+        resume(out, {**META, "seed": 1}, ["q0"])
     (tmp_path / "r.meta.json").write_text("{half")
     with pytest.raises(UserError, match="was measured with another k"):
-        difficulty._resume(out, META, ["q0"])
+        resume(out, META, ["q0"])
     (tmp_path / "r.meta.json").unlink()
     with pytest.raises(UserError, match=r"r\.jsonl exists and was not written by this command"):
-        difficulty._resume(out, META, ["q0"])
+        resume(out, META, ["q0"])
     assert out.read_text() == "".join(lines(1)), "a data file named by mistake is left alone"
     with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\): give out=FILE"):
-        difficulty._resume(tmp_path / "no" / "r.jsonl", META, ["q0"])
+        resume(tmp_path / "no" / "r.jsonl", META, ["q0"])
 
 
 # --- the command, with the real tiny model
@@ -153,7 +155,7 @@ def test_other_settings_and_other_files_are_not_written_over(tmp_path):
 def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = ["k=2", "limit=96", "verify.symbolic=false", "evaluation.samples=1"]
-    whole = difficulty.run([*settings, "out=whole.jsonl"])
+    whole = difficulty_run([*settings, "out=whole.jsonl"])
     rows = [json.loads(line) for line in whole.read_text().splitlines()]
     assert len(rows) == len({r["id"] for r in rows}) == 96
     assert all(r["pass_rate"] == r["correct"] / 2 and r["k"] == 2 for r in rows)
@@ -168,19 +170,19 @@ def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, mon
     for kept in (text[:-7], "".join(text.splitlines(keepends=True)[:70]) + '{"id": "mo', ""):
         half.write_text(kept)
         (tmp_path / "half.meta.json").write_text((tmp_path / "whole.meta.json").read_text())
-        difficulty.run([*settings, "out=half.jsonl"])
+        difficulty_run([*settings, "out=half.jsonl"])
         assert half.read_text() == text
     capsys.readouterr()
-    difficulty.run([*settings, "out=half.jsonl"])
+    difficulty_run([*settings, "out=half.jsonl"])
     assert "96 of 96 problems measured" in capsys.readouterr().out
     assert half.read_text() == text
     with pytest.raises(UserError, match="half.jsonl was measured with another k"):
-        difficulty.run([*settings, "k=4", "out=half.jsonl"])
-    assert difficulty.run([*settings, "limit=1"]).name == "mod10.difficulty.jsonl"
+        difficulty_run([*settings, "k=4", "out=half.jsonl"])
+    assert difficulty_run([*settings, "limit=1"]).name == "mod10.difficulty.jsonl"
 
     # the default family's first 96 problems with their measured difficulty
-    from eprli_lab.compose import compose_spec
-    from eprli_lab.data import read_training, with_measured
+    from eprli_lab.config.compose import compose_spec
+    from eprli_lab.data.load import read_training, with_measured
 
     spec = compose_spec(["data.difficulty_file=whole.jsonl"])
     problems = with_measured(read_training(spec.data)[:96], whole)
@@ -204,7 +206,7 @@ def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     engine = LocalBackend(shipped.model, shipped.optim, shipped.backend, family="mod10", kl_reference=False, seed=0)
     engine.save(tmp_path)
     overrides = ["data=jsonl", f"data.source.path={data}", "model=path", f"model.path={tmp_path / 'policy'}"]
-    out = difficulty.run(["k=2", *overrides])
+    out = difficulty_run(["k=2", *overrides])
     assert sum(json.loads(line)["correct"] for line in out.read_text().splitlines()) > 10
     assert out == data.with_suffix(".difficulty.jsonl")
     rates = {json.loads(line)["id"]: json.loads(line)["pass_rate"] for line in out.read_text().splitlines()}
@@ -213,7 +215,7 @@ def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     assert [p.difficulty for p in load_training(spec)] == [1 - rates[f"t{i}"] for i in range(30)]
     assert data.read_text().count("\n") == 30
     with pytest.raises(UserError, match=r"toy\.jsonl exists and was not written by this command"):
-        difficulty.run(["k=2", f"out={data}", *overrides])
+        difficulty_run(["k=2", f"out={data}", *overrides])
     assert data.read_text().count("\n") == 30, "the problems are still there"
 
 

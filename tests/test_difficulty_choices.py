@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.algorithm.difficulty import daro_step, loss_scales
-from eprli_lab.data.selection import RampStream, TargetStream, make_stream, next_target, ramp_weights
-from eprli_lab.data.strata import Stream
+from eprli_lab.algorithm.daro import daro_step, loss_scales
+from eprli_lab.config.curriculum import CurriculumSpec, LevelSpec, TargetSpec
+from eprli_lab.data.selection import RampSampler, TargetSampler, make_sampler, next_target, ramp_weights
+from eprli_lab.data.strata import ProblemSampler
 from eprli_lab.records import Problem
-from eprli_lab.spec import CurriculumSpec, LevelSpec, TargetSpec
 
 
 def problems(count: int = 40) -> list[Problem]:
@@ -57,7 +57,7 @@ def test_the_target_moves_towards_the_goal() -> None:
 
 
 def test_the_nearest_problems_come_first_and_each_once_an_epoch() -> None:
-    stream = TargetStream(problems(), "s", TargetSpec(start=0.5))
+    stream = TargetSampler(problems(), "s", TargetSpec(start=0.5))
     first = stream.take(5)
     assert {p.difficulty for p in first} == {0.5} and len({p.id for p in first}) == 5
     assert {p.difficulty for p in stream.take(10)} == {0.375, 0.625}
@@ -76,8 +76,8 @@ def test_the_nearest_problems_come_first_and_each_once_an_epoch() -> None:
 
 def test_the_ramp_goes_from_easy_to_hard() -> None:
     assert ramp_weights(0.0) == [4, 3, 2, 1] and ramp_weights(1.0) == [1, 2, 3, 4] and ramp_weights(0.5) == [2.5] * 4
-    early = Counter(p.difficulty for p in RampStream(problems(), "s").take(4000, 0.0))
-    late = Counter(p.difficulty for p in RampStream(problems(), "s").take(4000, 1.0))
+    early = Counter(p.difficulty for p in RampSampler(problems(), "s").take(4000, 0.0))
+    late = Counter(p.difficulty for p in RampSampler(problems(), "s").take(4000, 1.0))
     # quarters of [1/8, 1]: two difficulties each; the easiest is drawn with 4/10, then with 1/10
     for counts, share in ((early, 0.4), (late, 0.1)):
         assert (counts[0.125] + counts[0.25]) / 4000 == pytest.approx(share, abs=0.03)
@@ -86,7 +86,7 @@ def test_the_ramp_goes_from_easy_to_hard() -> None:
 
 def test_a_stratum_of_one_difficulty_has_one_tag() -> None:
     same = [Problem(f"p{i}", "q", ("1",), 0.5) for i in range(4)]
-    assert len({p.id for p in RampStream(same, "s").take(4)}) == 4
+    assert len({p.id for p in RampSampler(same, "s").take(4)}) == 4
 
 
 # --- all of them
@@ -99,7 +99,7 @@ def curriculum(selection: str) -> CurriculumSpec:
 
 @given(st.sampled_from(["uniform", "target", "ramp"]), st.lists(st.integers(0, 30), max_size=8), st.data())
 def test_a_resumed_stream_is_the_uninterrupted_one(selection: str, takes: list[int], data: st.DataObject) -> None:
-    def work(stream: Stream | TargetStream | RampStream, counts: list[int], begin: int) -> list[str]:
+    def work(stream: ProblemSampler | TargetSampler | RampSampler, counts: list[int], begin: int) -> list[str]:
         out = []
         for i, n in enumerate(counts, begin):
             taken = stream.take(n, i / 8)
@@ -108,9 +108,9 @@ def test_a_resumed_stream_is_the_uninterrupted_one(selection: str, takes: list[i
         return out
 
     spec, split = curriculum(selection), data.draw(st.integers(0, len(takes)))
-    expected = work(make_stream(spec, problems(), "s"), takes, 0)
-    first = make_stream(spec, problems(), "s")
+    expected = work(make_sampler(spec, problems(), "s"), takes, 0)
+    first = make_sampler(spec, problems(), "s")
     got = work(first, takes[:split], 0)
     state = json.loads(json.dumps(first.state()))
-    got += work(make_stream(spec, list(reversed(problems())), "s", state), takes[split:], split)
+    got += work(make_sampler(spec, list(reversed(problems())), "s", state), takes[split:], split)
     assert got == expected

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprli_lab.data import load_suite, load_training
+from eprli_lab.config.data import DataSpec, GeneratedSpec, SuiteSpec
 from eprli_lab.data.families import LABELS, Chain, demonstration, draw, draw_from, generate
+from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
-from eprli_lab.spec import DataSpec, GeneratedSpec, SuiteSpec
-from eprli_lab.verify import extract_boxed
+from eprli_lab.grading.answers import extract_boxed
 
 FAMILIES = ["int", "mod10"]
 PROMPT = re.compile(r"(\d+)((?:[a-h][+-]\d)+)\?")
@@ -116,7 +116,7 @@ def test_seeds_differ_and_repeat():
 
 def test_the_same_problems_in_every_process():
     code = (
-        "from eprli_lab.data.families import generate\nfrom eprli_lab.spec import GeneratedSpec\nimport hashlib\n"
+        "from eprli_lab.data.families import generate\nfrom eprli_lab.config.data import GeneratedSpec\nimport hashlib\n"
         "p = generate(GeneratedSpec(family='{f}', problems=200, seed=3), 'train')\n"
         "print(hashlib.sha256(repr(p).encode()).hexdigest())"
     )

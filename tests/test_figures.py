@@ -12,11 +12,11 @@ import pytest
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from analysis import figures
-from analysis.figures import arms, curves, levels, sampling, search, stages
-from analysis.figures.style import MOST_ARMS, shown_arms, styled
-from analysis.store import History, RunData, StudyData
-from eprli_lab.metrics import CATALOGUE
+from eprli_lab.reporting import figures
+from eprli_lab.reporting.figures import arms, curves, levels, sampling, search, stages
+from eprli_lab.reporting.figures.style import MOST_ARMS, shown_arms, styled
+from eprli_lab.reporting.load import History, RunData, StudyData
+from eprli_lab.training.metrics import CATALOGUE
 
 NAMES = ["effects", "learning_curves", "buffer", "reward_variance", "forgetting", "q_order", "clipping_entropy_kl"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.hierarchical import crossed_bootstrap, differences, new_problems
+from eprli_lab.reporting.stats.hierarchical import crossed_bootstrap, differences, new_problems
 
 
 def outcomes(matrices: dict[str, list[list[float]]]) -> dict:

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from eprli_lab.backends.local.engine import LocalBackend
-from eprli_lab.backends.local.policy import recipe_fingerprint
-from eprli_lab.compose import compose_spec
-from eprli_lab.data import load_training
+from eprli_lab.backends.local.model import recipe_fingerprint
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.data import GeneratedSpec, ModelSpec
+from eprli_lab.config.paths import ASSETS_DIR
+from eprli_lab.data.load import load_training
 from eprli_lab.errors import NonFiniteError, UserError
-from eprli_lab.paths import ASSETS_DIR
 from eprli_lab.records import Batch, UpdateSettings
-from eprli_lab.spec import GeneratedSpec, ModelSpec
 
 SPEC = compose_spec([])
 PROBLEMS = load_training(SPEC.data)[:4]
@@ -214,7 +214,7 @@ def test_shipped_weights_are_what_their_provenance_says(family):
 
 @pytest.mark.slow
 def test_start_accuracy_measured_again():
-    from eprli_lab.warmstart import start_accuracy
+    from eprli_lab.backends.local.warmstart import start_accuracy
 
     provenance = json.loads((ASSETS_DIR / "mod10" / "provenance.json").read_text())
     again = start_accuracy(SPEC.model, "mod10", ASSETS_DIR / "mod10")
@@ -222,7 +222,7 @@ def test_start_accuracy_measured_again():
 
 
 def test_the_recipe_is_reproducible():
-    from eprli_lab.warmstart import train_warmstart
+    from eprli_lab.backends.local.warmstart import train_warmstart
 
     assert SPEC.model.warmstart is not None
     short = SPEC.model.model_copy(
@@ -253,7 +253,7 @@ def test_packing_never_mixes_sequences():
     from eprli_lab.backends.local.packing import pack
     from eprli_lab.data.families import generate
 
-    rows = [engine.texts.prompt(p) for p in generate(long, "heldout")]
+    rows = [engine.adapter.prompt(p) for p in generate(long, "heldout")]
     packed = pack(rows, 50)
     logits = engine.policy(
         input_ids=packed.ids, position_ids=packed.positions, attention_mask=packed.mask, use_cache=False

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.tokenizer import BOXED, CHARACTERS, SIZE, build_tokenizer
+from eprli_lab.config.data import ModelSpec
 from eprli_lab.errors import UserError
-from eprli_lab.spec import ModelSpec
 
 TOKENIZER = build_tokenizer()
 

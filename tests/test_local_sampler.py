@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from eprli_lab.backends.local.model import build_model
 from eprli_lab.backends.local.packing import pack, padded, token_logits
-from eprli_lab.backends.local.policy import build_model
 from eprli_lab.backends.local.sampler import AnyDecoder, Qwen3Decoder, decode, decoder_for
 
 TINY: dict[str, Any] = {

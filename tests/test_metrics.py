@@ -7,10 +7,10 @@ from conftest import REPO
 from helpers import group, response
 
 from eprli_lab.algorithm.buffer import Buffer
-from eprli_lab.evaluate import majority_correct, outcome, scores
-from eprli_lab.metrics import buffer_metrics, catalogue_markdown, in_catalogue, quantile, sampling_metrics
+from eprli_lab.config.curriculum import AdmissionSpec
 from eprli_lab.records import Grade, Problem
-from eprli_lab.spec import AdmissionSpec
+from eprli_lab.training.evaluate import majority_correct, outcome, scores
+from eprli_lab.training.metrics import buffer_metrics, catalogue_markdown, in_catalogue, quantile, sampling_metrics
 
 
 def test_docs_show_the_catalogue():
@@ -53,7 +53,7 @@ def test_buffer_metrics_by_hand():
     ]
     buffer.add_round(groups)
     buffer.take(0)
-    out = buffer_metrics("l1", buffer.settle(), groups, waiting=2, size=1, ages=[0, 3])
+    out = buffer_metrics("l1", buffer.pop_tally(), groups, waiting=2, size=1, ages=[0, 3])
     assert out["buffer/l1/groups/generated"] == 4.0 and out["buffer/l1/groups/surplus"] == 1.0
     assert out["buffer/l1/admission_rate"] == 0.5 and out["buffer/l1/fill_fraction"] == 1.0
     assert out["buffer/l1/tokens_per_admitted_group"] == 40 / 2

@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from eprli_lab.algorithm.advantage import advantages
 from eprli_lab.algorithm.loss import clipped_objective, k3, sequence_weights
 from eprli_lab.algorithm.reward import soft_overlong
-from eprli_lab.backends.measure import Sums
 from eprli_lab.backends.openrlhf import reaper
 from eprli_lab.backends.openrlhf.dry_run import describe_launch, inert
 from eprli_lab.backends.openrlhf.engine import step_settings
 from eprli_lab.backends.openrlhf.estimate import estimate, hours, memory, shape
 from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
-from eprli_lab.backends.openrlhf.rows import Row, deal, level_off, pad
+from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
-from eprli_lab.compose import compose_spec
+from eprli_lab.backends.update_stats import UpdateStats
+from eprli_lab.config.compose import compose_spec
 from eprli_lab.errors import UserError
 from eprli_lab.records import UpdateSettings
 
@@ -167,15 +167,15 @@ def test_the_size_of_a_shipped_policy_comes_from_its_config() -> None:
 
 @given(st.lists(st.integers(2, 90), min_size=1, max_size=40), st.integers(1, 8))
 def test_dealing_loses_no_row_and_balances_tokens(lengths: list[int], ranks: int) -> None:
-    hands = deal(lengths, list(range(len(lengths))), ranks)
-    assert sorted(i for h in hands for i in h) == list(range(len(lengths)))
-    loads = [sum(lengths[i] for i in h) for h in hands]
+    shards = shard_by_tokens(lengths, list(range(len(lengths))), ranks)
+    assert sorted(i for h in shards for i in h) == list(range(len(lengths)))
+    loads = [sum(lengths[i] for i in h) for h in shards]
     assert max(loads) - min(loads) <= max(lengths)
 
 
 def test_ranks_are_levelled_with_rows_that_do_not_count() -> None:
-    assert level_off([[[0, 1], [2]], [[3]]]) == [[[0, 1], [2]], [[3], [-4]]]
-    assert level_off([[[5]], [[]]]) == [[[5]], [[-6]]], "a rank without rows of its own goes through somebody's"
+    assert pad_microbatches([[[0, 1], [2]], [[3]]]) == [[[0, 1], [2]], [[3], [-4]]]
+    assert pad_microbatches([[[5]], [[]]]) == [[[5]], [[-6]]], "a rank without rows of its own goes through somebody's"
 
 
 def row(tokens: list[int], prompt: int, logprobs: list[float], advantage: float) -> Row:
@@ -205,7 +205,7 @@ def test_constant_is_a_token_mean_with_another_divisor(aggregation: Any, tokens:
 
 def test_ranks_merge_to_what_one_would_have_measured() -> None:
     new, old, a = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -1.0, -0.5]), torch.tensor([1.0, -1.0, 0.0])
-    whole, parts = Sums(), [Sums(), Sums()]
+    whole, parts = UpdateStats(), [UpdateStats(), UpdateStats()]
     for sums, part in [(whole, slice(0, 3)), (parts[0], slice(0, 1)), (parts[1], slice(1, 3))]:
         sums.tokens_seen(new[part], old[part], a[part], 0.2, 0.28)
         sums.entropy_seen(torch.ones(3)[part])
@@ -219,7 +219,7 @@ def test_ranks_merge_to_what_one_would_have_measured() -> None:
 
 
 def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eprli_lab import openrlhf_reward
+    from eprli_lab.backends.openrlhf import reward_function as openrlhf_reward
 
     queries = ["q: 1/2? \\boxed{0.5}", "q: \\boxed{7}", "q: no answer"]
     out = openrlhf_reward.reward_func(queries, ["q:"] * 3, ["\\frac{1}{2}", 8, "9"])
@@ -387,7 +387,7 @@ def test_the_dry_run_prints_and_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
-    from eprli_lab.data import read_training
+    from eprli_lab.data.load import read_training
 
     file = tmp_path / "d.jsonl"
     rows = [{"problem": "1+1?", "answer": "2", "difficulty": d} for d in (0.0, 37.5, 100.0)]

@@ -14,12 +14,12 @@ pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this enviro
 
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.build import build_backend
-from eprli_lab.batch import make_batch
-from eprli_lab.compose import compose_spec
-from eprli_lab.data import load_training
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.load import load_training
 from eprli_lab.errors import UserError
 from eprli_lab.records import Batch, Grade, Group, UpdateSettings
-from eprli_lab.spec import RunSpec
+from eprli_lab.training.batch import make_batch
 
 pytestmark = pytest.mark.slow
 REHEARSAL = ["backend=openrlhf_cpu", "optim.learning_rate=1e-3"]
@@ -83,13 +83,13 @@ def test_engines_hold_the_actors_weights_after_every_broadcast(session: Session)
 
 
 def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -> None:
-    def texts(count: int, seed: int) -> list[list[tuple[int, ...]]]:
+    def adapter(count: int, seed: int) -> list[list[tuple[int, ...]]]:
         got = session.backend.sample(session.problems[:count], n=4, max_tokens=20, temperature=1.0, seed=seed)
         return [[r.tokens for r in g] for g in got]
 
-    assert texts(6, 5) == texts(6, 5)
-    assert texts(6, 5) != texts(6, 6)
-    assert all(len(t) <= 20 for g in texts(6, 5) for t in g)
+    assert adapter(6, 5) == adapter(6, 5)
+    assert adapter(6, 5) != adapter(6, 6)
+    assert all(len(t) <= 20 for g in adapter(6, 5) for t in g)
 
 
 def test_sampler_and_trainer_agree_as_far_as_bfloat16_goes(session: Session) -> None:

@@ -19,7 +19,8 @@ pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this enviro
 import psutil
 from test_openrlhf_rehearsal import Session, settings
 
-from eprli_lab.compose import compose_spec
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.tracking.store import prepare
 
 pytestmark = pytest.mark.slow
 SMALL = [
@@ -171,9 +172,9 @@ def test_too_few_gpus_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None
 
 def test_a_real_rl_training_set_flows_through(shared_data: Path) -> None:
     """Chat prompts, LaTeX and number labels of two real samples: gold answers are graded right."""
-    from eprli_lab.data import read_training
-    from eprli_lab.spec import VerifySpec
-    from eprli_lab.verify import Grader
+    from eprli_lab.config.spec import VerifySpec
+    from eprli_lab.data.load import read_training
+    from eprli_lab.grading.grader import Grader
 
     for file in sorted(shared_data.glob("*.parquet")):
         suites = [f"evaluation.suites.{s}.source.path={file}" for s in ("aime24", "amc23", "math500")]
@@ -191,9 +192,8 @@ def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: py
     """Clip, mu, minibatches read back from the running actor; band, Len, G, N, K from what was sampled and trained on."""
     import ray
 
-    from eprli_lab import tracking
     from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
-    from eprli_lab.run import execute
+    from eprli_lab.training.execute import execute
 
     monkeypatch.chdir(tmp_path)
     knobs = {
@@ -214,7 +214,7 @@ def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: py
         return terms
 
     monkeypatch.setattr(OpenRLHFBackend, "update", spy)
-    tracking.prepare(spec.tracking)
+    prepare(spec.tracking)
     result = execute(spec.model_dump_json(), str(tmp_path / "run"), None)
     by_level = {lv: [s for s in seen if s[2]["clip_low"] == own["clip.low"]] for lv, own in knobs.items()}
     assert len(by_level["l1"]) >= 1 and len(by_level["l2"]) >= 1 and sum(map(len, by_level.values())) == len(seen)
@@ -234,6 +234,6 @@ def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: py
     assert any(r not in (0.0, 1.0) for r in shaped) and -0.15 - 1e-9 <= min(shaped) and max(shaped) <= 1.15 + 1e-9
     names = set(result["metrics"])
     assert {"policy/l2/mismatch_kl", "buffer/l1/admission_rate", "time/engine/broadcast", "score"} <= names
-    from eprli_lab.metrics import in_catalogue
+    from eprli_lab.training.metrics import in_catalogue
 
     assert all(in_catalogue(n) for n in names)

@@ -14,16 +14,16 @@ import subprocess
 import planted
 import pytest
 
-from analysis import figures
-from analysis.artifacts import Artifacts
-from analysis.columns import best, chosen, columns
-from analysis.diagnosis import Finding
-from analysis.formats import render
-from analysis.page import Cell, Grid, Page, Section
-from analysis.sections import FOLDED, looks, study_page, versus_page
-from analysis.store import History, StudyData
-from analysis.table import ablation_table, headline, search_note
 from eprli_lab.errors import UserError
+from eprli_lab.reporting import figures
+from eprli_lab.reporting.artifacts import Artifacts
+from eprli_lab.reporting.diagnosis.finding import Finding
+from eprli_lab.reporting.load import History, StudyData
+from eprli_lab.reporting.report.page import Cell, Page, Section, TableBlock
+from eprli_lab.reporting.report.sections import FOLDED, comparison_page, finding_items, study_page
+from eprli_lab.reporting.tables.columns import best, chosen, columns
+from eprli_lab.reporting.tables.render import render
+from eprli_lab.reporting.tables.rows import ablation_table, headline, search_note
 
 NOTHING = Artifacts({}, {}, [])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -144,12 +144,12 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows():
 
 
 def test_words_begin_at_the_left_and_numbers_end_at_the_right():
-    grid = Grid(
+    grid = TableBlock(
         "t", ["arm", "n", "why"], [[Cell("a"), Cell("4", 4), Cell("x|y")], [Cell("b"), Cell("-", math.nan), Cell("z")]]
     )
     assert grid.texts == [True, False, True]
     assert grid.markdown.splitlines()[1] == "| --- | ---: | --- |" and "x\\|y" in grid.markdown
-    long = Grid("t", ["arm"], [[Cell("x" * 49)]]).html
+    long = TableBlock("t", ["arm"], [[Cell("x" * 49)]]).html
     assert 'class="left long"' in long and "long" not in grid.html, "what is long may wrap, names may not"
     assert '<th scope="col">n</th>' in grid.html and '<th scope="col" class="left">why</th>' in grid.html
     assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in grid.html
@@ -158,7 +158,7 @@ def test_words_begin_at_the_left_and_numbers_end_at_the_right():
 def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
     same = [Finding("clip_never_binds", a, "l1", f"{a}: the bound never binds") for a in ("x", "y")]
     each = [Finding("few_seeds", f"a{i}", "", f"a{i} against b: {i} is too few") for i in range(FOLDED + 1)]
-    found = looks([*same, *each, Finding("difficulty_order", "", "", "labels do not order accuracy")])
+    found = finding_items([*same, *each, Finding("difficulty_order", "", "", "labels do not order accuracy")])
     assert found[0] == ("clip never binds:", "x, y: the bound never binds")
     assert found[1] == ("few seeds:", "4 findings, of a0, a1, a2, a3", [f.sentence for f in each])
     assert found[2] == ("difficulty order:", "labels do not order accuracy")
@@ -261,7 +261,7 @@ def test_any_of_k_stands_beside_one_sample():
 def test_several_studies_side_by_side():
     one, two = planted.study(), planted.study(arms=("plain", "new"))
     second = StudyData("second", two.description, None, two.runs, [])
-    text = versus_page([ablation_table(one), ablation_table(second)]).markdown()
+    text = comparison_page([ablation_table(one), ablation_table(second)]).markdown()
     assert "| planted | other |" in text and "| second | new |" in text and "## second" in text
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import small_spec
 
-from eprli_lab.policies import Policies
 from eprli_lab.records import Problem, Response
+from eprli_lab.training.policies import Policies
 
 
 class Signed:
@@ -86,8 +86,8 @@ def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_
     backend.update(batch(backend), settings())
     before = {k: v.clone() for k, v in backend.policy.state_dict().items()}
     moments = [s["exp_avg"].clone() for s in backend.optimizer.state_dict()["state"].values()]
+    from eprli_lab.config.data import GeneratedSpec
     from eprli_lab.data.families import generate
-    from eprli_lab.spec import GeneratedSpec
 
     problems = generate(GeneratedSpec(family="mod10", problems=16), "heldout")
     mixed = policies.answering("l2").sample(problems, n=2, max_tokens=40, temperature=1.0, seed=1)

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from analysis.power import (
+from eprli_lab.reporting.stats.power import (
     equivalence,
     minimum_detectable_effect,
     paired_sd,

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.algorithm.process import step_advantages
-from eprli_lab.batch import make_batch
+from eprli_lab.algorithm.step_rewards import step_advantages
+from eprli_lab.config.spec import AlgorithmSpec
 from eprli_lab.data.families import demonstration, draw
 from eprli_lab.data.steps import check_steps, parse_chain, totals
 from eprli_lab.records import Grade, Group, Problem, Response, Step
-from eprli_lab.spec import AlgorithmSpec
+from eprli_lab.training.batch import make_batch
 
 
 def check(prompt: str, text: str, family: str = "int") -> list[tuple[int, bool]]:

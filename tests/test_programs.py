@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprli_lab.config.data import GeneratedSpec
+from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.data.families import generate
 from eprli_lab.data.programs import ProgramError, demonstration, draw, execute, parse, run
-from eprli_lab.paths import ASSETS_DIR
-from eprli_lab.spec import GeneratedSpec
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_the_tokenizer_keeps_what_it_knew() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["program", "mod10_xs", "mod10_m", "mod10_l"])
 def test_shipped_policies_start_where_their_provenance_says(name: str) -> None:
-    from eprli_lab.backends.local.policy import find_asset, recipe_fingerprint
-    from eprli_lab.compose import compose_spec
-    from eprli_lab.warmstart import start_accuracy
+    from eprli_lab.backends.local.model import find_asset, recipe_fingerprint
+    from eprli_lab.backends.local.warmstart import start_accuracy
+    from eprli_lab.config.compose import compose_spec
 
     data = "program" if name == "program" else "mod10"
     spec = compose_spec([f"model={name}", f"data={data}"])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from eprli_lab import __version__
-from eprli_lab.provenance import command, provenance
+from eprli_lab.tracking.provenance import command, provenance
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -22,7 +22,7 @@ def test_the_command_is_what_a_person_types():
 
 
 def test_versions_and_hardware_of_a_fresh_process():
-    code = "import json; from eprli_lab.provenance import provenance; print(json.dumps(provenance()))"
+    code = "import json; from eprli_lab.tracking.provenance import provenance; print(json.dumps(provenance()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["python"] == platform.python_version()
@@ -30,7 +30,7 @@ def test_versions_and_hardware_of_a_fresh_process():
 
     assert found["packages"]["torch"] == torch.__version__ and found["hardware"]["cores"] >= 1
     assert "torch" not in subprocess.run(
-        [sys.executable, "-c", "import sys, eprli_lab.provenance as p; p.provenance(); print('torch' in sys.modules or '')"],
+        [sys.executable, "-c", "import sys, eprli_lab.tracking.provenance as p; p.provenance(); print('torch' in sys.modules or '')"],
         cwd=REPO, capture_output=True, text=True, check=True,
     ).stdout.replace("True", "torch")  # fmt: skip
     assert __version__ and "host" not in found, "no machine's name"

@@ -12,20 +12,24 @@ import planted
 import pytest
 from scipy import stats
 
-from analysis import check, figures
-from analysis.aggregates import probability_of_improvement
-from analysis.artifacts import Artifacts
-from analysis.columns import MACHINE, best, chosen, columns
-from analysis.diagnosis import diagnose, smallest_that_matters
-from analysis.effects import suite_effects
-from analysis.formats import render
-from analysis.hierarchical import new_problems
-from analysis.passk import evaluation_interval
-from analysis.power import minimum_detectable_effect, paired_sd, seeds_needed, seeds_range
-from analysis.sections import study_page
-from analysis.statistics import holm
-from analysis.store import History, RunData, StudyData
-from analysis.table import ablation_table, headline, p_text, verdict
+from eprli_lab.reporting import figures
+from eprli_lab.reporting.artifacts import Artifacts
+from eprli_lab.reporting.check import compare
+from eprli_lab.reporting.diagnosis import diagnose
+from eprli_lab.reporting.diagnosis.finding import equivalence_margin
+from eprli_lab.reporting.load import History, RunData, StudyData
+from eprli_lab.reporting.report.sections import study_page
+from eprli_lab.reporting.stats.aggregates import probability_of_improvement
+from eprli_lab.reporting.stats.effects import suite_effects
+from eprli_lab.reporting.stats.hierarchical import new_problems
+from eprli_lab.reporting.stats.paired import holm
+from eprli_lab.reporting.stats.passk import evaluation_interval
+from eprli_lab.reporting.stats.power import minimum_detectable_effect, paired_sd, seeds_needed, seeds_range
+from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
+from eprli_lab.reporting.tables.numbers import p_text
+from eprli_lab.reporting.tables.render import render
+from eprli_lab.reporting.tables.rows import ablation_table, headline
+from eprli_lab.reporting.tables.verdicts import verdict
 
 APART = (0.01, 0.02, 0.03, 0.04)  # differences at four seeds: t = 3.87, p = .0305
 P = float(stats.ttest_1samp(APART, 0).pvalue)
@@ -154,7 +158,7 @@ def test_differences_of_exactly_zero_are_identical_runs_and_no_equivalence():
     assert table.rows[1].difference.identical and "identical at every seed" in table.verdicts(table.rows[1])
     assert cells(study, "what the seeds can show", "b")[3:6] == ["-", "-", "identical"]
     assert cells(study, "differences by suite", "b")[2] == "identical at every seed"
-    assert check.compare(study)[0].endswith("over 4 common seeds: identical at every seed")
+    assert compare(study)[0].endswith("over 4 common seeds: identical at every seed")
 
 
 def test_equal_differences_show_no_spread_however_they_are_rounded():
@@ -174,9 +178,9 @@ def test_the_margin_of_what_is_no_fraction_is_a_share_of_its_mean():
     study = scored({"a": BASE, "b": over(BASE, APART)})
     for run in study.runs:
         run.histories["response_tokens"] = History.of([(40, 20.0)])
-    margins = [smallest_that_matters(study, m) for m in ("score", "eval/aime24/pass_at_k", "response_tokens")]
+    margins = [equivalence_margin(study, m) for m in ("score", "eval/aime24/pass_at_k", "response_tokens")]
     assert margins == pytest.approx([0.03, 0.03, 0.6])
-    assert smallest_that_matters(study, "response_tokens", 2.0) == 2.0 and smallest_that_matters(study, "none") == 0.03
+    assert equivalence_margin(study, "response_tokens", 2.0) == 2.0 and equivalence_margin(study, "none") == 0.03
 
 
 def test_small_p_is_not_zero():

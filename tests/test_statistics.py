@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import holm, mean, paired_difference
+from eprli_lab.reporting.stats.paired import holm, mean, paired_difference
 
 
 def test_paired_difference_by_hand():

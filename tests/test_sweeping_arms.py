@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeping_work import arms, make_plan
 
-from eprli_lab.compose import compose_tree
+from eprli_lab.config.compose import compose_tree
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping.nodes import StudySpec
 from eprli_lab.sweeping.plan import _ordered, build_plan
+from eprli_lab.sweeping.spec import StudySpec
 
 LEVELS: dict[str, Any] = {
     "l1": {"overrides": ["curriculum=l1"]},

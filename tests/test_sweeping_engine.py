@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from test_sweeping_plan import plan_of
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import owner
+from eprli_lab.sweeping import locks as owner
 from eprli_lab.sweeping.controller import run_study
 from eprli_lab.sweeping.study import Study
 
@@ -152,8 +152,8 @@ def workers_alive() -> list[str]:
 
 
 def test_an_owner_is_told_from_a_reused_process_id():
-    assert owner.alive(owner.me())
-    host, pid, start = owner.me().rsplit(":", 2)
-    assert not owner.alive(f"{host}:{pid}:1")
-    assert not owner.alive(f"{host}:999999999:{start}")
-    assert owner.alive(f"elsewhere:{pid}:{start}")
+    assert owner.is_alive(owner.process_id())
+    host, pid, start = owner.process_id().rsplit(":", 2)
+    assert not owner.is_alive(f"{host}:{pid}:1")
+    assert not owner.is_alive(f"{host}:999999999:{start}")
+    assert owner.is_alive(f"elsewhere:{pid}:{start}")

@@ -10,16 +10,17 @@ from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 
+from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
+from eprli_lab.config.paths import CONF_DIR
 from eprli_lab.errors import UserError
-from eprli_lab.paths import CONF_DIR
-from eprli_lab.run import check_study, lengthen, pin_levels
-from eprli_lab.sweeping.command import plan_from_hydra
+from eprli_lab.sweeping.compose_plan import plan_from_hydra
+from eprli_lab.sweeping.lifecycle import check_study
 from eprli_lab.sweeping.plan import Plan
 
 
 def plan_of(*arguments: str) -> Plan:
     """The plan of `python -m eprli_lab.run -m <arguments>`."""
-    arguments = tuple(pin_levels(["-m", *arguments])[1:])
+    arguments = tuple(defer_level_overrides(["-m", *arguments])[1:])
     Plugins.instance()
     loader = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(CONF_DIR)))
     config = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
@@ -44,7 +45,7 @@ def refused(*arguments: str) -> str:
 def test_the_levels_sweep() -> None:
     plan = plan_of("sweep=levels")
     assert plan.study == "levels" and plan.baseline == "l1"
-    assert len(plan.runs) == 5 * 4 and plan.node.seeds == [0, 1, 2, 3]
+    assert len(plan.runs) == 5 * 4 and plan.spec.seeds == [0, 1, 2, 3]
     levels = {r.arm: list(r.spec.curriculum.levels) for r in plan.runs}
     assert levels == {
         "l4": ["l1", "l2", "l3", "l4"],
@@ -166,7 +167,7 @@ def test_a_sweep_over_values_is_refused():
 
 def test_short_words_of_a_sweep() -> None:
     given = ["-m", "sweep=thresholds", "force=true", "confirm=3", "trials=40", "optim.learning_rate=0.1"]
-    assert lengthen(given) == [
+    assert expand_shortcuts(given) == [
         "-m",
         "sweep=thresholds",
         "study.force=true",
@@ -174,9 +175,9 @@ def test_short_words_of_a_sweep() -> None:
         "study.trials=40",
         "optim.learning_rate=0.1",
     ]
-    assert lengthen(["force=true"]) == ["force=true"], "a single run has no such word"
+    assert expand_shortcuts(["force=true"]) == ["force=true"], "a single run has no such word"
     plan = plan_of("sweep=thresholds", "study.search.confirm=3", "study.trials=40", "study.force=true")
-    assert plan.node.force and plan.node.trials == 40 and plan.search is not None and plan.search.spec.confirm == 3
+    assert plan.spec.force and plan.spec.trials == 40 and plan.search is not None and plan.search.spec.confirm == 3
 
 
 @pytest.mark.parametrize(

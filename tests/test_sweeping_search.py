@@ -157,8 +157,8 @@ def test_mistakes_are_refused_in_one_sentence(
 
 
 def test_a_value_on_the_command_line_pins_and_a_space_replaces() -> None:
-    from eprli_lab.compose import compose_tree
-    from eprli_lab.sweeping.command import plan_from
+    from eprli_lab.config.compose import compose_tree
+    from eprli_lab.sweeping.compose_plan import plan_from
 
     full = {
         "name": "s",
@@ -255,7 +255,7 @@ def test_processes_share_the_start_up_points() -> None:
     plan = planned({RATE: "interval(0.1,0.2)"}, {"sampler": "random"}, trials=6, search_seeds=[7])
     alone = points(plan, 6)
     other = planned({RATE: "interval(0.1,0.2)"}, {"sampler": "random"}, trials=6, search_seeds=[7], name="shared")
-    here, there = Study(other), Study(other, me="elsewhere:1:1")
+    here, there = Study(other), Study(other, process_id="elsewhere:1:1")
     for study in (here, there) * 3:
         assert study.claim() is not None
     assert [t.params for t in here.points()] == alone and len({p[RATE] for p in alone}) == 6

@@ -15,10 +15,11 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import binding, owner
+from eprli_lab.sweeping import fingerprints as binding
+from eprli_lab.sweeping import locks as owner
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.storage import Storage
-from eprli_lab.sweeping.study import Lost, Study, Task
+from eprli_lab.sweeping.study import LeaseLostError, Study, Task
 
 JOURNAL = Path("studies/study.journal")
 
@@ -71,7 +72,7 @@ def test_results_are_there_after_reopening(storage: str | None) -> None:
     assert again.finished() == 4 and again.left() == 0
     trial = again.study.get_trials()[0]
     assert (trial.user_attrs["arm"], trial.user_attrs["seed"]) == ("a", 0)
-    assert trial.user_attrs["owner"] == owner.me() and trial.user_attrs["directory"] == "outputs/study/a/seed0"
+    assert trial.user_attrs["owner"] == owner.process_id() and trial.user_attrs["directory"] == "outputs/study/a/seed0"
     assert JOURNAL.exists() == (storage is None)
     again.close()
 
@@ -110,28 +111,31 @@ def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request()
         Study(plan(command_line=("curriculum=l3",)))
     assert str(caught.value).count("->") == 5 and " more)" in str(caught.value)
     study = Study(plan())  # the old one still goes on
-    assert study.forced() == []
+    assert study.forced_changes() == []
     study.close()
     study = Study(plan(command_line=changed, force=True))
-    assert study.forced() == ["curriculum.levels.l2.clip.high: 0.28 -> 0.2718", "optim.weight_decay: 0.0 -> 0.1"]
+    assert study.forced_changes() == [
+        "curriculum.levels.l2.clip.high: 0.28 -> 0.2718",
+        "optim.weight_decay: 0.0 -> 0.1",
+    ]
     study.close()
     study = Study(plan(command_line=changed))  # from now on the name stands for this
-    assert len(study.forced()) == 2
+    assert len(study.forced_changes()) == 2
     study.close()
 
 
 def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     code = binding.code_digests()
-    assert {"train.py", "algorithm/loss.py", "backends/local/engine.py", "torch"} <= code.keys()
-    assert "tracking.py" not in code and not any(k.startswith("sweeping") for k in code)
+    assert {"training/loop.py", "algorithm/loss.py", "backends/local/engine.py", "torch"} <= code.keys()
+    assert "tracking/store.py" not in code and not any(k.startswith("sweeping") for k in code)
     study = Study(plan(), {"d.jsonl": "aaa"})
     study.fail(claim(study), "no luck")
     study.close()
     with pytest.raises(UserError, match=r"d\.jsonl: aaa -> bbb"):
         Study(plan(), {"d.jsonl": "bbb"})
     Study(plan(), {"other.jsonl": "bbb"}).close()  # an arm's own file is no change
-    monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"train.py": "0"})
-    with pytest.raises(UserError, match=rf"code train\.py: {code['train.py']} -> 0"):
+    monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"training/loop.py": "0"})
+    with pytest.raises(UserError, match=rf"code training/loop\.py: {code['training/loop.py']} -> 0"):
         Study(plan(), {"d.jsonl": "aaa"})
 
 
@@ -174,7 +178,7 @@ ELSEWHERE = "elsewhere:1:1"  # a process of another machine
 
 
 def test_two_processes_never_hold_the_same_run() -> None:
-    first, second = Study(plan()), Study(plan(), me=ELSEWHERE)
+    first, second = Study(plan()), Study(plan(), process_id=ELSEWHERE)
     keys = [claim(s).run.key for s in (first, second, first, second)]
     assert sorted(keys) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
     assert first.claim() is None and second.claim() is None and first.left() == 4
@@ -184,29 +188,29 @@ def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeyp
     now = [1000.0]
     monkeypatch.setattr("eprli_lab.sweeping.study.time.monotonic", lambda: now[0])
     here = Study(plan(seeds=(0,), lease_seconds=60.0))
-    there = Study(plan(seeds=(0,), lease_seconds=60.0), me=ELSEWHERE)
-    lost = claim(there)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE)
+    worker_died = claim(there)
     assert claim(here).run.key == ("b", 0)
     now[0] += 59.0
-    there.beat({lost.number: 0.5})
+    there.heartbeat({worker_died.number: 0.5})
     assert here.claim() is None, "it beats"
     now[0] += 59.0
     assert here.claim() is None, "not yet a whole lease"
     now[0] += 2.0
     taken = claim(here)
-    assert taken.number == lost.number and taken.taken_over and taken.run.key == ("a", 0)
-    with pytest.raises(Lost):
-        there.succeed(lost, {"score": 0.1}, 1.0)
-    with pytest.raises(Lost):
-        there.fail(lost, "late")
-    with pytest.raises(Lost):
-        there.release(lost)
+    assert taken.number == worker_died.number and taken.taken_over and taken.run.key == ("a", 0)
+    with pytest.raises(LeaseLostError):
+        there.succeed(worker_died, {"score": 0.1}, 1.0)
+    with pytest.raises(LeaseLostError):
+        there.fail(worker_died, "late")
+    with pytest.raises(LeaseLostError):
+        there.release(worker_died)
     assert here.succeed(taken, {"score": 0.7}, 1.0) == "complete"
     assert here.complete()["a", 0]["objective"] == 0.7
 
 
 def test_who_leaves_frees_its_runs_at_once() -> None:
-    there = Study(plan(seeds=(0,)), me=ELSEWHERE)
+    there = Study(plan(seeds=(0,)), process_id=ELSEWHERE)
     held = claim(there)
     here = Study(plan(seeds=(0,)))
     assert claim(here).run.key == ("b", 0) and here.claim() is None
@@ -250,8 +254,8 @@ def test_a_result_that_was_noted_but_not_told_is_not_made_again() -> None:
 def test_a_run_whose_processes_keep_dying_fails() -> None:
     study = Study(plan(seeds=(0,), names="a", max_lost=2))
     task = claim(study)
-    assert study.lost(task, "killed") and study.lost(task, "killed")
-    assert not study.lost(task, "killed")
+    assert study.worker_died(task, "killed") and study.worker_died(task, "killed")
+    assert not study.worker_died(task, "killed")
     assert study.failed() == {("a", 0): "killed, 3 times"} and study.left() == 0
 
 
@@ -286,7 +290,7 @@ def test_caps_on_failures_of_an_arm_and_in_all() -> None:
 def test_who_joins_does_not_try_again_what_failed_for_the_others() -> None:
     first = Study(plan(seeds=(0,), retries=0))
     first.fail(claim(first), "bad")
-    second = Study(plan(seeds=(0,), retries=0), me=ELSEWHERE)
+    second = Study(plan(seeds=(0,), retries=0), process_id=ELSEWHERE)
     assert work_off(second) == [("b", 0)] and second.failed() == {("a", 0): "bad"}
 
 
@@ -339,11 +343,11 @@ def test_the_lock_is_let_go_of_by_a_killed_holder() -> None:
 
 
 def test_owners_are_told_from_later_processes_with_their_number() -> None:
-    host, pid, began = owner.me().rsplit(":", 2)
-    assert owner.alive(f"{host}:{pid}:{began}") and owner.here(owner.me()) and not owner.here("elsewhere:1:1")
+    host, pid, began = owner.process_id().rsplit(":", 2)
+    assert owner.is_alive(f"{host}:{pid}:{began}") and owner.is_local(owner.process_id()) and not owner.is_local("elsewhere:1:1")
     boot, _, tick = began.rpartition("/")
-    assert not owner.alive(f"{host}:{pid}:{boot}/{int(tick) - 1}")
+    assert not owner.is_alive(f"{host}:{pid}:{boot}/{int(tick) - 1}")
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    assert not owner.alive(f"{host}:{gone.pid}:{began}")
-    assert owner.alive("elsewhere:1:1") and not owner.alive("elsewhere:1:1", elsewhere=False)
+    assert not owner.is_alive(f"{host}:{gone.pid}:{began}")
+    assert owner.is_alive("elsewhere:1:1") and not owner.is_alive("elsewhere:1:1", elsewhere=False)

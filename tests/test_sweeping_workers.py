@@ -197,7 +197,7 @@ def progress(arm: str, seed: int) -> int:
 
 
 def running(pid: int) -> bool:
-    from eprli_lab.process import start_time
+    from eprli_lab.tracking.process import start_time
 
     return start_time(pid) is not None
 

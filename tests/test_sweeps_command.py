@@ -10,8 +10,9 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 from test_sweeping_plan import own_sweep
 
-from eprli_lab import sweeps
-from eprli_lab.compose import compose_spec
+from eprli_lab.cli.sweeps import main as sweeps_main
+from eprli_lab.config.compose import compose_spec
+from eprli_lab.sweeping.cost import measured_rates, run_cost
 from eprli_lab.sweeping.study import Study
 
 ISSUE = (
@@ -30,7 +31,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own_sweep(tmp_path, "    a: {}\n    b: {overrides: [curriculum=l3]}\n")
     own_sweep(tmp_path, "    a: {overrides: [optim.learning_rat=1]}\n", name="broken")
-    assert sweeps.main(["preset=smoke"]) == 0
+    assert sweeps_main(["preset=smoke"]) == 0
     out = capsys.readouterr().out
     listed = {line.partition(":")[0] for line in out.splitlines() if not line.startswith(" ") and ":" in line}
     assert listed >= {*ISSUE.split(), "mine", "broken"}
@@ -40,7 +41,7 @@ def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_every_file_says_what_a_reader_must_know() -> None:
-    from eprli_lab.paths import SWEEPS_DIR
+    from eprli_lab.config.paths import SWEEPS_DIR
 
     assert {p.stem for p in SWEEPS_DIR.glob("*.yaml")} == set(ISSUE.split())
     for path in SWEEPS_DIR.glob("*.yaml"):
@@ -50,15 +51,15 @@ def test_every_file_says_what_a_reader_must_know() -> None:
 
 
 def test_the_cost_of_a_run_is_its_tokens_times_what_a_token_cost() -> None:
-    rates = sweeps._measured()["models"]["qwen3-0.1m-mod10"]
+    rates = measured_rates()["models"]["qwen3-0.1m-mod10"]
     spec = compose_spec(["evaluation.curve_points=0", "curriculum=l1"])
     answers = 4 * 2 * 3 * 256
     expected = rates["start"] + 60000 * (rates["generate"] + rates["train"])
     expected += answers * rates["response_tokens"] * rates["generate"]
-    assert sweeps.run_cost(spec) == pytest.approx(expected) and 3 < expected < 20
+    assert run_cost(spec) == pytest.approx(expected) and 3 < expected < 20
     doubled = compose_spec(["evaluation.curve_points=0", "curriculum=l1", "curriculum.levels.l1.inner_iterations=2"])
-    assert sweeps.run_cost(doubled) == pytest.approx(expected + 60000 * rates["train"])
-    assert sweeps.run_cost(spec.model_copy(update={"model": spec.model.model_copy(update={"name": "own"})})) is None
+    assert run_cost(doubled) == pytest.approx(expected + 60000 * rates["train"])
+    assert run_cost(spec.model_copy(update={"model": spec.model.model_copy(update={"name": "own"})})) is None
 
 
 def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,8 +68,8 @@ def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert first and second and third
     study.succeed(first, {"score": 0.8125}, 1.0)
     study.fail(second, "the data is bad")
-    study.beat({third.number: 0.43})
-    assert sweeps.main(["status", "study"]) == 0
+    study.heartbeat({third.number: 0.43})
+    assert sweeps_main(["status", "study"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "study study: 1 of 4 runs complete, 1 running, 0 to be taken up again"
     assert [line.split() for line in lines[1:4]] == [
@@ -79,7 +80,7 @@ def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"process {os.getpid()} on " in lines[4] and lines[4].endswith("a seed 1")
     assert lines[5] == "failed: b seed 0: the data is bad"
     study.close()
-    sweeps.main(["status", "study"])
+    sweeps_main(["status", "study"])
     assert "0 running, 1 to be taken up again" in capsys.readouterr().out
 
 
@@ -91,7 +92,7 @@ def test_status_of_a_search(capsys: pytest.CaptureFixture[str]) -> None:
     assert task is not None
     study.succeed(task, {"score": 0.5}, 1.0)
     study.close()
-    sweeps.main(["status", "study"])
+    sweeps_main(["status", "study"])
     assert "study study-search: 1 of 3 trials complete, 0 pruned, 0 running" in capsys.readouterr().out
 
 
@@ -103,6 +104,6 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
         (["status", "levels", "x=1"], "write: python -m"),
         (["status", "levels", "study.storage=nowhere"], "is no storage"),
     ):
-        assert sweeps.main(arguments) == 2
+        assert sweeps_main(arguments) == 2
         err = capsys.readouterr().err
         assert words in err and err.startswith("eprli_lab: ") and len(err.splitlines()) == 1

@@ -17,10 +17,18 @@ from pathlib import Path
 import pytest
 from helpers import small_spec
 
-from eprli_lab import tracking
+from eprli_lab.cli.upload import main as tracking_main
+from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.spec import RunSpec, TrackingSpec
-from eprli_lab.tracking import RunTracker, Spool
+from eprli_lab.tracking.parent import open_parent, parent_summary
+from eprli_lab.tracking.read import _client_runs, _sqlite_runs, read_histories, read_runs
+from eprli_lab.tracking.run import RunTracker
+from eprli_lab.tracking.send import insert
+from eprli_lab.tracking.spool import Spool
+from eprli_lab.tracking.store import close_dead_runs, mlflow_client, prepare
+from eprli_lab.tracking.upload import upload as tracking_upload
+from eprli_lab.tracking.uri import check_reachable, resolve_uri, sqlite_file
+from eprli_lab.tracking.views import view_link
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -31,7 +39,7 @@ def here(tmp_path_factory):
     directory = tmp_path_factory.mktemp("store")
     before = Path.cwd()
     os.chdir(directory)
-    assert tracking.prepare(TrackingSpec())
+    assert prepare(TrackingSpec())
     yield directory
     os.chdir(before)
 
@@ -61,7 +69,7 @@ def train(tracker: RunTracker, first: int, last: int) -> None:
 def points(run_id: str, uri: str = "sqlite:///mlflow.db") -> dict[tuple[str, int], list[float]]:
     """(metric, step) -> values stored, the clock's left out."""
     out: dict[tuple[str, int], list[float]] = {}
-    for _, key, steps, values in tracking.read_histories(TrackingSpec(uri=uri), [run_id]):
+    for _, key, steps, values in read_histories(TrackingSpec(uri=uri), [run_id]):
         for step, value in zip(steps, values, strict=True):
             if not key.startswith("time/"):
                 out.setdefault((key, step), []).append(value)
@@ -88,14 +96,14 @@ def test_of_values_at_the_same_step_the_one_logged_last_comes_last(here, base, t
 
 
 def run_of(run_id: str, uri: str = "sqlite:///mlflow.db"):
-    return tracking._client(tracking.resolve_uri(uri)).get_run(run_id)
+    return mlflow_client(resolve_uri(uri)).get_run(run_id)
 
 
 # --- one run -----------------------------------------------------------------------------------------------------
 
 
 def test_a_run_as_it_is_stored(here, base, tmp_path):
-    parent = tracking.open_parent(TrackingSpec(), "roundtrip", {"arms": ["l2"], "seeds": [3], "baseline": "l2"})
+    parent = open_parent(TrackingSpec(), "roundtrip", {"arms": ["l2"], "seeds": [3], "baseline": "l2"})
     mine = spec(base, "roundtrip", seed=3)
     tracker = start(mine, tmp_path, parent_run_id=parent)
     train(tracker, 1, 9)
@@ -136,7 +144,7 @@ def test_the_fast_path_leaves_what_log_batch_leaves(here, base, tmp_path, monkey
     rows = []
     for name, fast in (("fast", True), ("slow", False)):
         if not fast:
-            monkeypatch.setattr(tracking, "_insert", lambda *_: False)
+            monkeypatch.setattr("eprli_lab.tracking.send.insert", lambda *_: False)
         tracker = start(spec(base, "paths", arm=name), tmp_path / name)
         train(tracker, 1, 12)
         tracker.flush()
@@ -156,7 +164,7 @@ def test_a_schema_that_we_do_not_know_is_left_to_mlflow(tmp_path):
     file = tmp_path / "other.db"
     with sqlite3.connect(file) as db:
         db.execute("CREATE TABLE metrics (key TEXT, value REAL, something_new TEXT)")
-    assert tracking._insert(file, "r", [("a", 1, 2.0, 3)]) is False
+    assert insert(file, "r", [("a", 1, 2.0, 3)]) is False
 
 
 def test_flush_blocks_until_stored_and_a_full_batch_goes_by_itself(here, base, tmp_path):
@@ -246,7 +254,7 @@ def test_a_store_that_lost_the_run_gets_all_of_it_again(here, base, tmp_path):
     first = start(mine, tmp_path)
     train(first, 1, 6)
     first.flush()
-    tracking._client(tracking.resolve_uri("sqlite:///mlflow.db")).delete_run(first.run_id)
+    mlflow_client(resolve_uri("sqlite:///mlflow.db")).delete_run(first.run_id)
     second = start(mine, tmp_path, run_id=first.run_id, resume_step=6)
     assert second.run_id != first.run_id
     second.finish("FINISHED", None)
@@ -273,7 +281,7 @@ def test_sigkill_loses_nothing_and_leaves_no_run_running(here, base, tmp_path):
     assert done.returncode == -signal.SIGKILL
     run_id = Spool.read(tmp_path / "spool.jsonl").run_id
     assert run_of(run_id).info.status == "RUNNING"
-    assert tracking.close_dead_runs(TrackingSpec()) >= 1
+    assert close_dead_runs(TrackingSpec()) >= 1
     run = run_of(run_id)
     assert (run.info.status, run.data.tags["eprli.ended"]) == ("FAILED", "process died")
     tracker = start(mine, tmp_path, run_id=run_id, resume_step=8)
@@ -298,7 +306,7 @@ def test_dead_runs_are_closed_and_living_ones_left(here, base, tmp_path):
         for key, value in tags.items():
             tracker._client.set_tag(tracker.run_id, key, value)
         runs[name] = tracker
-    tracking.close_dead_runs(TrackingSpec())
+    close_dead_runs(TrackingSpec())
     status = {name: run_of(tracker.run_id).info.status for name, tracker in runs.items()}
     reused = "FAILED" if Path("/proc/self/stat").exists() else "RUNNING"
     assert status == {"dead": "FAILED", "reused": reused, "elsewhere": "RUNNING", "alive": "RUNNING"}
@@ -315,18 +323,18 @@ def test_the_parent_is_made_once_and_holds_the_description(here):
         "seeds": [0],
         "objective": "score",
     }
-    first = tracking.open_parent(TrackingSpec(), "parent's", description)  # a quote in the name
-    tracking.parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5})
+    first = open_parent(TrackingSpec(), "parent's", description)  # a quote in the name
+    parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5})
     assert run_of(first).info.status == "RUNNING", "a report is not the end of a study"
-    tracking.parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5}, end=True)
+    parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5}, end=True)
     assert run_of(first).info.status == "FINISHED"
-    assert tracking.open_parent(TrackingSpec(), "parent's", None) == first
+    assert open_parent(TrackingSpec(), "parent's", None) == first
     run = run_of(first)
     assert run.info.status == "RUNNING"
     assert json.loads(run.data.tags["eprli.study"]) == description
     assert run.data.metrics == {"summary/a/score": 0.5}
     assert "Why?" in run.data.tags["mlflow.note.content"]
-    assert "viewStateShareKey=eprli-parent-s" in tracking.view_link(TrackingSpec(), "parent's")
+    assert "viewStateShareKey=eprli-parent-s" in view_link(TrackingSpec(), "parent's")
 
 
 # --- stores that are not there -----------------------------------------------------------------------------------
@@ -335,30 +343,30 @@ def test_the_parent_is_made_once_and_holds_the_description(here):
 def test_sql_reads_what_the_client_reads(here, base, tmp_path):
     """Of a study with a quote in its name, beside a deleted run and another experiment's."""
     where, name = TrackingSpec(), "it's"
-    parent = tracking.open_parent(where, name, {"question": "Q?"})
+    parent = open_parent(where, name, {"question": "Q?"})
     for seed in (0, 1, 2):
         tracker = start(spec(base, name, seed=seed), tmp_path / str(seed), parent_run_id=parent)
         tracker.finish("FAILED" if seed == 1 else "FINISHED", None)
-    client = tracking._client(tracking.resolve_uri(where.uri))
+    client = mlflow_client(resolve_uri(where.uri))
     client.delete_run(tracker.run_id)
     other = TrackingSpec(experiment="other")
-    tracking.open_parent(other, name, {})
-    file = tracking.sqlite_file(where.uri)
+    open_parent(other, name, {})
+    file = sqlite_file(where.uri)
     for experiment in ("eprli_lab", "other"):
         for study in (name, None):
-            by_sql = tracking._sqlite_runs(file, experiment, study)
-            by_client = tracking._client_runs(tracking.resolve_uri(where.uri), experiment, study)
+            by_sql = _sqlite_runs(file, experiment, study)
+            by_client = _client_runs(resolve_uri(where.uri), experiment, study)
             assert {r.run_id: r for r in by_sql} == {r.run_id: r for r in by_client}
             assert [r.started for r in by_sql] == [r.started for r in by_client]
-    assert [r.status for r in tracking.read_runs(where, name)] == ["RUNNING", "FINISHED", "FAILED"]
-    assert tracking._sqlite_runs(file, "none", name) is None
+    assert [r.status for r in read_runs(where, name)] == ["RUNNING", "FINISHED", "FAILED"]
+    assert _sqlite_runs(file, "none", name) is None
 
 
 def test_a_database_that_is_no_store_is_said_to_be_none(tmp_path):
     for name, content in (("empty.db", b""), ("text.db", b"not a database, but long enough to be looked at" * 30)):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=r"cannot be read: (it is no MLflow store|file is not a database)"):
-            tracking.read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path / name}"), "s")
+            read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path / name}"), "s")
         assert (tmp_path / name).read_bytes() == content
 
 
@@ -394,48 +402,48 @@ def test_an_unreachable_store_spools_says_so_once_and_uploads_later(here, base, 
     assert len(said) == 1
     assert f"python -m eprli_lab.tracking upload {tmp_path / 'run'}" in said[0]
 
-    run_id, sent = tracking.upload(tmp_path / "run", "sqlite:///mlflow.db")
+    run_id, sent = tracking_upload(tmp_path / "run", "sqlite:///mlflow.db")
     assert sent == len(expected(10)) + 10
     assert points(run_id) == expected(10)
     run = run_of(run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "l2-seed0")
     assert run.data.params["budget.unit"] == "tokens"
     assert run_of(run.data.tags["mlflow.parentRunId"]).info.run_name == mine.study
-    assert tracking.upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)
+    assert tracking_upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)
     spool = (tmp_path / "run" / "spool.jsonl").read_text().splitlines()
     (tmp_path / "run" / "spool.jsonl").write_text("\n".join(line for line in spool if '"id"' not in line) + "\n")
-    assert tracking.upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)  # found by its token
-    assert len(tracking.read_runs(TrackingSpec(), mine.study)) == 2  # parent and child
+    assert tracking_upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)  # found by its token
+    assert len(read_runs(TrackingSpec(), mine.study)) == 2  # parent and child
 
 
 def test_upload_says_what_is_wrong(here, base, tmp_path, capsys):
-    assert tracking.main(["upload", str(tmp_path)]) == 2
+    assert tracking_main(["upload", str(tmp_path)]) == 2
     assert "holds no spool.jsonl" in capsys.readouterr().err
-    assert tracking.main([]) == 2
+    assert tracking_main([]) == 2
     assert "usage" in capsys.readouterr().err
     tracker = start(spec(base, uri=broken("refused", tmp_path)), tmp_path)
-    assert tracking.main(["upload", str(tmp_path)]) == 2
+    assert tracking_main(["upload", str(tmp_path)]) == 2
     assert "still going on" in capsys.readouterr().err
     tracker.finish("FINISHED", None)
-    assert tracking.main(["upload", str(tmp_path)]) == 2
+    assert tracking_main(["upload", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "cannot be reached" in error and len(error.splitlines()) == 1
-    assert tracking.main(["upload", str(tmp_path), "tracking.uri=sqlite:///mlflow.db"]) == 0
+    assert tracking_main(["upload", str(tmp_path), "tracking.uri=sqlite:///mlflow.db"]) == 0
     assert "0 points sent" in capsys.readouterr().out
 
 
 def test_reading_creates_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="run a sweep in this directory first"):
-        tracking.read_runs(TrackingSpec(), "levels")
+        read_runs(TrackingSpec(), "levels")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_relative_uris_are_resolved_against_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert tracking.resolve_uri("sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
-    assert tracking.resolve_uri("sqlite:////a/b.db") == "sqlite:////a/b.db"
-    assert tracking.resolve_uri("http://host:1") == "http://host:1"
+    assert resolve_uri("sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
+    assert resolve_uri("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert resolve_uri("http://host:1") == "http://host:1"
 
 
 # --- several processes, a real server ----------------------------------------------------------------------------
@@ -448,7 +456,7 @@ from test_tracking import start, train
 from eprli_lab import tracking
 from eprli_lab.spec import parse_spec
 spec = parse_spec(json.loads(sys.argv[1]))
-assert tracking.prepare(spec.tracking)
+assert prepare(spec.tracking)
 tracker = start(spec, Path(sys.argv[2]))
 for i in range(0, 400, 5):
     train(tracker, i + 1, i + 5)
@@ -513,14 +521,14 @@ def test_a_server_that_dies_in_the_middle_of_a_run(base, tmp_path, caplog):
     uri = f"http://127.0.0.1:{port}"
     server = serve(tmp_path, port)
     try:
-        tracking.check_reachable(uri)
+        check_reachable(uri)
         for _ in range(60):
-            if tracking.prepare(TrackingSpec(uri=uri)):
+            if prepare(TrackingSpec(uri=uri)):
                 break
             time.sleep(0.5)
         caplog.clear()
         mine = spec(base, "server", uri=uri)
-        parent = tracking.open_parent(mine.tracking, "server", {"arms": ["l2"], "seeds": [0]})
+        parent = open_parent(mine.tracking, "server", {"arms": ["l2"], "seeds": [0]})
         tracker = start(mine, tmp_path / "run", parent_run_id=parent)
         train(tracker, 1, 10)
         tracker.flush()
@@ -534,11 +542,11 @@ def test_a_server_that_dies_in_the_middle_of_a_run(base, tmp_path, caplog):
         assert sum("upload it with" in r.getMessage() for r in caplog.records) == 1
         server = serve(tmp_path, port)
         time.sleep(3)
-        run_id, sent = tracking.upload(tmp_path / "run")
+        run_id, sent = tracking_upload(tmp_path / "run")
         assert run_id == tracker.run_id
         assert sent == len(expected(20)) - len(expected(10)) + 10
         assert points(run_id, uri) == expected(20)
         assert run_of(run_id, uri).info.status == "FINISHED"
-        assert tracking.upload(tmp_path / "run") == (run_id, 0)
+        assert tracking_upload(tmp_path / "run") == (run_id, 0)
     finally:
         stop(server)

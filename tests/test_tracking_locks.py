@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from eprli_lab.tracking import check_reachable
+from eprli_lab.tracking.uri import check_reachable
 
 ANOTHER = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('INSERT INTO t VALUES (2)'); c.commit(); c.close()"
 

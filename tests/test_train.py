@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from helpers import ScriptedBackend, small_spec
 
-from eprli_lab.checkpoint import RunStore
-from eprli_lab.data import load_suite, load_training
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.data.strata import stratify
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
-from eprli_lab.metrics import in_catalogue
+from eprli_lab.grading.grader import Grader
 from eprli_lab.records import VERDICTS
-from eprli_lab.spec import RunSpec
-from eprli_lab.train import Trainer
-from eprli_lab.verify import Grader
+from eprli_lab.training.checkpoint import RunStore
+from eprli_lab.training.loop import Trainer
+from eprli_lab.training.metrics import in_catalogue
 
 
 class Log:

@@ -17,10 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eprli_lab.config.data import ColumnsSpec, SourceSpec
+from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.files import read_problems
+from eprli_lab.grading.answers import exact, extract_boxed, normalise
+from eprli_lab.grading.grader import CACHE_SIZE, Grader
 from eprli_lab.records import Grade
-from eprli_lab.spec import ColumnsSpec, SourceSpec, VerifySpec
-from eprli_lab.verify import CACHE_SIZE, Grader, exact, extract_boxed, normalise
 
 # --- extraction
 

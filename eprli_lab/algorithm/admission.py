@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eprli_lab.config.curriculum import AdmissionSpec
 from eprli_lab.records import Verdict
-from eprli_lab.spec import AdmissionSpec
 
 SPREAD_TOLERANCE = 1e-9  # rewards closer than this are equal: what is left is float noise, not signal
 
 
-def judge(
+def admission_verdict(
     admission: AdmissionSpec, correct: Sequence[bool], rewards: Sequence[float], errored: bool = False
 ) -> Verdict:
     """The verdict on one group of G responses.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 AdvantageName = Literal["group_norm", "mean_only", "rloo"]
-
 EPSILON = 1e-9  # of the denominator, as in OpenRLHF's group_norm
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from eprli_lab.config.curriculum import AdmissionSpec
 from eprli_lab.records import VERDICTS, Group, Verdict
-from eprli_lab.spec import AdmissionSpec
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Tally:
     rounds: int = 0  # sampling rounds
     tokens: int = 0  # generated tokens
     stale_dropped: int = 0  # carried groups that grew too old
-    surplus: int = 0  # admitted groups beyond N_l: carried or dropped
+    overflow: int = 0  # admitted groups beyond N_l: carried or dropped
 
     @property
     def generated(self) -> int:
@@ -63,7 +63,7 @@ class Buffer:
             taken, rest = self.groups, []
         else:
             taken, rest = self.groups[: self.size], self.groups[self.size :]
-        self.tally.surplus = len(rest)
+        self.tally.overflow = len(rest)
         self.groups = rest if self.admission.surplus == "carry" else []
         return taken
 
@@ -73,7 +73,7 @@ class Buffer:
         self.tally.stale_dropped += len(self.groups) - len(fresh)
         self.groups = fresh
 
-    def settle(self) -> Tally:
+    def pop_tally(self) -> Tally:
         """The tally since the last call; the next one starts from zero."""
         tally, self.tally = self.tally, Tally()
         return tally

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eprli_lab.spec import LevelSpec
+from eprli_lab.config.curriculum import LevelSpec
 
 
 def linear(correct: Sequence[bool], tokens: Sequence[int], max_tokens: int) -> list[float]:

@@ -2,62 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from eprli_lab.spec import CurriculumSpec, OptimSpec
-
-
-@dataclass
-class LevelProgress:
-    """What a level has used so far."""
-
-    groups: int = 0  # generated
-    tokens: int = 0  # generated
-    updates: int = 0
-    skipped: int = 0  # skipped updates in a row
-    accuracy: float | None = None  # moving average over all groups, before shaping
-    ended: str | None = None  # starved | budget
-
-    @property
-    def tokens_per_group(self) -> float | None:
-        """Mean generated tokens a group so far."""
-        return self.tokens / self.groups if self.groups else None
-
-    def observe(self, accuracies: Sequence[float], smoothing: float) -> None:
-        """Move the accuracy average by one step's groups; a step without any leaves it alone."""
-        if accuracies:
-            self.accuracy = smooth(self.accuracy, math.fsum(accuracies) / len(accuracies), smoothing)
-
-
-@dataclass
-class Progress:
-    """What a run has used so far; the x axes."""
-
-    tokens: int = 0
-    responses: int = 0
-    problems: int = 0
-    updates: int = 0
-    rounds: int = 0  # sampling rounds; names the sampling seed
-    steps: int = 0  # passes of the loop: updates made and skipped; the step axis of every metric
-    seconds: float = 0.0  # training time, evaluation left out
-    levels: dict[str, LevelProgress] = field(default_factory=dict)
-
-    def spent(self, unit: str) -> float:
-        """Used amount of the budget's unit."""
-        return float(getattr(self, unit))
-
-    def count(self, level: str, group_tokens: Sequence[int], responses: int) -> None:
-        """Book one sampling round of `level`: the tokens of each group, and the responses in all."""
-        done = self.levels[level]
-        done.groups += len(group_tokens)
-        done.tokens += sum(group_tokens)
-        self.rounds += 1
-        self.problems += len(group_tokens)
-        self.tokens += sum(group_tokens)
-        self.responses += responses
+from eprli_lab.algorithm.progress import LevelProgress
+from eprli_lab.config.curriculum import CurriculumSpec
+from eprli_lab.config.spec import OptimSpec
 
 
 def shares(curriculum: CurriculumSpec) -> dict[str, float]:
@@ -83,11 +33,6 @@ def level_end(curriculum: CurriculumSpec, name: str, amount: float) -> float:
         return amount
     share = shares(curriculum)
     return amount * sum(share[n] for n in names[: names.index(name) + 1])
-
-
-def smooth(previous: float | None, value: float, smoothing: float) -> float:
-    """Moving average that starts at its first value."""
-    return value if previous is None else smoothing * previous + (1.0 - smoothing) * value
 
 
 def next_level(

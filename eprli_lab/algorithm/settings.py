@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.config.spec import RunSpec
 from eprli_lab.records import UpdateSettings
-from eprli_lab.spec import RunSpec
 
 
 def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int) -> UpdateSettings:
@@ -21,5 +21,5 @@ def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int
         temperature=common.temperature,
         learning_rate=learning_rate,
         max_grad_norm=spec.optim.max_grad_norm,
-        seed=derive_seed(spec.luck, "update", update),
+        seed=derive_seed(spec.rng_seed, "update", update),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from eprli_lab.backends.base import Backend
-from eprli_lab.spec import LocalSpec, RunSpec
+from eprli_lab.config.backend import LocalSpec
+from eprli_lab.config.spec import RunSpec
 
 
 def build_backend(spec: RunSpec, directory: Path) -> Backend:
@@ -19,7 +20,7 @@ def build_backend(spec: RunSpec, directory: Path) -> Backend:
             spec.backend,
             family=spec.data.generated.family if spec.data.generated else None,
             kl_reference=spec.algorithm.kl_coef > 0,
-            seed=spec.luck,
+            seed=spec.rng_seed,
             ends=spec.algorithm.reward_density != "outcome",
         )
     from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend

@@ -12,11 +12,11 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from eprli_lab.config.data import GeneratedSpec
 from eprli_lab.data import programs
 from eprli_lab.data.programs import Program
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
-from eprli_lab.spec import GeneratedSpec
 
 LABELS = "abcdefgh"
 MAX_OPERATIONS = 8

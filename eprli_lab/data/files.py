@@ -9,9 +9,9 @@ from numbers import Number
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.config.data import SourceSpec
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
-from eprli_lab.spec import SourceSpec
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 

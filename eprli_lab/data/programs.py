@@ -18,7 +18,6 @@ NAMES = "abcdefghi"  # the first is a constant, each other one operation
 MAX_OPERATIONS = 8
 HELDOUT_SHARE = 8
 RECENT = 0.6  # how often the first operand is the newest variable, so that depth grows with length
-
 _STATEMENT = re.compile(r"([a-z])=([a-z]|\d)(?:([-+*])([a-z]|\d))?")
 
 

@@ -7,9 +7,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from eprli_lab.data.strata import Stream
+from eprli_lab.config.curriculum import CurriculumSpec, TargetSpec
+from eprli_lab.data.strata import ProblemSampler
 from eprli_lab.records import Problem
-from eprli_lab.spec import CurriculumSpec, TargetSpec
 
 RAMP_START, RAMP_END = (4, 3, 2, 1), (1, 2, 3, 4)  # weights of the four difficulty tags at the start and at the end
 
@@ -19,7 +19,7 @@ def next_target(target: float, accuracy: float, spec: TargetSpec) -> float:
     return min(1.0, max(0.0, target + spec.step * math.tanh(spec.sensitivity * (accuracy - spec.goal))))
 
 
-class TargetStream:
+class TargetSampler:
     """Problems nearest to a target difficulty that follows the accuracy; each problem once an epoch.
 
     Simplified: the paper's difficulties run from 0 to 100, ours from 0 to 1; ties are broken by a seeded order.
@@ -69,7 +69,7 @@ def ramp_weights(fraction: float) -> list[float]:
     return [a + (b - a) * min(1.0, fraction) for a, b in zip(RAMP_START, RAMP_END, strict=True)]
 
 
-class RampStream:
+class RampSampler:
     """Difficulty-aware sampling as in GanitLLM (arXiv 2601.06767): four tags by difficulty, weights from easy to hard.
 
     Simplified: tags are quarters of the stratum's range of d(q), one minus a pass rate, where the paper tags by pass@k
@@ -84,7 +84,9 @@ class RampStream:
         for p, value in zip(problems, values, strict=True):
             parts[min(3, int(4 * (value - low) / width))].append(p)
         states = state["parts"] if state else [None] * 4
-        self.parts = [Stream(part, f"{seed}-{i}", s) for i, (part, s) in enumerate(zip(parts, states, strict=True))]
+        self.parts = [
+            ProblemSampler(part, f"{seed}-{i}", s) for i, (part, s) in enumerate(zip(parts, states, strict=True))
+        ]
         self.seed = seed
         self.taken: int = state["taken"] if state else 0
 
@@ -106,12 +108,12 @@ class RampStream:
         return {"parts": [part.state() for part in self.parts], "taken": self.taken}
 
 
-def make_stream(
+def make_sampler(
     curriculum: CurriculumSpec, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None
-) -> Stream | TargetStream | RampStream:
+) -> ProblemSampler | TargetSampler | RampSampler:
     """The stream of one level, where `state` says when it was saved."""
     if curriculum.selection == "target":
-        return TargetStream(problems, seed, curriculum.target, state)
+        return TargetSampler(problems, seed, curriculum.target, state)
     if curriculum.selection == "ramp":
-        return RampStream(problems, seed, state)
-    return Stream(problems, seed, state)
+        return RampSampler(problems, seed, state)
+    return ProblemSampler(problems, seed, state)

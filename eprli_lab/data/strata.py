@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
-from eprli_lab.spec import CurriculumSpec
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def shuffle_labels(problems: Sequence[Problem], share: float, seed: int) -> list
     return [dataclasses.replace(p, difficulty=noisy[p.id]) if p.id in noisy else p for p in problems]
 
 
-class Stream:
+class ProblemSampler:
     """Problems in a seeded order, epoch after epoch without replacement, each epoch shuffled anew."""
 
     def __init__(self, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None) -> None:

@@ -6,12 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
-
-from eprli_lab.errors import UserError
-from eprli_lab.sweeping.binding import data_digests
-from eprli_lab.sweeping.plan import Plan, build_plan
-from eprli_lab.sweeping.search import Compose
+from eprli_lab.sweeping.compose_plan import plan_from_hydra
+from eprli_lab.sweeping.fingerprints import data_digests
+from eprli_lab.sweeping.plan import Plan
 
 Runner = Callable[[Plan, Any, str], Any]  # (plan, study, parent run id) -> StudyResult
 
@@ -21,7 +18,8 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
 
     `launcher`: a Hydra launcher that starts the processes which make the runs; None: worker processes of this one.
     """
-    from eprli_lab.run import check_study, dry_run
+    from eprli_lab.sweeping.lifecycle import check_study
+    from eprli_lab.training.preflight import dry_run
 
     plan = plan_from_hydra(loader, config, arguments)
     if dry_run(list({r.spec.arm: r.spec for r in plan.runs}.values())):
@@ -44,21 +42,21 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
 
 def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan:
     """The search to its target; the plan with its winners as further arms. Exits with 130 when interrupted."""
-    from eprli_lab.run import finish_search
+    from eprli_lab.sweeping.lifecycle import finish_search
 
     searching = plan.searching()
     with _opened(searching, data) as (study, parent):
         search = plan.search
         assert search is not None
         print(
-            f"search {searching.study}: {plan.node.trials} trials x {len(search.seeds)} seeds over "
+            f"search {searching.study}: {plan.spec.trials} trials x {len(search.seeds)} seeds over "
             f"{len(search.dimensions)} values ({search.spec.sampler}, pruner {search.spec.pruner})"
             + (f", {study.finished()} of them done before" if study.finished() else ""),
             flush=True,
         )
         result = run(searching, study, parent)
         if result.interrupted:
-            done = f"{study.finished()} of {plan.node.trials}"
+            done = f"{study.finished()} of {plan.spec.trials}"
             print(f"interrupted with {done} trials done: the same command resumes", file=sys.stderr)
             sys.exit(130)
         winners = study.winners(search.spec.confirm)
@@ -68,12 +66,12 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan:
 
 def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
     """Every arm (and winner) on every seed, then the table."""
-    from eprli_lab.run import finish_study
+    from eprli_lab.sweeping.lifecycle import finish_study
 
     with _opened(plan, data) as (study, parent):
         done = study.finished()
         already = f", {done} of them done before" if done else ""
-        size = f"{len(plan.arms)} arms x {len(plan.node.seeds)} seeds = {len(plan.runs)} runs"
+        size = f"{len(plan.arms)} arms x {len(plan.spec.seeds)} seeds = {len(plan.runs)} runs"
         print(f"study {plan.study}: {size}{already}", flush=True)
         result = run(plan, study, parent)
         planned = {r.key for r in plan.runs}
@@ -101,13 +99,13 @@ class _opened:
         self.plan, self.data = plan, data
 
     def __enter__(self) -> tuple[Any, str]:
-        from eprli_lab.run import start_study
+        from eprli_lab.sweeping.lifecycle import start_study
         from eprli_lab.sweeping.study import Study
 
         self.study = Study(self.plan, self.data)  # before anything is logged: it may be refused
         try:
             with self.study.storage.exclusive():  # of several processes, one makes the parent
-                return self.study, start_study(self.plan, self.study.forced())
+                return self.study, start_study(self.plan, self.study.forced_changes())
         except BaseException:
             self.study.close()
             raise
@@ -122,65 +120,15 @@ def _here(pool: list[Any]) -> Runner:
     def run(plan: Plan, study: Any, parent: str) -> Any:
         from eprli_lab.sweeping.controller import run_study
 
-        return run_study(plan, study, executor="eprli_lab.run:execute", parent_run_id=parent, pool=pool)
+        return run_study(plan, study, executor="eprli_lab.training.execute:execute", parent_run_id=parent, pool=pool)
 
     return run
 
 
 def _launched(launcher: Any, arguments: list[str]) -> Runner:
     def run(plan: Plan, study: Any, parent: str) -> Any:
-        from eprli_lab.sweeping.launch import launch
+        from eprli_lab.sweeping.launchers import launch
 
         return launch(launcher, arguments, plan, study)
 
     return run
-
-
-def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
-    """The plan of a composed sweep config and the command line's other overrides. Raises UserError."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from eprli_lab.run import explain, spec_tree
-
-    def compose(overrides: list[str]) -> dict[str, Any]:
-        try:
-            master = loader.load_configuration(
-                config_name=config.hydra.job.config_name, overrides=overrides, run_mode=_run_mode()
-            )
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(explain(error)) from None
-        with open_dict(master):
-            del master["hydra"]
-        return spec_tree(master)
-
-    choices = OmegaConf.to_container(config.hydra.runtime.choices)
-    assert isinstance(choices, dict)
-    node: Any = OmegaConf.to_container(config.study, resolve=True)
-    return plan_from(compose, node, str(choices.get("preset")), arguments)
-
-
-def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: list[str]) -> Plan:
-    """The plan of a `study` node and the command line's overrides, in Hydra's grammar. Raises UserError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    node = {k: v for k, v in node.items() if k not in ("job", "home")}
-    # `sweep=` stays in: what its file sets beside `study` is common to all arms
-    own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
-    named = [a for a in arguments if a.startswith("study.name=")]
-    values, spaces = [], {}
-    for override in OverridesParser.create().parse_overrides([*own, *node["pinned"]]):
-        line = str(override.input_line)
-        if override.key_or_group == "seed":
-            raise UserError(f"{line}: the arms of a sweep share study.seeds; set study.seeds=[...]")
-        if override.is_sweep_override():
-            spaces[str(override.key_or_group)] = line.partition("=")[2]
-        else:
-            values.append(line)
-    return build_plan(compose, node, preset, [*values, *named], spaces)
-
-
-def _run_mode() -> Any:
-    from hydra.types import RunMode
-
-    return RunMode.RUN

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
+from eprli_lab.config.parse import parse_spec
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.spec import parse_spec
-from eprli_lab.sweeping.nodes import PlannedRun
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
-from eprli_lab.sweeping.study import Key, Lost, Study, Task
+from eprli_lab.sweeping.spec import PlannedRun
+from eprli_lab.sweeping.study import Key, LeaseLostError, Study, Task
 from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
 
 STOP_PATIENCE = 60.0  # s that workers may take to save after Ctrl-C
@@ -49,9 +49,9 @@ class _Controller:
         self.again: list[Task] = []  # ours, to be tried once more or with the next seed
         self.busy: dict[Worker, _Busy] = {}
         self.asked = 0  # how often somebody asked to stop
-        self.beat_at = self.look_at = 0.0
+        self.heartbeat_at = self.look_at = 0.0
         self.waiting = False  # for other processes
-        total = plan.node.trials if plan.kind == "search" else len(plan.runs)
+        total = plan.spec.trials if plan.kind == "search" else len(plan.runs)
         self.progress = Progress(plan, total, study.finished())
 
     def run(self, count: int) -> bool:
@@ -61,7 +61,7 @@ class _Controller:
                 self._fill(count)
                 if not self.busy and self._over():
                     break
-                self._beat()
+                self._heartbeat()
                 self._listen(0.5)
             if self.asked:
                 self._stop()
@@ -110,10 +110,10 @@ class _Controller:
             return False
         return True
 
-    def _beat(self) -> None:
-        if time.monotonic() >= self.beat_at:
-            self.beat_at = time.monotonic() + self.plan.node.lease_seconds / BEATS_A_LEASE
-            self.study.beat({b.task.number: b.fraction for b in self.busy.values()})
+    def _heartbeat(self) -> None:
+        if time.monotonic() >= self.heartbeat_at:
+            self.heartbeat_at = time.monotonic() + self.plan.spec.lease_seconds / BEATS_A_LEASE
+            self.study.heartbeat({b.task.number: b.fraction for b in self.busy.values()})
 
     def _spec_json(self, run: PlannedRun) -> str:
         """The run's spec, with what it takes from the run it waited for. Raises UserError when that does not fit."""
@@ -182,7 +182,7 @@ class _Controller:
                 self.progress.trouble(run, f"{message.content}; it goes on")
             self.study.release(task)
         elif message.kind == "died":
-            if self.study.lost(task, str(message.content)):
+            if self.study.worker_died(task, str(message.content)):
                 self.progress.trouble(run, f"{message.content}; it goes on from its last checkpoint")
                 self.again.append(task)
             else:
@@ -223,7 +223,7 @@ class _Controller:
     def _unless_lost(self, busy: _Busy) -> Iterator[None]:
         try:
             yield
-        except Lost as lost:
+        except LeaseLostError as lost:
             self.progress.trouble(busy.run, str(lost))
 
     def _stop(self) -> None:
@@ -233,7 +233,7 @@ class _Controller:
             worker.ask_to_stop()
         deadline = time.monotonic() + STOP_PATIENCE
         while self.busy and self.asked < 2 and time.monotonic() < deadline:
-            self._beat()
+            self._heartbeat()
             self._listen(0.2)
 
 

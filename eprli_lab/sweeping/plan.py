@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from eprli_lab.config.parse import parse_spec
+from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.spec import RunSpec, parse_spec
-from eprli_lab.sweeping.nodes import AfterSpec, ArmSpec, ObjectiveSpec, PlannedRun, StudySpec, plan_run
-from eprli_lab.sweeping.search import Compose, Search, aimed, applicable, read_search
+from eprli_lab.sweeping.search import Compose, Search, applicable, read_search, with_objective
 from eprli_lab.sweeping.space import SearchSpec, expand
+from eprli_lab.sweeping.spec import AfterSpec, ArmSpec, ObjectiveSpec, PlannedRun, StudySpec, plan_run
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Plan:
     """All runs of a study, in the order in which they are started; or, for kind `search`, how its trials are made."""
 
     study: str
-    node: StudySpec
+    spec: StudySpec
     runs: tuple[PlannedRun, ...]
     notes: tuple[str, ...] = field(default_factory=tuple)  # what the user should know before the start
     search: Search | None = None
@@ -30,7 +31,7 @@ class Plan:
 
     @property
     def baseline(self) -> str:
-        return self.node.baseline
+        return self.spec.baseline
 
     @property
     def arms(self) -> list[str]:
@@ -39,7 +40,7 @@ class Plan:
     @property
     def objectives(self) -> list[ObjectiveSpec]:
         """At least one; the first is the headline."""
-        return self.node.objectives or [ObjectiveSpec(metric=self.sample.objective)]
+        return self.spec.objectives or [ObjectiveSpec(metric=self.sample.objective)]
 
     @property
     def sample(self) -> RunSpec:
@@ -52,10 +53,10 @@ class Plan:
     @property
     def description(self) -> dict[str, Any]:
         """What the tracking parent remembers of the study."""
-        own = {name: arm.baseline for name, arm in self.node.arms.items() if name in self.arms}
+        own = {name: arm.baseline for name, arm in self.spec.arms.items() if name in self.arms}
         out = {
-            "question": self.node.question,
-            "claim": self.node.claim,
+            "question": self.spec.question,
+            "claim": self.spec.claim,
             "kind": self.kind,
             "objective": self.objectives[0].metric,
             "objectives": [o.model_dump() for o in self.objectives],
@@ -69,10 +70,10 @@ class Plan:
                 "confirmed_in": self.study.removesuffix("-search"),
             }
         return out | {
-            "baseline": self.node.baseline,
+            "baseline": self.spec.baseline,
             "arm_baselines": {a: b for a, b in own.items() if b is not None},
             "arms": [*own, *(a for a in self.arms if a not in own)],  # as the file has them, then winners
-            "seeds": self.node.seeds,
+            "seeds": self.spec.seeds,
         }
 
     def searching(self) -> Plan:
@@ -83,18 +84,18 @@ class Plan:
     def with_winners(self, winners: Sequence[tuple[str, Mapping[str, Any]]]) -> Plan:
         """The arms and the search's winners, on the same fresh seeds. A winner that is an arm already adds nothing."""
         assert self.search is not None
-        known = {r.spec.fingerprint(): r.arm for r in self.runs if r.seed == self.node.seeds[0] and r.after is None}
+        known = {r.spec.fingerprint(): r.arm for r in self.runs if r.seed == self.spec.seeds[0] and r.after is None}
         chosen, notes = {}, list(self.notes)
         for name, params in winners:
             tree = self.search.tree(params)
-            twin = known.get(plan_run(name, self.node.seeds[0], tree, self.study, None).spec.fingerprint())
+            twin = known.get(plan_run(name, self.spec.seeds[0], tree, self.study, None).spec.fingerprint())
             if twin is None:
                 chosen[name] = tree
-                known[parse_spec({**tree, "seed": self.node.seeds[0]}).fingerprint()] = name
+                known[parse_spec({**tree, "seed": self.spec.seeds[0]}).fingerprint()] = name
             else:
                 notes.append(f"the search's {name} is the same configuration as {twin}: it is not run again")
-        more = [plan_run(n, seed, tree, self.study, None) for seed in self.node.seeds for n, tree in chosen.items()]
-        runs = sorted([*self.runs, *more], key=lambda r: self.node.seeds.index(r.seed))  # stable: arms keep their order
+        more = [plan_run(n, seed, tree, self.study, None) for seed in self.spec.seeds for n, tree in chosen.items()]
+        runs = sorted([*self.runs, *more], key=lambda r: self.spec.seeds.index(r.seed))  # stable: arms keep their order
         return dataclasses.replace(self, runs=tuple(runs), notes=tuple(notes))
 
     def binding(self) -> dict[str, dict[str, Any]]:
@@ -144,7 +145,7 @@ def build_plan(
         mine, note = applicable(arm, study.arms[arm].overrides, command_line, compose)
         notes += note
         try:
-            trees[arm] = aimed(compose(study.arms[arm].overrides + mine), study)
+            trees[arm] = with_objective(compose(study.arms[arm].overrides + mine), study)
             parse_spec(trees[arm])
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None

@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any
 
-from eprli_lab.sweeping.nodes import PlannedRun
 from eprli_lab.sweeping.plan import Plan
+from eprli_lab.sweeping.spec import PlannedRun
 
 
 def clock(seconds: float) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eprli_lab.config.parse import parse_spec
+from eprli_lab.config.paths import CONF_DIR
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.paths import CONF_DIR
-from eprli_lab.spec import parse_spec
-from eprli_lab.sweeping.nodes import PlannedRun, StudySpec, plan_run
 from eprli_lab.sweeping.space import Dimension, Requirement, SearchSpec, expand, parse_dimension, set_values, value_at
+from eprli_lab.sweeping.spec import PlannedRun, StudySpec, plan_run
 
 Compose = Callable[[list[str]], dict[str, Any]]
 TRIAL_NAME = re.compile(r"t\d{4,}")
@@ -91,7 +91,7 @@ def read_search(
         picked = [f"{d.key}={v}" for d, v in zip(groups, values, strict=True)]
         mine, _ = applicable("the search", spec.overrides + picked, command_line, compose)
         try:
-            bases[_combination(values)] = aimed(compose(spec.overrides + picked + mine), study)
+            bases[_combination(values)] = with_objective(compose(spec.overrides + picked + mine), study)
             parse_spec(bases[_combination(values)])
         except UserError as error:
             raise UserError(f"study.search: {error}") from None
@@ -165,7 +165,7 @@ def _check_space(search: Search) -> None:
         r.check_keys(flat)
 
 
-def aimed(tree: dict[str, Any], study: StudySpec) -> dict[str, Any]:
+def with_objective(tree: dict[str, Any], study: StudySpec) -> dict[str, Any]:
     """The config of a run whose objective is the study's first one."""
     return {**tree, "objective": study.objectives[0].metric} if study.objectives else tree
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from eprli_lab.config.fields import Fraction, Strict
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.spec import Fraction, Strict
 
 
 class SearchSpec(Strict):

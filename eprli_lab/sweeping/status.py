@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.sweeping import owner
+from eprli_lab.sweeping import locks as locks
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
 
 
@@ -45,7 +45,7 @@ def _one(study: Any, trials: list[Any], attrs: dict[str, Any]) -> str:
     ]
     lines += [] if searching else _matrix(trials, plan, fractions)
     for who, note in sorted(notes.items()):
-        if note["beat"] >= 0 and owner.alive(who, elsewhere=True):
+        if note["beat"] >= 0 and locks.is_alive(who, elsewhere=True):
             host, pid, _ = who.rsplit(":", 2)
             age = (datetime.now(UTC) - datetime.fromisoformat(note["at"])).total_seconds()
             held = [_name(t) for t in running if t.user_attrs.get("owner") == who]

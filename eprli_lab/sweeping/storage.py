@@ -101,7 +101,7 @@ class Storage:
                         "use study.storage=sqlite:///FILE on a local disk, or postgresql://USER@HOST/NAME"
                     ) from None
             if self.kind == "journal":
-                mend(self.path)
+                drop_partial_line(self.path)
             yield
 
     @contextlib.contextmanager
@@ -137,7 +137,7 @@ class _Unneeded:
         pass
 
 
-def mend(path: Path) -> None:
+def drop_partial_line(path: Path) -> None:
     """Cut off a last line that a kill or a full disk left half written: Optuna could not read past it."""
     if not path.is_file() or not path.stat().st_size:
         return

@@ -5,6 +5,7 @@ is gone (its host says so, or it was not heard for `lease_seconds`), another one
 goes on from the last checkpoint. Nothing is decided outside the lock: nothing is run twice, no count is overshot.
 """
 
+# longer than 300 lines: to be taken apart next
 from __future__ import annotations
 
 import json
@@ -18,11 +19,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import owner
-from eprli_lab.sweeping.binding import code_digests, differences, shown
-from eprli_lab.sweeping.draw import draw, make_pruner
-from eprli_lab.sweeping.nodes import PlannedRun
+from eprli_lab.sweeping import locks as locks
+from eprli_lab.sweeping.fingerprints import code_digests, differences, summarize
 from eprli_lab.sweeping.plan import Plan
+from eprli_lab.sweeping.sampler import make_pruner, suggest
+from eprli_lab.sweeping.spec import PlannedRun
 from eprli_lab.sweeping.storage import Storage
 
 Key = tuple[str, int]
@@ -45,7 +46,7 @@ class Task:
         return self.runs[len(self.results)]
 
 
-class Lost(Exception):
+class LeaseLostError(Exception):
     """The trial belongs to another process by now: whatever this one has of it is to be forgotten."""
 
 
@@ -56,16 +57,16 @@ class Study:
     `study.force=true`, which is recorded.
     """
 
-    def __init__(self, plan: Plan, data: dict[str, str] | None = None, me: str | None = None) -> None:
+    def __init__(self, plan: Plan, data: dict[str, str] | None = None, process_id: str | None = None) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self.plan, self.me, self.capped = plan, me or owner.me(), ""
-        self.storage = Storage(plan.node.storage, plan.study.removesuffix("-search"))
+        self.plan, self.process_id, self.failure_limit_reached = plan, process_id or locks.process_id(), ""
+        self.storage = Storage(plan.spec.storage, plan.study.removesuffix("-search"))
         self._state, self._optuna = optuna.trial.TrialState, optuna
         self._heard: dict[str, tuple[int, float]] = {}  # other processes: last beat, when we saw it change
-        self._beat = 0
+        self._heartbeat = 0
         self.mine: set[int] = set()  # trials that this process holds
         points = plan.sample.evaluation.curve_points + 1
         with self.storage.exclusive():
@@ -90,8 +91,8 @@ class Study:
             taken = self._take_over(trials)
             if taken is not None:
                 return taken
-            self.capped = self._cap(trials)
-            if self.capped:
+            self.failure_limit_reached = self.failure_limit(trials)
+            if self.failure_limit_reached:
                 return None
             return self._next_point(trials) if self.plan.kind == "search" else self._next_run(trials)
 
@@ -100,12 +101,14 @@ class Study:
         with self.storage.exclusive():
             trials = self._trials()
             running = sum(t.state == self._state.RUNNING and self._ours(t) for t in trials)
-            if self.capped:
+            if self.failure_limit_reached:
                 return running
             if self.plan.kind == "search":
                 return running + max(0, self._target() - len(trials))
             states = self._by_key(trials)
-            return sum(states.get(r.key) in (None, "RUNNING") and not self._hopeless(r, trials) for r in self.plan.runs)
+            return sum(
+                states.get(r.key) in (None, "RUNNING") and not self.blocked_reason(r, trials) for r in self.plan.runs
+            )
 
     def _ours(self, trial: Any) -> bool:
         """Is it a trial of this plan (the study may know more arms and seeds)?"""
@@ -117,7 +120,7 @@ class Study:
             who = trial.user_attrs.get("owner", "")
             if trial.state != self._state.RUNNING or trial.number in self.mine or not self._ours(trial):
                 continue
-            if who and not self._gone(who):
+            if who and not self.is_stale(who):
                 continue
             task = self._task(trial)
             if len(task.results) == len(task.runs):  # it died between the last result and the word that it was the last
@@ -125,7 +128,7 @@ class Study:
                 continue
             if who and self._lose(trial.number, "its process died"):
                 continue
-            self._handle(trial.number).set_user_attr("owner", self.me)
+            self._handle(trial.number).set_user_attr("owner", self.process_id)
             self.mine.add(trial.number)
             task.taken_over = True
             return task
@@ -135,7 +138,7 @@ class Study:
         """The first (arm, seed) of the plan that has no trial yet and waits for nothing."""
         states = self._by_key(trials)
         for run in self.plan.runs:
-            if run.key in states or self._hopeless(run, trials):
+            if run.key in states or self.blocked_reason(run, trials):
                 continue
             if run.after is not None and states.get((run.after.arm, run.seed)) != "COMPLETE":
                 continue
@@ -152,12 +155,12 @@ class Study:
         start = search.start() if not trials else None
         drawn = (start, 0) if start is not None else None
         if drawn is None:
-            drawn = draw(
+            drawn = suggest(
                 search.spec,
                 search.dimensions,
                 trials,
                 [o.direction for o in self.plan.objectives],
-                target=self.plan.node.trials,
+                target=self.plan.spec.trials,
                 first=first,
                 usable=search.usable,
             )
@@ -171,7 +174,7 @@ class Study:
 
     def _target(self) -> int:
         """How many trials a search makes; fewer when its space holds no more."""
-        return min(self.plan.node.trials, self.study.user_attrs.get("exhausted", self.plan.node.trials))
+        return min(self.plan.spec.trials, self.study.user_attrs.get("exhausted", self.plan.spec.trials))
 
     def _add(self, params: dict[str, Any], distributions: dict[str, Any], attributes: dict[str, Any]) -> Task:
         """A new trial, running and ours, in one write."""
@@ -179,7 +182,7 @@ class Study:
             state=self._state.RUNNING,
             params=params,
             distributions=distributions,
-            user_attrs={**attributes, "owner": self.me, "epoch": self._epoch},
+            user_attrs={**attributes, "owner": self.process_id, "epoch": self._epoch},
         )
         self.study.add_trial(template)
         trial = self._trials()[-1]
@@ -244,13 +247,13 @@ class Study:
             failures = self._trials()[task.number].user_attrs.get("failures", 0) + 1
             handle.set_user_attr("failures", failures)
             handle.set_user_attr("error", reason)
-            if failures <= self.plan.node.retries:
+            if failures <= self.plan.spec.retries:
                 return True
             self.study.tell(task.number, state=self._state.FAIL)
             self.mine.discard(task.number)
             return False
 
-    def lost(self, task: Task, reason: str) -> bool:
+    def worker_died(self, task: Task, reason: str) -> bool:
         """The task's process died under it: True when the run may be tried again. Raises Lost."""
         with self.storage.exclusive():
             self._held(task)
@@ -283,7 +286,7 @@ class Study:
         losses = self._trials()[number].user_attrs.get("losses", 0) + 1
         handle = self._handle(number)
         handle.set_user_attr("losses", losses)
-        if losses <= self.plan.node.max_lost:
+        if losses <= self.plan.spec.max_lost:
             return False
         handle.set_user_attr("error", f"{reason}, {losses} times")
         self.study.tell(number, state=self._state.FAIL)
@@ -292,9 +295,9 @@ class Study:
     def _held(self, task: Task) -> Any:
         """The trial, if it is still ours."""
         trial = self._trials()[task.number]
-        if trial.state != self._state.RUNNING or trial.user_attrs.get("owner") != self.me:
+        if trial.state != self._state.RUNNING or trial.user_attrs.get("owner") != self.process_id:
             self.mine.discard(task.number)
-            raise Lost(f"{task.name} was taken over by another process")
+            raise LeaseLostError(f"{task.name} was taken over by another process")
         return self._handle(task.number)
 
     # ------------------------------------------------------------------ what is known
@@ -318,7 +321,7 @@ class Study:
             for run in self.plan.runs:
                 if run.key in done or run.key in out or states.get(run.key) == "RUNNING":
                     continue
-                reason = self._hopeless(run, trials) or self.capped
+                reason = self.blocked_reason(run, trials) or self.failure_limit_reached
                 if reason:
                     out[run.key] = reason
             keys = {r.key for r in self.plan.runs}
@@ -351,7 +354,7 @@ class Study:
         with self.storage.exclusive():
             self._epoch = self.study.user_attrs["epoch"]
 
-    def forced(self) -> list[str]:
+    def forced_changes(self) -> list[str]:
         """What was overridden with `study.force=true`, one line each."""
         with self.storage.exclusive():
             return [
@@ -384,16 +387,16 @@ class Study:
     def _failures(self, trials: Sequence[Any]) -> Counter[str]:
         return Counter(self._key(t)[0] for t in trials if self._failed_now(t))
 
-    def _cap(self, trials: Sequence[Any]) -> str:
+    def failure_limit(self, trials: Sequence[Any]) -> str:
         """Why nothing more is started; empty when there is no reason."""
         failures = self._failures(trials).total()
-        if failures < self.plan.node.max_failures:
+        if failures < self.plan.spec.max_failures:
             return ""
-        return f"not started: {failures} runs had failed (study.max_failures={self.plan.node.max_failures})"
+        return f"not started: {failures} runs had failed (study.max_failures={self.plan.spec.max_failures})"
 
-    def _hopeless(self, run: PlannedRun, trials: Sequence[Any]) -> str:
+    def blocked_reason(self, run: PlannedRun, trials: Sequence[Any]) -> str:
         """Why a run will not be started; empty when there is no reason."""
-        node, failures = self.plan.node, self._failures(trials)[run.arm]
+        node, failures = self.plan.spec, self._failures(trials)[run.arm]
         if failures >= node.max_failures_per_arm:
             return (
                 f"not started: {failures} runs of {run.arm} had failed "
@@ -403,36 +406,36 @@ class Study:
         if run.after is None or states.get((run.after.arm, run.seed)) in ("COMPLETE", "RUNNING"):
             return ""
         waited = next(r for r in self.plan.runs if r.key == (run.after.arm, run.seed))
-        if states.get(waited.key) == "FAIL" or self._hopeless(waited, trials):
+        if states.get(waited.key) == "FAIL" or self.blocked_reason(waited, trials):
             return f"waits for {waited.arm} seed {waited.seed}, which failed"
         return ""
 
     # ------------------------------------------------------------------ who is there
 
-    def beat(self, fractions: dict[int, float]) -> None:
+    def heartbeat(self, fractions: dict[int, float]) -> None:
         """Say that this process lives, and how far its runs are."""
         with self.storage.exclusive():
-            self._beat += 1
-            self._say({"beat": self._beat, "runs": {str(k): round(v, 3) for k, v in fractions.items()}})
+            self._heartbeat += 1
+            self._say({"beat": self._heartbeat, "runs": {str(k): round(v, 3) for k, v in fractions.items()}})
 
     def close(self) -> None:
         """Leave: what this process still holds is free."""
         with self.storage.exclusive():
             for number in sorted(self.mine):
                 trial = self._trials()[number]
-                if trial.state == self._state.RUNNING and trial.user_attrs.get("owner") == self.me:
+                if trial.state == self._state.RUNNING and trial.user_attrs.get("owner") == self.process_id:
                     self._handle(number).set_user_attr("owner", "")
             self.mine.clear()
             self._say({"beat": -1})
 
     def _say(self, note: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.study.set_user_attr(f"process:{self.me}", {**note, "at": now, "epoch": self._epoch})
+        self.study.set_user_attr(f"process:{self.process_id}", {**note, "at": now, "epoch": self._epoch})
 
     def _others(self) -> dict[str, dict[str, Any]]:
         """Processes that did not leave by themselves."""
         notes = {k.removeprefix("process:"): v for k, v in self.study.user_attrs.items() if k.startswith("process:")}
-        return {who: note for who, note in notes.items() if who != self.me and note["beat"] >= 0}
+        return {who: note for who, note in notes.items() if who != self.process_id and note["beat"] >= 0}
 
     def _listen(self) -> None:
         """Remember when each of the others was last heard, by our own clock."""
@@ -440,21 +443,23 @@ class Study:
             if who not in self._heard or self._heard[who][0] != note["beat"]:
                 self._heard[who] = (note["beat"], time.monotonic())
 
-    def _gone(self, who: str) -> bool:
+    def is_stale(self, who: str) -> bool:
         """Is that process known to be dead, or silent for a whole lease?"""
-        if who == self.me or not owner.alive(who, elsewhere=True):
+        if who == self.process_id or not locks.is_alive(who, elsewhere=True):
             return True
-        if owner.here(who):
+        if locks.is_local(who):
             return False
         note = self.study.user_attrs.get(f"process:{who}")
         if note is None or note["beat"] < 0:
             return True
-        return time.monotonic() - self._heard[who][1] > self.plan.node.lease_seconds
+        return time.monotonic() - self._heard[who][1] > self.plan.spec.lease_seconds
 
     def _open(self) -> None:
         """Join those who are at work, or start anew: then what failed before is tried again."""
         others = self._others()
-        there = [n for who, n in others.items() if owner.alive(who) and (owner.here(who) or _age(n["at"]) < RECENT)]
+        there = [
+            n for who, n in others.items() if locks.is_alive(who) and (locks.is_local(who) or _age(n["at"]) < RECENT)
+        ]
         attrs = self.study.user_attrs
         self._epoch = max((n["epoch"] for n in there), default=attrs.get("epoch", 0) + 1)
         if self._epoch != attrs.get("epoch"):
@@ -470,18 +475,18 @@ class Study:
         known = self.study.user_attrs if self._trials() else {}  # nothing ran: nothing binds
         bound: dict[str, dict[str, Any]] = json.loads(known.get("binding", "{}"))
         changes = differences(bound, now)
-        if changes and not plan.node.force:
+        if changes and not plan.spec.force:
             path = f"{self.storage.where} and outputs/{plan.study}" if self.storage.path else f"outputs/{plan.study}"
             raise UserError(
-                f"the study {plan.study} was started with another configuration, code or data ({shown(changes)}): give "
-                f"this one its own name (study.name=...), remove {path} to start over, or go on with study.force=true, "
-                "which is recorded"
+                f"the study {plan.study} was started with another configuration, code or data ({summarize(changes)}): "
+                f"give this one its own name (study.name=...), remove {path} to start over, or go on with "
+                "study.force=true, which is recorded"
             )
         if changes:
             entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changes": changes}
             self.study.set_user_attr("forced", json.dumps([*json.loads(known.get("forced", "[]")), entry]))
         kept = {"kind": plan.kind, "arms": plan.description.get("arms", []), "seeds": plan.description["seeds"]}
-        self.study.set_user_attr("plan", kept | {"trials": plan.node.trials})  # for who asks how far it is
+        self.study.set_user_attr("plan", kept | {"trials": plan.spec.trials})  # for who asks how far it is
         merged = {**bound, **now, "data": {**bound.get("data", {}), **now["data"]}}
         if merged != bound:
             self.study.set_user_attr("binding", json.dumps(merged))

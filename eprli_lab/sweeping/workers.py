@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
-from eprli_lab.sweeping import owner
+from eprli_lab.sweeping import locks as locks
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ORPHAN_GRACE = 20.0  # s that a worker may take to save after its controller died
@@ -40,7 +40,7 @@ def runs_at_once(plan: Any) -> int:
     """`study.workers`; by default one a core, but one alone where every run starts a Ray of its own on this machine."""
     backend = plan.sample.backend
     alone = backend.kind == "openrlhf" and not (backend.ray_address or os.environ.get("RAY_ADDRESS"))
-    return int(plan.node.workers or (1 if alone else usable_cores()))
+    return int(plan.spec.workers or (1 if alone else usable_cores()))
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ def _alone(directory: Path, stop: threading.Event) -> Iterator[None]:
     deadline = time.monotonic() + ORPHAN_GRACE + 10
     while True:
         try:
-            held = owner.lock(directory / "lock")
+            held = locks.lock(directory / "lock")
             break
-        except owner.Held as other:
+        except locks.LockHeldError as other:
             if stop.is_set():
                 raise Interrupted("stopped before the start") from None
             if time.monotonic() > deadline:

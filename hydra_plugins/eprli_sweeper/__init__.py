@@ -46,7 +46,7 @@ class SweepFilesPath(SearchPathPlugin):
     """Adds the package's sweeps and those in ./sweeps of the working directory, for our own application only."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from eprli_lab.paths import CONF_DIR, SWEEPS_DIR
+        from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
 
         ours = any(
             e.provider == "main" and e.path is not None and Path(e.path.partition("://")[2] or e.path) == CONF_DIR

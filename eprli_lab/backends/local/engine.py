@@ -16,14 +16,17 @@ from torch import Tensor
 
 from eprli_lab.algorithm.loss import clipped_objective, entropy, k3, sequence_weights
 from eprli_lab.backends.batching import microbatches, minibatches
+from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.packing import rows_for, token_logits
-from eprli_lab.backends.local.policy import load_policy, load_weights
+from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.sampler import decode, decoder_for
-from eprli_lab.backends.measure import Sums
-from eprli_lab.backends.text import Texts
+from eprli_lab.backends.tokenization import TokenizerAdapter
+from eprli_lab.backends.update_stats import UpdateStats
+from eprli_lab.config.backend import LocalSpec
+from eprli_lab.config.data import ModelSpec
+from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
-from eprli_lab.spec import LocalSpec, ModelSpec, OptimSpec
 
 
 class LocalBackend:
@@ -51,7 +54,7 @@ class LocalBackend:
         torch.manual_seed(seed)
         self.policy, self.tokenizer = load_policy(model, family, device)
         self.policy.eval()  # no dropout: trainer and sampler must be the same function
-        self.texts = Texts(self.tokenizer, self.policy.generation_config, ends=ends)
+        self.adapter = TokenizerAdapter(self.tokenizer, self.policy.generation_config, ends=ends)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_reference else None
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(),
@@ -70,7 +73,7 @@ class LocalBackend:
         """n responses for each problem from the current weights, `sample_batch` rows at once."""
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         self._decoder = self._decoder or decoder_for(self.policy)  # fused weights, made anew after an update
-        prompts = [self.texts.prompt(p) for p in problems]
+        prompts = [self.adapter.prompt(p) for p in problems]
         at_once = max(1, self.spec.sample_batch // n)
         out: list[tuple[Response, ...]] = []
         for i in range(0, len(prompts), at_once):
@@ -81,12 +84,12 @@ class LocalBackend:
                 n=n,
                 max_tokens=max_tokens,
                 temperature=temperature,
-                stop_ids=self.texts.stops,
+                stop_ids=self.adapter.stops,
                 generator=generator,
             )
             for j, prompt in enumerate(chunk):
                 rows = slice(j * n, (j + 1) * n)
-                out.append(self.texts.responses(prompt, ids[rows], logprobs[rows]))
+                out.append(self.adapter.responses(prompt, ids[rows], logprobs[rows]))
         return out
 
     # ------------------------------------------------------------------ training
@@ -98,14 +101,14 @@ class LocalBackend:
         self._decoder = None  # also when a later step fails: its weights are those before the first step
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate
-        total = Sums()
+        total = UpdateStats()
         rng = random.Random(settings.seed)
         for _ in range(settings.inner_iterations):
             for members in minibatches(batch, settings.minibatches, rng):
                 self._optimizer_step(batch, members, settings, total)
         return total.terms()
 
-    def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: Sums) -> None:
+    def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: UpdateStats) -> None:
         """Accumulate the gradient of one minibatch over microbatches, check it, step."""
         lengths = [len(batch.responses[i].tokens) for i in members]
         weights = sequence_weights(lengths, settings.aggregation, settings.constant_tokens)
@@ -129,7 +132,7 @@ class LocalBackend:
         members: list[int],
         weights: list[float],
         settings: UpdateSettings,
-        total: Sums,
+        total: UpdateStats,
         mismatch: bool,
     ) -> Tensor:
         """Weighted loss of some responses; adds what is measured on the way to `total`."""

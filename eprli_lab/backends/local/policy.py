@@ -5,104 +5,18 @@ A warm start is found by fingerprint: shipped with the package, else cached, els
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.local.model import (
+    build_model,
+    find_asset,
+    load_weights,
+    recipe_fingerprint,
+    with_fast_attention,
+)
+from eprli_lab.config.data import ModelSpec
 from eprli_lab.errors import UserError
-from eprli_lab.paths import ASSETS_DIR
-from eprli_lab.spec import ModelSpec
-
-RECIPE_VERSION = 1  # of the warm start's code: raise it when the same recipe would give other weights
-
-
-def recipe_fingerprint(model: ModelSpec, family: str) -> str:
-    """12 hex digits of config, recipe, family and recipe version."""
-    assert model.warmstart is not None
-    content = {
-        "config": model.config,
-        "warmstart": model.warmstart.model_dump(mode="json"),
-        "family": family,
-        "version": RECIPE_VERSION,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def cache_directory() -> Path:
-    """Where warm starts of other configs are kept: $EPRLI_LAB_CACHE or ~/.cache/eprli_lab."""
-    return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab") / "warmstart"
-
-
-def build_model(config: dict[str, Any], seed: int) -> Any:
-    """A randomly initialised causal LM of the given transformers config over the 32-entry tokenizer."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from eprli_lab.backends.local.tokenizer import SIZE
-
-    values = {"vocab_size": SIZE, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, **config}
-    kind = values.pop("model_type")
-    try:
-        made = AutoConfig.for_model(kind, **values)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"model.config: {error}".splitlines()[0]) from None
-    torch.manual_seed(seed)
-    return _fast_attention(lambda kind: AutoModelForCausalLM.from_config(made, attn_implementation=kind))
-
-
-def _fast_attention(make: Callable[[str], Any]) -> Any:
-    """The model with torch's fused attention, or with its own where the architecture has no other."""
-    try:
-        return make("sdpa")
-    except ValueError as error:
-        if "attention implementation" not in str(error):
-            raise
-        return make("eager")
-
-
-def find_asset(fingerprint: str) -> Path | None:
-    """A shipped or cached warm start with this fingerprint."""
-    for provenance in sorted(ASSETS_DIR.glob("*/provenance.json")):
-        if json.loads(provenance.read_text())["fingerprint"] == fingerprint:
-            return provenance.parent
-    cached = cache_directory() / fingerprint
-    return cached if (cached / "provenance.json").is_file() else None
-
-
-def load_weights(model: Any, directory: Path) -> None:
-    """Copy `model.safetensors` (or its shards) into the model. Raises UserError where a tensor's shape differs."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    own = dict(model.named_parameters()) | dict(model.named_buffers())
-    files = sorted(directory.glob("model*.safetensors"))
-    if not files:
-        raise UserError(f"{directory} holds no model.safetensors: it is not a checkpoint")
-    values: dict[str, torch.Tensor] = {}
-    for file in files:
-        try:
-            tensors = load_file(file)
-        except SafetensorError as error:
-            raise UserError(f"{file} cannot be read, it is damaged or half-written: {error}") from None
-        for name, value in tensors.items():
-            if name not in own:
-                raise UserError(f"{file}: the tensor {name} is not part of this model: it is the checkpoint of another")
-            if own[name].shape != value.shape:
-                raise UserError(
-                    f"{file}: the tensor {name} has shape {tuple(value.shape)}, this model needs "
-                    f"{tuple(own[name].shape)}: the checkpoint is of another model"
-                )
-        values |= tensors
-    missing = set(dict(model.named_parameters())) - set(values)
-    if missing:
-        raise UserError(f"{directory}: the tensor {min(missing)} is missing: the checkpoint is of another model")
-    with torch.no_grad():  # only now: a refused checkpoint leaves the model as it was
-        for name, value in values.items():
-            own[name].copy_(value)
 
 
 def check_source(model: ModelSpec, family: str | None) -> str | None:
@@ -138,7 +52,7 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
     fingerprint = recipe_fingerprint(model, family)
     asset = find_asset(fingerprint)
     if asset is None:
-        from eprli_lab.warmstart import make_cached
+        from eprli_lab.backends.local.warmstart import make_cached
 
         asset = make_cached(model, family)
     policy = build_model(model.config, model.warmstart.seed)
@@ -153,7 +67,7 @@ def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
-        policy = _fast_attention(
+        policy = with_fast_attention(
             lambda kind: AutoModelForCausalLM.from_pretrained(
                 where,
                 dtype=getattr(torch, model.dtype),

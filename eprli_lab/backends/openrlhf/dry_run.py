@@ -5,7 +5,8 @@ from __future__ import annotations
 from eprli_lab.backends.openrlhf.estimate import estimate
 from eprli_lab.backends.openrlhf.flags import check, flags, refuse_unsupported
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
-from eprli_lab.spec import OpenRLHFSpec, RunSpec
+from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.config.spec import RunSpec
 
 
 def check_launch(spec: RunSpec) -> None:

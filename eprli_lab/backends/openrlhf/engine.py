@@ -13,15 +13,16 @@ from typing import Any
 
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.batching import microbatches, minibatches
-from eprli_lab.backends.measure import Sums
 from eprli_lab.backends.openrlhf import launch
 from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
-from eprli_lab.backends.openrlhf.rows import Row, deal, level_off, pad, rows_of
+from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, rows_of, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions
-from eprli_lab.backends.text import Texts
+from eprli_lab.backends.tokenization import TokenizerAdapter
+from eprli_lab.backends.update_stats import UpdateStats
+from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
-from eprli_lab.spec import OpenRLHFSpec, RunSpec
 
 
 class OpenRLHFBackend:
@@ -45,7 +46,7 @@ class OpenRLHFBackend:
 
             install()
         policy, self.tokenizer, generation = initial_policy(spec, directory)
-        self.texts = Texts(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
+        self.adapter = TokenizerAdapter(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
         args = parse(flags(spec, policy, directory))
         try:
             with _sentences("could not be started"):
@@ -66,7 +67,7 @@ class OpenRLHFBackend:
         import ray
 
         assert self.engines is not None
-        prompts = [self.texts.prompt(p) for p in problems]
+        prompts = [self.adapter.prompt(p) for p in problems]
         for problem, prompt in zip(problems, prompts, strict=True):
             if len(prompt) > self.spec.prompt_tokens:
                 raise UserError(
@@ -74,7 +75,7 @@ class OpenRLHFBackend:
                     f"{self.spec.prompt_tokens}: raise the limit or leave the problem out"
                 )
         began = time.perf_counter()
-        sampling = {"n": n, "temperature": temperature, "max_tokens": max_tokens, "stop_token_ids": self.texts.stops}
+        sampling = {"n": n, "temperature": temperature, "max_tokens": max_tokens, "stop_token_ids": self.adapter.stops}
         ready: dict[int, tuple[Response, ...]] = {}
         given = 0
         with _sentences("stopped while sampling"):
@@ -97,7 +98,7 @@ class OpenRLHFBackend:
                         del streams[stream]
                         continue
                     place = streams[stream][i]
-                    ready[place] = self.texts.responses(prompts[place], ids, logprobs)
+                    ready[place] = self.adapter.responses(prompts[place], ids, logprobs)
                 while given in ready:
                     yield ready.pop(given)
                     given += 1
@@ -122,7 +123,7 @@ class OpenRLHFBackend:
         phases, self.phases = dict(self.phases), defaultdict(float)
         return sums.terms(phases)
 
-    def _train(self, batch: Batch, rows: list[Row], settings: UpdateSettings) -> Sums:
+    def _train(self, batch: Batch, rows: list[Row], settings: UpdateSettings) -> UpdateStats:
         assert self.engines is not None
         began, ranks = time.perf_counter(), self.engines.ranks
         steps: list[list[list[list[int]]]] = []  # [optimizer step][rank][microbatch][row]
@@ -131,9 +132,9 @@ class OpenRLHFBackend:
         lengths = [len(r.tokens) for r in rows]
         for _ in range(settings.inner_iterations):
             for members in minibatches(batch, settings.minibatches, rng):
-                hands = deal(lengths, members, len(ranks))
-                parts = [microbatches(batch, hand, self.spec.microbatch_tokens) for hand in hands]
-                steps.append(level_off(parts))
+                shards = shard_by_tokens(lengths, members, len(ranks))
+                parts = [microbatches(batch, shard, self.spec.microbatch_tokens) for shard in shards]
+                steps.append(pad_microbatches(parts))
                 common.append(step_settings(settings, [len(batch.responses[i].tokens) for i in members], len(ranks)))
         policy, sleep = self.engines.policy, self.spec.sleep
         around = policy.async_run_method("reload_states") if sleep else []  # an actor does in order what it is asked
@@ -147,7 +148,7 @@ class OpenRLHFBackend:
         for other in found[1:]:
             found[0].merge(other)
         self.phases["train"] += time.perf_counter() - began
-        first: Sums = found[0]
+        first: UpdateStats = found[0]
         return first
 
     def _read_reference(self, rows: list[Row]) -> None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from eprli_lab.spec import OpenRLHFSpec, RunSpec
+from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.config.spec import RunSpec
 
 GPU_BYTES, PEAK = 80e9, 989e12  # an H100 SXM: HBM, dense bf16 FLOP/s (its data sheet)
 ROLLOUT_SHARE, TRAIN_SHARE = 0.08, 0.35  # of the peak

@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.spec import OpenRLHFSpec, RunSpec
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 ESTIMATORS = {"group_norm": "group_norm", "mean_only": "dr_grpo", "rloo": "rloo"}
@@ -109,7 +110,7 @@ def _sizes(spec: RunSpec) -> list[Flag]:
         ("--train.max_epochs", str(first.inner_iterations)),
         ("--train.micro_batch_size", "1"),
         ("--train.batch_size", str(b.gpus)),  # accumulation 1: our loop says when an optimizer step is due
-        ("--train.seed", str(spec.luck)),
+        ("--train.seed", str(spec.rng_seed)),
         ("--data.max_len", str(b.prompt_tokens + longest_response(spec))),
     ]
 

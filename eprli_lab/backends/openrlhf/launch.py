@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.backends.openrlhf import reaper
+from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.errors import UserError
-from eprli_lab.spec import OpenRLHFSpec
 
 PASSED_ON = ("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "VLLM_USE_V1")  # to workers
 

@@ -37,18 +37,18 @@ def rows_of(batch: Batch) -> list[Row]:
     ]
 
 
-def deal(lengths: Sequence[int], members: Sequence[int], ranks: int) -> list[list[int]]:
+def shard_by_tokens(lengths: Sequence[int], members: Sequence[int], ranks: int) -> list[list[int]]:
     """Members of one optimizer step to ranks: the longest first, each to the rank with the fewest tokens so far."""
-    hands: list[list[int]] = [[] for _ in range(ranks)]
+    shards: list[list[int]] = [[] for _ in range(ranks)]
     used = [0] * ranks
     for i in sorted(members, key=lambda i: (-lengths[i], i)):
         rank = used.index(min(used))
-        hands[rank].append(i)
+        shards[rank].append(i)
         used[rank] += lengths[i]
-    return [sorted(hand) for hand in hands]
+    return [sorted(shard) for shard in shards]
 
 
-def level_off(parts: list[list[list[int]]]) -> list[list[list[int]]]:
+def pad_microbatches(parts: list[list[list[int]]]) -> list[list[list[int]]]:
     """Equally many microbatches on every rank, as collective operations need: `-1 - i` is row i without weight."""
     most = max(len(p) for p in parts)
     anything = next(m[0] for p in parts for m in p if m)

@@ -8,7 +8,6 @@ from importlib import metadata
 from eprli_lab.errors import UserError
 
 log = logging.getLogger(__name__)
-
 KNOWN = ("0.11.2",)  # of OpenRLHF: ran in the rehearsal, its flags and parts are tested against
 NEEDED = ("openrlhf", "ray", "deepspeed", "transformers")
 INSTALL = {

@@ -20,8 +20,8 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 
 from eprli_lab.algorithm.loss import k3
-from eprli_lab.backends.measure import Sums
 from eprli_lab.backends.openrlhf.rows import Row, pad
+from eprli_lab.backends.update_stats import UpdateStats
 
 _Policy: Any = PolicyModelActor.__ray_metadata__.modified_class
 _Rollout: Any = RolloutRayActor.__ray_metadata__.modified_class
@@ -34,7 +34,7 @@ class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
         """Take a level's bounds and aggregation for the update that follows."""
         self.clip_eps_low, self.clip_eps_high = settings["clip_low"], settings["clip_high"]
         self.token_level_loss = settings["aggregation"] != "sequence_mean"
-        self.sums = Sums()
+        self.sums = UpdateStats()
         self.current: Any = None  # [B]: whose sampling weights are those that the update starts from; None: not now
         self.reference: Any = None  # [B, T - 1]: log-probabilities under the reference
 
@@ -73,7 +73,7 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         if isinstance(output, tuple) and getattr(output[1], "entropy", None) is not None:
             self.entropies = output[1].entropy.detach()
 
-    def update(self, rows: dict[int, Row], steps: list[list[list[int]]], settings: list[dict[str, Any]]) -> Sums:
+    def update(self, rows: dict[int, Row], steps: list[list[list[int]]], settings: list[dict[str, Any]]) -> UpdateStats:
         """Train on this rank's rows. `steps`: per optimizer step its microbatches, each a list of row indices.
         `settings`: per optimizer step.
 

@@ -1,0 +1,75 @@
+"""A reward function file for people who run OpenRLHF's own `train_ppo_ray`: our grader, and never an exception.
+
+    python -m openrlhf.cli.train_ppo_ray --reward.remote_url $(python -m eprli_lab.openrlhf_reward) ...
+
+Raw accuracy goes into `scores`, which dynamic filtering reads, the shaped reward into `rewards`, which the loss reads.
+Set EPRLI_REWARD to a length term of one response, `none` (the default), `linear:K:LEN` or `soft_overlong:K:LEN:BUFFER`;
+group-relative terms need a group, which a reward function does not see. Grading runs in processes with a hard limit, as
+OpenRLHF calls this file in threads, where math-verify's own limits cannot work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+log = logging.getLogger(__name__)
+_LOCK = threading.Lock()
+_STATE: dict[str, Any] = {}
+
+
+def _grader() -> Any:
+    """One a process."""
+    if "grader" not in _STATE:
+        from eprli_lab.config.spec import VerifySpec
+        from eprli_lab.grading.grader import Grader
+
+        _STATE["grader"] = Grader(VerifySpec(processes=int(os.environ.get("EPRLI_REWARD_PROCESSES", "2"))))
+    return _STATE["grader"]
+
+
+def shaped(correct: bool, characters: int) -> float:
+    """The reward of one response: 1 or 0, and the length term of EPRLI_REWARD, with LEN in characters."""
+    from eprli_lab.algorithm.reward import linear, soft_overlong
+
+    name, *numbers = os.environ.get("EPRLI_REWARD", "none").split(":")
+    if name == "none":
+        return float(correct)
+    coef, limit, *rest = [float(x) for x in numbers]
+    if name == "linear":
+        return float(correct) + coef * linear([correct], [characters], int(limit))[0]
+    if name == "soft_overlong":
+        return float(correct) + coef * soft_overlong([characters], int(limit), int(rest[0]))[0]
+    raise ValueError(f"EPRLI_REWARD: {name} is none of none, linear, soft_overlong")
+
+
+def reward_func(queries: list[str], prompts: list[str], labels: list[Any], **_: Any) -> dict[str, Any]:
+    """rewards, scores [B] float tensors, and counts of what could not be graded."""
+    import torch
+
+    scores, rewards, failed = [], [], []
+    for query, prompt, label in zip(queries, prompts, labels, strict=True):
+        try:
+            response = query[len(prompt) :] if query.startswith(prompt) else query
+            golds = tuple(str(x) for x in label) if isinstance(label, list | tuple) else (str(label),)
+            with _LOCK:
+                grade = _grader().grade([(response, golds)])[0]
+            scores.append(float(grade.correct))
+            rewards.append(shaped(grade.correct, len(response)))
+            failed.append(float(grade.status in ("error", "timeout")))
+        except Exception:
+            log.exception("a response could not be graded and counts as wrong")
+            scores.append(0.0)
+            rewards.append(0.0)
+            failed.append(1.0)
+    return {
+        "rewards": torch.tensor(rewards),
+        "scores": torch.tensor(scores),
+        "extra_logs": {"grading_failed": torch.tensor(failed)},
+    }
+
+
+if __name__ == "__main__":
+    print(os.path.abspath(__file__))

@@ -1,0 +1,60 @@
+"""Between problems and token ids, for every engine that has a Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from eprli_lab.errors import UserError
+from eprli_lab.records import Problem, Response
+
+
+class TokenizerAdapter:
+    """Prompts to token ids, sampled ids to responses."""
+
+    def __init__(self, tokenizer: Any, generation_config: Any = None, *, ends: bool = False) -> None:
+        """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
+        self.tokenizer, self.with_ends = tokenizer, ends
+        more = getattr(generation_config, "eos_token_id", None)
+        ids = {tokenizer.eos_token_id} | (set(more) if isinstance(more, list) else {more})
+        self.stops = sorted(i for i in ids if i is not None)  # end-of-sequence ids of tokenizer and generation config
+        self._lengths: dict[int, int] = {}  # token id -> characters
+
+    def prompt(self, problem: Problem) -> list[int]:
+        """Token ids: the chat template for chat-style problems where there is one, else plain text after BOS."""
+        if problem.messages and self.tokenizer.chat_template:
+            messages = [{"role": role, "content": content} for role, content in problem.messages]
+            text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        text = "\n".join(content for _, content in problem.messages) if problem.messages else problem.prompt
+        ids = list(self.tokenizer.encode(text))
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and ids[:1] != [bos]:
+            ids = [bos, *ids]
+        if not ids:
+            raise UserError(f"data: the prompt of problem {problem.id} is empty, and this tokenizer has no start token")
+        return ids
+
+    def responses(
+        self, prompt: Sequence[int], ids: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]
+    ) -> tuple[Response, ...]:
+        """The n samples of one prompt; one that does not end with a stop token met the length limit."""
+        adapter = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return tuple(
+            Response(
+                text=text,
+                prompt_tokens=tuple(prompt),
+                tokens=tuple(row),
+                logprobs=tuple(lps),
+                truncated=row[-1] not in self.stops,
+                ends=self._ends(row) if self.with_ends else (),
+            )
+            for text, row, lps in zip(adapter, ids, logprobs, strict=True)
+        )
+
+    def _ends(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Characters of the decoded text up to and including each token (exact where tokens are whole characters)."""
+        for i in set(ids) - self._lengths.keys():
+            self._lengths[i] = len(self.tokenizer.decode([i], skip_special_tokens=True))
+        return tuple(accumulate(self._lengths[i] for i in ids))

@@ -1,0 +1,124 @@
+"""`python -m eprli_lab.difficulty`: measured difficulty, one minus the pass rate of the initial policy.
+
+    python -m eprli_lab.difficulty k=8                            # the default data, into ./mod10.difficulty.jsonl
+    python -m eprli_lab.difficulty k=8 data=jsonl data.source.path=problems.jsonl model.path=...   # beside the data
+
+Any config override is taken. The result is used with `data.difficulty_file=FILE`. Interrupted work goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.errors import UserError
+from eprli_lab.training.difficulty import CHUNK, measure, resume
+
+
+def _arguments(given: list[str]) -> tuple[int, Path | None, int | None, list[str]]:
+    """k, out, limit and the config overrides."""
+    own: dict[str, str] = {}
+    overrides = []
+    for a in given:
+        key, _, value = a.partition("=")
+        if key in ("k", "out", "limit"):
+            own[key] = value
+        else:
+            overrides.append(a)
+    numbers = {}
+    for key in ("k", "limit"):
+        if key in own and not (own[key].isdecimal() and int(own[key]) >= 1):
+            raise UserError(f"{key}={own[key]}: a whole number of at least 1 is needed")
+        numbers[key] = int(own[key]) if key in own else None
+    if own.get("out") == "":
+        raise UserError("out=: name the file to write, for instance out=pass_rates.jsonl")
+    return numbers["k"] or 8, Path(own["out"]) if "out" in own else None, numbers["limit"], overrides
+
+
+def _spec(overrides: list[str]) -> RunSpec:
+    """The composed spec; data without a difficulty is what this command is for."""
+    from eprli_lab.config.compose import compose_tree
+    from eprli_lab.config.parse import parse_spec
+
+    tree = compose_tree(overrides, leave_out=("evaluation",))
+    unused = {"generated": {"family": "mod10", "problems": 1}}  # nothing is evaluated here
+    tree["evaluation"] = {"suites": {"unused": unused}}
+    if tree.get("data", {}).get("difficulty_file") is None:
+        tree["data"]["difficulty_file"] = "to be measured"
+    return parse_spec(tree)
+
+
+def run(given: list[str]) -> Path:
+    """The command; the file written. Raises UserError."""
+    from eprli_lab.backends.build import build_backend
+    from eprli_lab.data.load import read_training
+    from eprli_lab.grading.grader import Grader
+
+    k, out, limit, overrides = _arguments(given)
+    spec = _spec(overrides)
+    problems = read_training(spec.data)[:limit]
+    if out is None:
+        source = spec.data.source
+        out = Path(f"{spec.data.name}.difficulty.jsonl")
+        if source is not None and Path(source.path).is_file():
+            out = Path(source.path).with_suffix(".difficulty.jsonl")
+    last = list(spec.curriculum.levels.values())[-1]
+    meta = {
+        "model": spec.model.model_dump(mode="json"),
+        "data": spec.data.model_dump(mode="json", exclude={"difficulty_file"}),
+        "k": k,
+        "temperature": spec.algorithm.temperature,
+        "max_response_tokens": last.max_response_tokens,
+        "seed": spec.seed,
+    }
+    done = resume(out, meta, [p.id for p in problems])
+    left = [p for p in problems if p.id not in done]
+    print(f"{out}: {len(done)} of {len(problems)} problems measured, k={k}", flush=True)
+    backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
+    count = len(done)
+
+    def on_chunk(rows: list[dict[str, Any]]) -> None:
+        nonlocal count
+        with open(out, "a") as f:
+            f.writelines(json.dumps(row) + "\n" for row in rows)
+        count += len(rows)
+        if sys.stdout.isatty() or (count // CHUNK) % 10 == 0:
+            print(f"{count}/{len(problems)} problems", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+    with closing(backend), Grader(spec.verify) as grader:
+        measure(
+            left,
+            backend,
+            grader,
+            k=k,
+            max_tokens=last.max_response_tokens,
+            temperature=spec.algorithm.temperature,
+            seed=spec.seed,
+            on_chunk=on_chunk,
+        )
+    rates = [json.loads(line)["pass_rate"] for line in out.read_text().splitlines()]
+    print(
+        f"{out}: mean pass rate {sum(rates) / len(rates):.3f} over {len(rates)} problems; "
+        f"use data.difficulty_file={out}"
+    )
+    return out
+
+
+def main() -> int:
+    """Command line; the exit code."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
+    try:
+        run(sys.argv[1:])
+    except UserError as error:
+        print(f"eprli_lab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,94 @@
+"""The composed config without running a Hydra application: for the smaller commands and for tests."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from eprli_lab.config.parse import parse_spec
+from eprli_lab.config.paths import CONF_DIR
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.errors import UserError, nearest
+
+
+def compose_tree(overrides: list[str], leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Plain tree of the composed config, without what belongs to Hydra or a study. Raises UserError.
+
+    `leave_out`: top-level keys that the caller has no use for; what is missing in them is not asked for.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            config = compose("config", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(hydra_error_sentence(error)) from None
+    for key in leave_out:
+        config[key] = None
+    return {k: v for k, v in spec_tree(config).items() if k not in leave_out}
+
+
+def compose_spec(overrides: list[str]) -> RunSpec:
+    """The validated spec of the composed config. Raises UserError."""
+    return parse_spec(compose_tree(overrides))
+
+
+NOT_OF_THE_RUN = ("study", "sweep", "hydra", "preset")
+
+
+def spec_tree(cfg: DictConfig) -> dict[str, Any]:
+    """The composed config as plain data, without what belongs to Hydra or to a study."""
+    try:
+        tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        if "data.generated.family" in str(error):
+            raise UserError(
+                "evaluation: the held-out suites need generated data, and this data is a file: name suites of your "
+                "own, for instance evaluation=benchmarks"
+            ) from None
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}: give it a value") from None
+    assert isinstance(tree, dict)
+    return {str(k): v for k, v in tree.items() if k not in NOT_OF_THE_RUN}
+
+
+def hydra_error_sentence(error: Exception) -> str:
+    """One sentence for Hydra's and OmegaConf's own errors, with the nearest name."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name}: there is no such {group}{nearest(name, error.options or [])}"
+    text = " ".join(str(error).split())
+    found = re.match(r"Could not override '([^']+)'", text)
+    if found:
+        return f"{found[1]}: unknown key{_nearest_key(found[1])}"
+    cause = (
+        f" ({' '.join(str(error.__cause__).split())})" if error.__cause__ and str(error.__cause__) not in text else ""
+    )
+    return text + cause
+
+
+def _nearest_key(path: str) -> str:
+    """The nearest sibling of the first part of `path` that the composed default config does not know."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    groups = r"(curriculum|model|data|evaluation|backend|tracking|preset|sweep)="
+    chosen = [a for a in sys.argv[1:] if re.match(groups, a)]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        try:
+            node: Any = compose("config", overrides=chosen)
+        except HydraException:
+            node = compose("config")
+    for part in path.split("."):
+        if not isinstance(node, DictConfig):
+            return ""
+        if part not in node:
+            return nearest(part, [str(k) for k in node])
+        node = node._get_node(part)
+    return ""

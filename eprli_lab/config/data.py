@@ -1,0 +1,139 @@
+"""Policies, problems and suites: the config of what a run reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from eprli_lab.config.fields import AsTuple, Fraction, Name, Positive, Strict
+
+
+class WarmstartSpec(Strict):
+    """The seeded recipe that makes the initial policy of a generated family: SFT, then noisy demonstrations."""
+
+    seed: int = 0
+    steps: Positive
+    batch: Positive = 96  # demonstrations a step
+    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 3e-3
+    noisy_steps: Annotated[int, Field(ge=0)] = 120
+    noisy_learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-3
+    noise: Fraction = 0.25  # probability that a step's result is wrong, carried on
+
+
+class ModelSpec(Strict):
+    """The initial policy: any causal LM of `transformers` (path or id), or a config that is warm-started."""
+
+    name: str
+    path: str | None = None  # directory or Hugging Face id
+    config: dict[str, Any] | None = None  # keyword arguments of a transformers config, with `model_type`
+    warmstart: WarmstartSpec | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSpec:
+        if (self.path is None) == (self.config is None):
+            raise ValueError("give either path (a trained checkpoint) or config (to be warm-started), not both")
+        if self.config is not None and self.warmstart is None:
+            raise ValueError("a model built from config needs a warmstart recipe")
+        if self.config is not None and "model_type" not in self.config:
+            raise ValueError("config needs model_type, the transformers architecture, for instance qwen3")
+        return self
+
+
+class ColumnsSpec(Strict):
+    """Names of the columns of a data file. Dots reach into structs (`reward_model.ground_truth`)."""
+
+    prompt: str = "problem"  # a string, or a list of chat messages {role, content}
+    answer: str = "answer"  # a string, a number, or a list of accepted answers
+    id: str | None = "id"  # null: the row number
+    difficulty: str | None = None  # in [0, difficulty_scale]
+    difficulty_scale: Annotated[float, Field(gt=0.0)] = 1.0  # what the column calls 1 (some data sets count to 100)
+
+
+class SourceSpec(Strict):
+    """A real data set: a local .jsonl/.json/.parquet file, or a Hugging Face id read with `datasets`."""
+
+    path: str
+    split: str = "train"
+    name: str | None = None  # configuration of a Hugging Face data set
+    columns: ColumnsSpec = ColumnsSpec()
+    prompt_template: str = "{prompt}"  # for plain-text prompts
+    limit: Annotated[int, Field(ge=1)] | None = None  # first rows only
+
+
+class GeneratedSpec(Strict):
+    """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
+
+    family: Literal["int", "mod10", "program"]
+    operations: Annotated[tuple[Positive, ...], AsTuple] = (
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    )  # which numbers of operations are drawn
+    problems: Positive = 4096  # distinct training problems
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _ops(self) -> GeneratedSpec:
+        if not self.operations or max(self.operations) > 8:
+            raise ValueError("operations must name at least one number from 1 to 8")
+        return self
+
+
+class DataSpec(Strict):
+    """Training problems: exactly one of `generated` and `source`."""
+
+    name: str
+    generated: GeneratedSpec | None = None
+    source: SourceSpec | None = None
+    difficulty_file: str | None = None  # pass rates written by `python -m eprli_lab.difficulty`
+    label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
+
+    @model_validator(mode="after")
+    def _one(self) -> DataSpec:
+        if (self.generated is None) == (self.source is None):
+            raise ValueError("give exactly one of generated and source")
+        if self.source is not None and self.source.columns.difficulty is None and self.difficulty_file is None:
+            raise ValueError(
+                "a data source needs a difficulty: name source.columns.difficulty, or measure it with "
+                "python -m eprli_lab.difficulty and set difficulty_file"
+            )
+        return self
+
+
+class SuiteSpec(Strict):
+    """A fixed evaluation suite: held-out problems of a generated family, or a data file."""
+
+    generated: GeneratedSpec | None = None
+    source: SourceSpec | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> SuiteSpec:
+        if (self.generated is None) == (self.source is None):
+            raise ValueError("give exactly one of generated and source")
+        return self
+
+
+class EvaluationSpec(Strict):
+    """The same suites, problems and sampling seeds in every arm."""
+
+    suites: dict[Name, SuiteSpec]
+    samples: Positive = 4  # k: responses a problem
+    temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
+    max_response_tokens: Positive = 76
+    seed: int = 4242
+    boundary_problems: Annotated[int, Field(ge=0)] = 64  # first problems of a suite used between start and end; 0: all
+    curve_points: Annotated[int, Field(ge=0, le=1000)] = 3  # extra evaluations, equally spaced over the budget
+
+    @model_validator(mode="after")
+    def _some(self) -> EvaluationSpec:
+        if not self.suites:
+            raise ValueError("suites is empty: name at least one evaluation suite")
+        return self

@@ -1,0 +1,66 @@
+"""A plain tree to a spec, or one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from eprli_lab.config.backend import BACKENDS
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.errors import UserError, nearest
+
+
+def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    """Field names that are allowed where an unknown key was found."""
+    node: Any = model
+    for part in loc[:-1]:
+        fields = getattr(node, "model_fields", None)
+        if fields is None:
+            return []
+        if part not in fields:
+            # a key of a dict of models (a level's name): the class of its values
+            continue
+        annotation = fields[part].annotation
+        args = [a for a in getattr(annotation, "__args__", ()) if a is not type(None) and a is not str]
+        inner = [a for a in args if isinstance(a, type) and issubclass(a, BaseModel)]
+        node = inner[0] if inner else annotation
+    return list(getattr(node, "model_fields", {}))
+
+
+def parse_spec(tree: dict[str, Any]) -> RunSpec:
+    """Validate a plain tree. Raises UserError with one sentence that names the key, the value and the rule."""
+    try:
+        return RunSpec.model_validate(_whole_floats(tree))
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = tuple(p for p in first["loc"] if p != "[key]")
+        if loc[:1] == ("backend",) and len(loc) > 1 and loc[1] in BACKENDS:
+            kind, loc = str(loc[1]), (loc[0], *loc[2:])
+        where = ".".join(str(p) for p in loc) or "config"
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            choices = list(BACKENDS[kind].model_fields) if loc[0] == "backend" else _choices(RunSpec, loc)
+            message = f"unknown key{nearest(str(loc[-1]), choices)}"
+        elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            loc, where = (*loc, "kind"), "backend.kind"
+            message = f"is none of {', '.join(BACKENDS)}"
+        elif first["type"] == "missing":
+            message = "is missing"
+        elif not first["msg"].startswith("Value error"):
+            message = f"{message[0].lower()}{message[1:]}, not {first['input']!r}"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(f"{where}: {message}{more}") from None
+
+
+def _whole_floats(tree: Any) -> Any:
+    """YAML writes 1e5 as a string and 30000 as an int: leave ints alone, read '1e5' as the number it is."""
+    if isinstance(tree, dict):
+        return {k: _whole_floats(v) for k, v in tree.items()}
+    if isinstance(tree, list):
+        return [_whole_floats(v) for v in tree]
+    if isinstance(tree, str):
+        head = tree.replace("e", "").replace("-", "").replace("+", "").replace(".", "")
+        if head.isdigit() and "e" in tree and tree[0].isdigit():
+            return float(tree)
+    return tree

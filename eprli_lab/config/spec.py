@@ -1,0 +1,154 @@
+"""The whole run as one validated, frozen, typed tree.
+
+Every range and every cross-field rule lives here. A config is accepted as it stands or refused with one
+sentence; nothing is repaired. Imports neither torch nor Hydra.
+
+Symbols are those of the paper (arXiv 2508.01604, section 3.1.2); see docs/algorithm.md for the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
+from eprli_lab.config.curriculum import CurriculumSpec
+from eprli_lab.config.data import DataSpec, EvaluationSpec, ModelSpec
+from eprli_lab.config.fields import AsTuple, Fraction, Positive, Strict
+
+SCHEMA_VERSION = 1
+
+
+class AlgorithmSpec(Strict):
+    """What is the same at every level."""
+
+    advantage: Literal["group_norm", "mean_only", "rloo"] = "group_norm"
+    aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
+    constant_tokens: Annotated[int, Field(ge=1)] | None = None  # null: Len_l (Dr. GRPO); 1: the paper's 1/(P*G)
+    reward_density: Literal["outcome", "dense", "both"] = "outcome"  # dense: each worked step is rewarded
+    difficulty_weights: Literal["none", "daro"] = "none"  # of the loss, by the group's accuracy (arXiv 2510.09001)
+    daro_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1  # step of the log weights an update
+    kl_coef: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
+    temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
+
+
+class OptimSpec(Strict):
+    """AdamW."""
+
+    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 5e-4
+    schedule: Literal["constant", "linear"] = "constant"  # over the whole budget, across levels
+    warmup_updates: Annotated[int, Field(ge=0)] = 0
+    betas: Annotated[tuple[Fraction, Fraction], AsTuple] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+
+
+class BudgetSpec(Strict):
+    """Where a run ends; arms are compared at equal generated tokens by default."""
+
+    unit: Literal["tokens", "updates", "seconds"] = "tokens"
+    amount: Annotated[float, Field(gt=0.0)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> BudgetSpec:
+        if self.unit != "seconds" and (self.amount != int(self.amount) or self.amount < 1):
+            raise ValueError(f"amount must be a whole number of {self.unit}, not {self.amount}")
+        return self
+
+
+class VerifySpec(Strict):
+    """Grading: exact match after normalisation first, math-verify second."""
+
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    timeout_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 5.0  # hard limit for one answer
+    symbolic: bool = True  # false: exact match only (the generated families need no more)
+
+
+class TrackingSpec(Strict):
+    """Where runs are logged."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "eprli_lab"
+    flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
+
+    @field_validator("uri")
+    @classmethod
+    def _is_uri(cls, v: str) -> str:
+        schemes = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+        scheme, sep, rest = v.partition("://")
+        if not sep or scheme.split("+")[0] not in schemes or not rest:
+            raise ValueError(
+                f"'{v}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
+                "postgresql://USER@HOST/NAME"
+            )
+        return v
+
+
+class CheckpointSpec(Strict):
+    """When state is saved: every so many updates, and always at a level boundary and on Ctrl-C."""
+
+    every_updates: Positive = 10
+
+
+class RunSpec(Strict):
+    """One run. `study` and `arm` say where it belongs; they do not change what it computes."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    replicate: Annotated[int, Field(ge=0)] = 0  # other luck at the same seed: what an A/A arm differs by
+    curriculum: CurriculumSpec
+    algorithm: AlgorithmSpec = AlgorithmSpec()
+    optim: OptimSpec = OptimSpec()
+    budget: BudgetSpec
+    model: ModelSpec
+    data: DataSpec
+    evaluation: EvaluationSpec
+    verify: VerifySpec = VerifySpec()
+    backend: Annotated[LocalSpec | OpenRLHFSpec, Field(discriminator="kind")] = LocalSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    objective: str = "score"  # the metric that a sweep compares
+    study: str | None = None
+    arm: str | None = None
+
+    @model_validator(mode="after")
+    def _steps(self) -> RunSpec:
+        generated = self.data.generated
+        if self.algorithm.reward_density != "outcome" and (generated is None or generated.family == "program"):
+            raise ValueError(
+                "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
+                "can be checked: use outcome"
+            )
+        return self
+
+    @property
+    def rng_seed(self) -> int:
+        """What every random stream of the run starts from: its seed, or with a replicate 31 bits of a hash of both."""
+        if self.replicate == 0:
+            return self.seed
+        return int(hashlib.sha256(f"{self.seed}/{self.replicate}".encode()).hexdigest()[:8], 16) >> 1
+
+    def fingerprint(self) -> str:
+        """12 hex digits of what determines the numbers: everything but study, arm, tracking and checkpointing."""
+        out: Any = dict.fromkeys(("study", "arm", "tracking", "checkpoint", "objective"), True)
+        tree = self.model_dump(mode="json", exclude=out | {"backend": NOT_IN_FINGERPRINT})
+        text = json.dumps({"schema": SCHEMA_VERSION, **tree}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted config path -> value; the MLflow params of the run."""
+        return flatten(self.model_dump(mode="json"))
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries to dotted paths; lists stay values."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            out.update(flatten(value, path + "."))
+        else:
+            out[path] = value
+    return out

@@ -1,0 +1,105 @@
+"""Findings within a level: starved, skipped updates, clip bounds that never bind, reward variance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from eprli_lab.reporting.diagnosis.finding import Finding, current_value, level_names, param_of, summed
+from eprli_lab.reporting.load import RunData
+from eprli_lab.reporting.stats.paired import mean
+
+SKIPPED_SHARE = 0.2  # steps of a level without an update; below, a fifth more sampling is the price, not a fault
+SKIPPED_STEPS = 3  # at least, in one run: the default max_skipped_updates ends a level after so many
+ADMITTED_SHARE = 0.1  # groups admitted / generated; below, nine tenths of the tokens teach nothing
+CLIP_INERT = 1e-5  # fraction of tokens, mean over updates: under one token of 10^5, none at all in a small run
+CLIP_UPDATES = 5  # updates, at least, before "never" means anything
+VARIANCE_RATIO = 4.0  # of reward variance within groups: twice the standard deviation that group_norm divides by
+
+
+def starved_levels(runs: Sequence[RunData], arm: str, level: str) -> list[Finding]:
+    """Too many steps without an update, or next to nothing admitted; and the threshold that did it."""
+    skipped = [skipped_updates(run, level) for run in runs]
+    hit = sum(n >= SKIPPED_STEPS and n >= SKIPPED_SHARE * steps for n, steps in skipped)
+    counts = {v: summed(runs, f"buffer/{level}/groups/{v}") for v in ("generated", "admitted", *ADVICE)}
+    generated = counts["generated"]
+    rate = counts["admitted"] / generated if generated else math.nan
+    if not hit and not rate < ADMITTED_SHARE:
+        return []
+    missing, steps = sum(n for n, _ in skipped), sum(n for _, n in skipped)
+    rejected = {v: counts[v] for v in ADVICE}
+    worst = max(rejected, key=lambda v: rejected[v])
+    if generated and counts["admitted"] >= rejected[worst]:
+        how = "more groups were admitted than rejected for any one reason: raise {p}.admission.max_rounds{max_rounds} "
+        how += "or lower {p}.buffer_groups{buffer_groups}"
+    else:
+        share = rejected[worst] / generated if generated else math.nan
+        how = f"{share:.0%} of all groups were {worst.replace('_', ' ')}: {ADVICE[worst]}"
+    path = f"curriculum.levels.{level}"
+    names = ("accuracy_min", "accuracy_max", "max_rounds", "quality_threshold", "buffer_groups", "group_size")
+    where = {n: n if n in ("quality_threshold", "buffer_groups", "group_size") else f"admission.{n}" for n in names}
+    now = {n: current_value(runs, f"{path}.{where[n]}") for n in names}
+    sentence = (
+        f"{arm}: level {level} starved in {hit or len(runs)} of {len(runs)} runs ({missing} of {steps} steps without "
+        f"an update, {rate:.0%} of groups admitted); {how.format(p=path, **now)}"
+    )
+    return [Finding("starved", arm, level, sentence)]
+
+
+ADVICE = {
+    "too_hard": "lower {p}.admission.accuracy_min{accuracy_min} or {p}.quality_threshold{quality_threshold}",
+    "too_easy": "raise {p}.admission.accuracy_max{accuracy_max} or {p}.quality_threshold{quality_threshold}",
+    "no_signal": "narrow {p}.admission.accuracy_min{accuracy_min} to accuracy_max{accuracy_max}, or raise "
+    "{p}.group_size{group_size}",
+    "errored": "the grader failed, see verify/*",
+}
+
+
+def skipped_updates(run: RunData, level: str) -> tuple[int, int]:
+    """(steps of a level whose buffer was not filled, steps); a last one alone is the budget's end and not counted."""
+    fill = sorted(run.by_step(f"buffer/{level}/fill_fraction").items())
+    short = [value < 1 for _, value in fill]
+    if short and short[-1] and not any(short[-2:-1]):
+        short = short[:-1]
+    return sum(short), len(short)
+
+
+def unused_clip_bounds(runs: Sequence[RunData], arm: str, level: str) -> list[Finding]:
+    """A clip bound that no token met."""
+    path, out, inert = f"curriculum.levels.{level}", [], []
+    for side in ("low", "high"):
+        values = [v for r in runs for v in r.by_step(f"policy/{level}/clip_fraction/{side}").values()]
+        if len(values) >= CLIP_UPDATES and mean(values) < CLIP_INERT:
+            inert.append(f"{path}.clip.{side}{current_value(runs, f'{path}.clip.{side}')}")
+    if inert:
+        both = len(inert) == 2
+        why = ": one pass over fresh samples keeps the ratio at 1; see inner_iterations and minibatches" if both else ""
+        bounds = (
+            f"the clip bounds {' and '.join(inert)} never bind" if both else f"the clip bound {inert[0]} never binds"
+        )
+        sentence = f"{arm}: {bounds}, so a sweep of {'them' if both else 'it'} shows nothing{why}"
+        out.append(Finding("clip_never_binds", arm, level, sentence))
+    return out
+
+
+def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
+    """Levels whose groups spread so differently that a normalised advantage means different rewards."""
+    if any(param_of(r, "algorithm.advantage", "group_norm") != "group_norm" for r in runs):
+        return []
+    within = {lv: mean([r.mean(f"buffer/{lv}/reward_variance/within") for r in runs]) for lv in level_names(runs)}
+    known = {lv: v for lv, v in within.items() if math.isfinite(v)}
+    if len(known) < 2:
+        return []
+    least, most = min(known, key=lambda lv: known[lv]), max(known, key=lambda lv: known[lv])
+    if known[most] <= VARIANCE_RATIO * known[least]:
+        return []
+    sentence = (
+        f"{arm}: rewards vary within groups by {known[most]:.3g} at level {most} and {known[least]:.3g} at level "
+        f"{least}: group_norm divides both to one, so the same advantage stands for a "
+        f"{_times(known[most], known[least])} smaller reward at {least}; compare algorithm.advantage=mean_only"
+    )
+    return [Finding("reward_variance", arm, least, sentence)]
+
+
+def _times(most: float, least: float) -> str:
+    return f"{math.sqrt(most / least):.1f} times" if least > 0 else "infinitely"

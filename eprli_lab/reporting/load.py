@@ -1,0 +1,245 @@
+"""A study as it was logged: the parent's description and every finished run with its metric histories."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.errors import UserError, nearest
+from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
+
+
+class History(NamedTuple):
+    """One metric of one run: strictly increasing steps and a value each."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[int, float]]) -> History:
+        """From (step, value) in any order; where a step has several, the last one counts."""
+        ordered = sorted(dict(points).items())
+        return cls(np.array([s for s, _ in ordered], dtype=np.int64), np.array([v for _, v in ordered], dtype=float))
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One finished (arm, seed)."""
+
+    run_id: str
+    arm: str
+    seed: int
+    params: dict[str, str]
+    histories: dict[str, History]
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def last(self, metric: str) -> float:
+        """The last value; nan when it was never logged."""
+        history = self.histories.get(metric)
+        return float(history.values[-1]) if history is not None else math.nan
+
+    def first(self, metric: str) -> float:
+        """The first value; nan when it was never logged."""
+        history = self.histories.get(metric)
+        return float(history.values[0]) if history is not None else math.nan
+
+    def by_step(self, metric: str) -> dict[int, float]:
+        """Step -> value; empty when it was never logged."""
+        history = self.histories.get(metric)
+        return dict(zip(history.steps.tolist(), history.values.tolist(), strict=True)) if history is not None else {}
+
+    def total(self, metric: str) -> float:
+        """Sum over steps, for counts a step; nan when it was never logged."""
+        history = self.histories.get(metric)
+        if history is None:
+            return math.nan
+        finite = np.isfinite(history.values).all()
+        return math.fsum(history.values.tolist()) if finite else float(history.values.sum())
+
+    def mean(self, metric: str) -> float:
+        """Mean over the steps at which it was logged; nan when it never was."""
+        history = self.histories.get(metric)
+        return self.total(metric) / len(history.values) if history is not None else math.nan
+
+    def against(self, metric: str, axis: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(values of `axis`, values of `metric`) at the steps that have both, finite ones; empty without any.
+
+        An axis is another metric: progress/tokens, progress/updates, time/total.
+        """
+        ours, theirs = self.histories.get(metric), self.histories.get(axis)
+        if ours is None or theirs is None:
+            return np.empty(0), np.empty(0)
+        _, i, j = np.intersect1d(ours.steps, theirs.steps, assume_unique=True, return_indices=True)
+        x, y = theirs.values[j], ours.values[i]
+        keep = np.isfinite(x) & np.isfinite(y)
+        return x[keep], y[keep]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An (arm, seed) without a finished run."""
+
+    arm: str
+    seed: int
+    status: str  # as MLflow has it, or "not run"
+    reason: str
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """What tables and figures are made of."""
+
+    name: str
+    description: dict[str, Any]  # question, claim, baseline, arms, seeds, objective
+    parent_run_id: str | None
+    runs: list[RunData]  # one an (arm, seed), in the order of the arms and seeds
+    unfinished: list[Unfinished]
+    notes: list[str] = field(default_factory=list)  # sentences a reader of the table must know
+    tags: dict[str, str] = field(default_factory=dict)  # of the parent run
+
+    @property
+    def arms(self) -> list[str]:
+        """Names in the order of the study."""
+        named = [str(a) for a in self.description.get("arms") or []]
+        found = [r.arm for r in self.runs] + [u.arm for u in self.unfinished]
+        return list(dict.fromkeys([*named, *found]))
+
+    @property
+    def objective(self) -> str:
+        """The metric that the arms are compared by."""
+        return self.objectives[0][0]
+
+    @property
+    def objectives(self) -> list[tuple[str, str]]:
+        """(metric, maximize or minimize), the headline first."""
+        known = [(str(o["metric"]), str(o["direction"])) for o in self.description.get("objectives") or []]
+        return known or [(str(self.description.get("objective") or "score"), "maximize")]
+
+    @functools.cached_property
+    def suites(self) -> list[str]:
+        """Evaluation suites, in the order of the config where it is known."""
+        logged = {k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("eval/")}
+        configured = [k.split(".")[2] for r in self.runs for k in r.params if k.startswith("evaluation.suites.")]
+        return [s for s in dict.fromkeys([*sorted(configured, key=difficulty_rank), *sorted(logged)]) if s in logged]
+
+    @functools.cached_property
+    def levels(self) -> list[str]:
+        """Names of all levels that any arm has."""
+        return sorted({k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("buffer/")})
+
+    def of(self, arm: str) -> list[RunData]:
+        """The finished runs of an arm, by seed."""
+        return [r for r in self.runs if r.arm == arm]
+
+
+def difficulty_rank(suite: str) -> tuple[int, str]:
+    """easy, medium, hard in that order; other names by the alphabet, before them."""
+    for rank, word in enumerate(("easy", "medium", "hard"), start=1):
+        if suite.endswith(word):
+            return rank, suite
+    return 0, suite
+
+
+def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bool] = lambda metric: True) -> StudyData:
+    """Read a study, of its metrics its objectives and those that `wanted` takes.
+
+    Raises UserError when the store or the study does not exist; the sentence names those that do.
+    """
+    tracking = TrackingSpec(uri=uri, experiment=experiment)
+    logged = read_runs(tracking, study)
+    if not logged:
+        known = {r.tags.get("study", "") for r in read_runs(tracking)} - {""}
+        others = nearest(study, known) or " and none with a parent run"
+        raise UserError(f"study={study}: {uri} holds no such study{others}")
+    parents = [r for r in logged if r.tags.get("kind") == "study"]
+    description, notes = _description(parents[-1].tags.get("eprli.study", "{}") if parents else "{}")
+    ours = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
+    children = [r for r in ours if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
+    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in ours if r not in children]
+    chosen, several = _choose(children)
+    notes += several
+    notes += [f"a change was gone over with study.force: {line}" for line in description.get("forced") or []]
+    histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
+    objectives = {description.get("objective"), *(o["metric"] for o in description.get("objectives") or [])}
+    points = read_histories(tracking, list(histories), lambda metric: metric in objectives or wanted(metric))
+    for run_id, metric, steps, values in points:
+        histories[run_id][metric] = _last_of_each_step(np.array(steps, dtype=np.int64), np.array(values, dtype=float))
+    runs = [
+        RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id], r.tags) for r in chosen
+    ]
+    parent = parents[-1] if parents else None
+    parent_id, tags = (parent.run_id, parent.tags) if parent else (None, {})
+    found = StudyData(study, description, parent_id, runs, [], notes, tags)
+    bare = [r for r in runs if not math.isfinite(r.last(found.objective))]
+    found.notes.extend(
+        f"{r.arm} seed {r.seed} finished without a finite value of {found.objective}, and is in no comparison"
+        for r in bare
+    )
+    ranks = {arm: i for i, arm in enumerate(found.arms)}
+    runs.sort(key=lambda r: (ranks[r.arm], r.seed))
+    found.unfinished.extend(_unfinished(children, runs, description))
+    return found
+
+
+def _description(tag: str) -> tuple[dict[str, Any], list[str]]:
+    """What the parent says of the study, and a sentence where that cannot be read."""
+    try:
+        found = json.loads(tag)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and _is_well_formed(found):
+        return found, []
+    return {}, [
+        "the parent's description of the study (tag eprli.study) cannot be read: the arms are those of the runs"
+    ]
+
+
+def _is_well_formed(description: dict[str, Any]) -> bool:
+    lists = {k: description.get(k) or [] for k in ("arms", "seeds", "objectives", "forced")}
+    return (
+        all(isinstance(v, list) for v in lists.values())
+        and all(isinstance(s, int) for s in lists["seeds"])
+        and all(isinstance(o, dict) and {"metric", "direction"} <= o.keys() for o in lists["objectives"])
+        and all(isinstance(description.get(k) or {}, dict) for k in ("arm_baselines", "space"))
+    )
+
+
+def _last_of_each_step(steps: NDArray[np.int64], values: NDArray[np.float64]) -> History:
+    last = np.append(steps[1:] != steps[:-1], True)
+    return History(steps, values) if last.all() else History(steps[last], values[last])
+
+
+def _choose(children: list[LoggedRun]) -> tuple[list[LoggedRun], list[str]]:
+    """The last finished run of every (arm, seed), and a sentence where there were several."""
+    chosen: dict[tuple[str, str], LoggedRun] = {}
+    notes = []
+    for run in children:  # oldest first
+        if run.status != "FINISHED":
+            continue
+        key = (run.tags["arm"], run.tags["seed"])
+        if key in chosen:
+            notes.append(f"{key[0]} seed {key[1]} finished more than once: the last one counts ({run.run_id})")
+        chosen[key] = run
+    return list(chosen.values()), notes
+
+
+def _unfinished(children: list[LoggedRun], runs: list[RunData], description: dict[str, Any]) -> list[Unfinished]:
+    """Every (arm, seed) that was started or planned and has no finished run."""
+    done = {(r.arm, r.seed) for r in runs}
+    out: dict[tuple[str, int], Unfinished] = {}
+    for arm in description.get("arms") or []:
+        for seed in description.get("seeds") or []:
+            out[str(arm), int(seed)] = Unfinished(str(arm), int(seed), "not run", "")
+    for run in children:
+        key = (run.tags["arm"], int(run.tags["seed"]))
+        out[key] = Unfinished(*key, run.status.lower(), run.tags.get("eprli.ended", ""))
+    return [u for key, u in out.items() if key not in done]

@@ -1,0 +1,150 @@
+"""The report of a study from what was logged: HTML, Markdown, tables, figures, attached to its parent run."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.errors import UserError
+from eprli_lab.reporting.artifacts import read_artifacts
+from eprli_lab.reporting.diagnosis.finding import equivalence_margin
+from eprli_lab.reporting.load import StudyData, load_study
+from eprli_lab.reporting.report.page import Page
+from eprli_lab.reporting.tables.columns import chosen
+from eprli_lab.reporting.tables.render import render
+from eprli_lab.reporting.tables.rows import Table, ablation_table, headline, search_note
+from eprli_lab.reporting.tables.rows import wanted as in_table
+from eprli_lab.tracking.parent import parent_summary
+
+NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
+
+
+def read(uri: str, experiment: str, study: str) -> StudyData:
+    """A study with every metric that a report shows."""
+    from eprli_lab.reporting import figures
+
+    return load_study(uri, experiment, study, lambda metric: in_table(metric) or figures.wanted(metric))
+
+
+def write_report(
+    uri: str,
+    experiment: str,
+    study: str,
+    out_dir: Path,
+    baseline: str | None = None,
+    formats: Sequence[str] = ("png",),
+    margin: float | None = None,
+    end: bool = False,
+) -> str:
+    """Write report, tables and figures, attach them to the study's parent run; the text table.
+
+    Summary and note of the parent are of the study's own baselines: a report with another baseline leaves them alone.
+    `end`: the study is done. A parent that cannot be reached costs a sentence on standard error.
+
+    Raises UserError when the study does not exist, holds no run, or is a search and a baseline is given.
+    """
+    from eprli_lab.reporting import figures
+    from eprli_lab.reporting.report.sections import study_page
+
+    tracking, data = TrackingSpec(uri=uri, experiment=experiment), read(uri, experiment, study)
+    searched = data.description.get("kind") == "search"
+    if searched and baseline is not None:
+        raise UserError(f"baseline={baseline}: {study} is a search, which compares nothing: leave it out")
+    table = None if searched else ablation_table(data, baseline)
+    text = table.text() if table else search_note(data)
+    artifacts = read_artifacts(tracking, data)
+    drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
+    least = equivalence_margin(data, data.objective, margin)
+    page = study_page(data, table, drawn, artifacts, baseline, least, _again(tracking, baseline, margin))
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        files = _write(table, text, page, out_dir)
+        files += [f for p in drawn for f in figures.write(p, out_dir, tuple(dict.fromkeys(("png", *formats))))]
+    except OSError as error:
+        raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
+    if data.parent_run_id is not None:
+        shown = table if baseline is None else None
+        note, summary = (_note(shown), summary_metrics(shown)) if shown is not None else (None, {})
+        columns = [f"eval/{suite}/avg_at_k" for suite in data.suites]
+        try:
+            parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, end=end)
+        except Exception as error:  # of a database, a server, or any kind of artifact store
+            why = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+            print(
+                f"eprli_lab: {out_dir} is written, but not attached to the study's parent run: {why}", file=sys.stderr
+            )
+    return text
+
+
+def _note(table: Table) -> str:
+    """The table, or where MLflow would refuse its length what it says in a sentence."""
+    whole = table.markdown()
+    if len(whole) < NOTE_LENGTH:
+        return whole
+    return f"## {table.study.name}\n\n{headline(table)} The table is too long for this place: see report/report.html."
+
+
+def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:
+    """The words that make this report again; a URI that may hold a password is not among them."""
+    default = TrackingSpec()
+    words = [f"baseline={baseline}"] if baseline else []
+    words += [f"margin={margin:g}"] if margin is not None else []
+    words += [f"tracking.uri={tracking.uri}"] if tracking.uri != default.uri and "@" not in tracking.uri else []
+    return words + ([f"tracking.experiment={tracking.experiment}"] if tracking.experiment != default.experiment else [])
+
+
+def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Path]:
+    texts = {"report.html": page.html(), "report.md": page.markdown(), "table.txt": text + "\n"}
+    if table is not None:
+        texts |= {"table.md": table.markdown(), "table.csv": table.csv(), "seeds.csv": table.seeds_csv()}
+        texts["table.tex"] = render(table, chosen(table), "latex")
+    files = []
+    for name, content in texts.items():
+        files.append(out_dir / name)
+        files[-1].write_text(content, encoding="utf-8")
+    return files
+
+
+def summary_metrics(table: Table) -> dict[str, float]:
+    """summary/{arm}/...: what the parent's row shows."""
+    out = {}
+    objective = table.study.objective
+    for row in table.rows:
+        out[f"summary/{row.arm}/{objective}"] = row.score
+        out[f"summary/{row.arm}/updates"] = row.updates
+        if row.difference is not None:
+            out[f"summary/{row.arm}/difference"] = row.difference.mean
+            out[f"summary/{row.arm}/difference_low"] = row.difference.low
+            out[f"summary/{row.arm}/difference_high"] = row.difference.high
+            out[f"summary/{row.arm}/p_holm"] = row.p_holm
+    return {k: v for k, v in out.items() if not math.isnan(v)}
+
+
+def write_comparison(tracking: TrackingSpec, studies: Sequence[str], out_dir: Path, baseline: str | None) -> Path:
+    """Several studies side by side in `out_dir/report.html` (and .md); the path of the former."""
+    from eprli_lab.reporting import figures
+    from eprli_lab.reporting.report.sections import comparison_page
+
+    data = [read(tracking.uri, tracking.experiment, name) for name in studies]
+    tables = [ablation_table(d, baseline if baseline in d.arms else None) for d in data]
+    if baseline is not None and not any(baseline in d.arms for d in data):
+        raise UserError(f"baseline={baseline}: none of {', '.join(studies)} has such an arm")
+    drawn = [
+        replace(p, name=f"effects-{d.name}")
+        for d in data
+        for p in figures.pictures(d, baseline if baseline in d.arms else None, only=["effects"])
+    ]
+    page = comparison_page(tables, drawn)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        (out_dir / "report.md").write_text(page.markdown(), encoding="utf-8")
+        (out_dir / "report.html").write_text(page.html(), encoding="utf-8")
+        for picture in drawn:
+            figures.write(picture, out_dir, ("png",))
+    except OSError as error:
+        raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
+    return out_dir / "report.html"

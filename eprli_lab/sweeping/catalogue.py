@@ -1,0 +1,54 @@
+"""The sweeps that there are, composed without running a Hydra application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
+from eprli_lab.errors import UserError
+from eprli_lab.sweeping.plan import Plan
+
+
+def names() -> list[str]:
+    """Sweeps of the package and of ./sweeps in the working directory."""
+    own = Path.cwd() / "sweeps"
+    return sorted({p.stem for d in (SWEEPS_DIR, own) if d.is_dir() for p in d.glob("*.yaml")})
+
+
+@contextmanager
+def planner() -> Iterator[Any]:
+    """A function (sweep, overrides) -> Plan; all arms at the price of one start of Hydra."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf, open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
+    from eprli_lab.config.compose import hydra_error_sentence, spec_tree
+    from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
+    from eprli_lab.sweeping.compose_plan import plan_from
+
+    def config(overrides: list[str]) -> Any:
+        try:
+            return compose("config", overrides=overrides, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(hydra_error_sentence(error)) from None
+
+    def tree(overrides: list[str]) -> dict[str, Any]:
+        composed = config(overrides)
+        with open_dict(composed):
+            del composed["hydra"]
+        return spec_tree(composed)
+
+    def plan(sweep: str, overrides: list[str]) -> Plan:
+        arguments = defer_level_overrides(expand_shortcuts(["-m", f"sweep={sweep}", *overrides]))[1:]
+        composed = config(arguments)
+        node: Any = OmegaConf.to_container(composed.study, resolve=True)
+        return plan_from(tree, node, str(composed.hydra.runtime.choices.get("preset")), arguments)
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        yield plan

@@ -1,0 +1,61 @@
+"""From Hydra's arguments to a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict
+
+from eprli_lab.errors import UserError
+from eprli_lab.sweeping.plan import Plan, build_plan
+from eprli_lab.sweeping.search import Compose
+
+
+def plan_from_hydra(loader: Any, config: Any, arguments: list[str]) -> Plan:
+    """The plan of a composed sweep config and the command line's other overrides. Raises UserError."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from eprli_lab.config.compose import hydra_error_sentence, spec_tree
+
+    def compose(overrides: list[str]) -> dict[str, Any]:
+        try:
+            master = loader.load_configuration(
+                config_name=config.hydra.job.config_name, overrides=overrides, run_mode=_run_mode()
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(hydra_error_sentence(error)) from None
+        with open_dict(master):
+            del master["hydra"]
+        return spec_tree(master)
+
+    choices = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    node: Any = OmegaConf.to_container(config.study, resolve=True)
+    return plan_from(compose, node, str(choices.get("preset")), arguments)
+
+
+def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: list[str]) -> Plan:
+    """The plan of a `study` node and the command line's overrides, in Hydra's grammar. Raises UserError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    node = {k: v for k, v in node.items() if k not in ("job", "home")}
+    # `sweep=` stays in: what its file sets beside `study` is common to all arms
+    own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
+    named = [a for a in arguments if a.startswith("study.name=")]
+    values, spaces = [], {}
+    for override in OverridesParser.create().parse_overrides([*own, *node["pinned"]]):
+        line = str(override.input_line)
+        if override.key_or_group == "seed":
+            raise UserError(f"{line}: the arms of a sweep share study.seeds; set study.seeds=[...]")
+        if override.is_sweep_override():
+            spaces[str(override.key_or_group)] = line.partition("=")[2]
+        else:
+            values.append(line)
+    return build_plan(compose, node, preset, [*values, *named], spaces)
+
+
+def _run_mode() -> Any:
+    from hydra.types import RunMode
+
+    return RunMode.RUN

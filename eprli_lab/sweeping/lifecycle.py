@@ -1,0 +1,74 @@
+"""A study's beginning and end: its checks, its tracking parent, its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eprli_lab.errors import UserError
+from eprli_lab.tracking.parent import open_parent
+from eprli_lab.tracking.store import close_dead_runs, prepare
+from eprli_lab.training.preflight import check_logged, check_writable, preflight
+
+if TYPE_CHECKING:
+    from eprli_lab.sweeping.plan import Plan
+
+
+def check_study(plan: Plan) -> None:
+    """Every arm's data is read before anything is started. Raises UserError."""
+    from eprli_lab.config.parse import parse_spec
+
+    check_writable(Path.cwd())
+    specs = [run.spec for run in plan.runs]
+    specs += [parse_spec(tree) for tree in plan.search.bases.values()] if plan.search else []
+    for spec in {s.fingerprint(): s for s in (s.model_copy(update={"seed": 0}) for s in specs)}.values():
+        try:
+            preflight(spec)
+            for o in plan.objectives:
+                check_logged("study.objectives", o.metric, spec)
+        except UserError as error:
+            raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
+
+
+def start_study(plan: Plan, forced: list[str]) -> str:
+    """Open the study's parent run, close what died; the parent's run id. `forced`: changes that were gone over."""
+
+    where = plan.sample.tracking
+    prepare(where)
+    close_dead_runs(where)
+    return open_parent(where, plan.study, {**plan.description, "forced": forced})
+
+
+def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str) -> str:
+    """What a person wants to know of a search; the same goes to its tracking parent."""
+    from eprli_lab.reporting.report.write import write_report
+    from eprli_lab.sweeping.summary import summarise
+    from eprli_lab.tracking.parent import parent_summary
+
+    text, values = summarise(plan, trials, winners)
+    if parent:
+        out = Path("reports") / plan.study
+        where = plan.sample.tracking
+        write_report(where.uri, where.experiment, plan.study, out)
+        (out / "search.md").write_text(text + "\n")
+        note = f"## {plan.study}\n\n```\n{text}\n```"
+        parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
+    return text
+
+
+def finish_study(plan: Plan) -> None:
+    """Print the table, write the report, and say where to look."""
+    from eprli_lab.reporting.report.write import write_report
+    from eprli_lab.tracking.views import view_link
+
+    where = plan.runs[0].spec.tracking
+    out = Path("reports") / plan.study
+    link = view_link(where, plan.study)
+    if not link:
+        raise UserError(
+            f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with python -m "
+            f"eprli_lab.tracking upload outputs/{plan.study}/*/*, then python -m analysis.report study={plan.study}"
+        )
+    print(write_report(where.uri, where.experiment, plan.study, out, end=True))  # with the baselines of the plan
+    print(f"\nreport: {out}/   again: python -m analysis.report study={plan.study}")
+    print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")

@@ -1,0 +1,83 @@
+"""The `study` node of a sweep, typed; and what one of its runs is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from eprli_lab.config.fields import Name, Strict
+from eprli_lab.config.parse import parse_spec
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.sweeping.space import SearchSpec
+
+
+class AfterSpec(Strict):
+    """This arm's run of a seed waits for another arm's run of that seed and takes values from its last metrics."""
+
+    arm: str
+    set: dict[str, str]  # dotted config key -> metric name
+
+
+class ArmSpec(Strict):
+    """One arm: what differs from the composed config."""
+
+    overrides: list[str] = Field(default_factory=list)
+    after: AfterSpec | None = None
+    baseline: str | None = None  # the arm that this one is compared with; null: the study's
+
+
+class ObjectiveSpec(Strict):
+    """What the arms are compared by, and what a search improves."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class StudySpec(Strict):
+    """The `study` node of a sweep."""
+
+    name: Name
+    question: str | None = None
+    claim: str | None = None
+    baseline: str
+    arms: dict[Name, ArmSpec]
+    only: list[str] | None = None
+    seeds: list[int]
+    objectives: list[ObjectiveSpec] = Field(default_factory=list, max_length=3)  # none: the run's objective
+    search: SearchSpec | None = None
+    trials: int = Field(default=20, ge=1, le=100_000)  # of the search, in all, whoever runs them
+    search_seeds: list[int] = Field(default_factory=lambda: [100, 101, 102])  # of every trial; never those of the table
+    storage: str | None = None  # null: studies/<name>.journal; sqlite:///FILE; postgresql://USER@HOST/NAME
+    workers: int | None = Field(default=None, ge=1, le=256)
+    retries: int = Field(default=1, ge=0, le=10)  # of a run that failed
+    max_lost: int = Field(default=20, ge=0, le=1000)  # times that a run's process may die under it
+    max_failures_per_arm: int = Field(default=3, ge=1)  # runs failed for good; then the arm's others are not started
+    max_failures: int = Field(default=10, ge=1)  # in all; then nothing more is started
+    lease_seconds: float = Field(default=60.0, ge=1.0)  # a process of another machine not heard for so long is gone
+    allow_duplicates: bool = False
+    force: bool = False  # go on although configuration, code or data changed; recorded
+    pinned: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One (arm, seed)."""
+
+    arm: str
+    seed: int
+    spec: RunSpec
+    directory: Path
+    after: AfterSpec | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.arm, self.seed
+
+
+def plan_run(arm: str, seed: int, tree: dict[str, Any], study: str, after: AfterSpec | None) -> PlannedRun:
+    """A run from a plain config. Raises UserError when it does not validate."""
+    spec = parse_spec({**tree, "seed": seed}).model_copy(update={"study": study, "arm": arm})
+    return PlannedRun(arm, seed, spec, Path("outputs") / study / arm / f"seed{seed}", after)

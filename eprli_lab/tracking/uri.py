@@ -1,0 +1,80 @@
+"""Tracking URIs: where they lead, and whether anything is there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import sqlite3
+DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def resolve_uri(uri: str) -> str:
+    """The URI with a relative SQLite file made absolute against the working directory."""
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix) or uri.startswith(prefix + "/") or uri == prefix + ":memory:":
+        return uri
+    return f"{prefix}{Path.cwd() / uri.removeprefix(prefix)}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite URI, else None."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(resolve_uri(uri).removeprefix("sqlite:///").partition("?")[0])
+
+
+def check_reachable(uri: str, seconds: float = 3.0) -> None:
+    """Raises ConnectionError with a short reason when the store cannot be used; MLflow would retry for minutes."""
+    file = sqlite_file(uri)
+    if file is not None:
+        if not file.parent.is_dir():
+            raise ConnectionError(f"the directory {file.parent} does not exist")
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise ConnectionError(f"{file} cannot be written")
+        if "%" in str(file):
+            raise ConnectionError(f"{file}: MLflow reads % in a path as an escape; choose another directory")
+        if file.exists() and not _is_sqlite(file):
+            raise ConnectionError(f"{file} is not a SQLite database")
+        return
+    parts = urlsplit(uri)
+    try:
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme.split("+")[0])
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), timeout=seconds).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(str(error)) from None
+
+
+def _is_sqlite(file: Path) -> bool:
+    """Asked of SQLite: opening and closing the file ourselves would drop the locks of this process's connections."""
+    import sqlite3
+
+    connection = read_only(file)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:  # busy, or its log cannot be made: MLflow will say
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, without what libraries wrap around it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 160 else lines[0][:157] + "..."
+
+
+def read_only(file: Path) -> sqlite3.Connection:
+    """A connection that cannot write; of a file in a directory that nobody may write to, one that needs no lock."""
+    import sqlite3
+
+    still = "" if os.access(file.parent, os.W_OK) or Path(f"{file}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro{still}", uri=True, timeout=30)

@@ -1,0 +1,133 @@
+"""Suites -> per-problem outcomes -> scores. The same problems and sampling seeds in every arm (DESIGN section 2)."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.config.data import EvaluationSpec
+from eprli_lab.records import Grade, Problem, Response
+from eprli_lab.training.metrics import pass_at_k
+
+
+class Grading(Protocol):
+    """What is needed of a grader."""
+
+    counters: Counter[Any]  # answers by status, so far
+
+    def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
+        """One grade for each (response text, accepted answers)."""
+        ...
+
+
+class Answering(Protocol):
+    """What is needed of an engine."""
+
+    def sample(
+        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> Iterable[tuple[Response, ...]]:
+        """n responses for each problem, in order; may hand groups over one by one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One problem of a suite at one stage of a run."""
+
+    suite: str
+    problem: str  # id
+    difficulty: float | None
+    samples: int  # n
+    correct: int  # c, of n
+    majority_correct: bool
+    mean_tokens: float
+    truncated: int  # of n
+
+
+def majority_correct(grades: Sequence[Grade]) -> bool:
+    """Is the most frequent extracted answer correct? Ties go to the answer that came first; no answer never wins."""
+    votes = Counter(g.answer for g in grades if g.answer is not None)
+    if not votes:
+        return False
+    winner = votes.most_common(1)[0][0]  # most_common keeps insertion order among equals
+    return next(g.correct for g in grades if g.answer == winner)
+
+
+def outcome(suite: str, problem: Problem, responses: Sequence[Response], grades: Sequence[Grade]) -> Outcome:
+    """One problem's n samples, counted."""
+    return Outcome(
+        suite=suite,
+        problem=problem.id,
+        difficulty=problem.difficulty,
+        samples=len(grades),
+        correct=sum(g.correct for g in grades),
+        majority_correct=majority_correct(grades),
+        mean_tokens=statistics.fmean(len(r.tokens) for r in responses),
+        truncated=sum(r.truncated for r in responses),
+    )
+
+
+def graded(
+    groups: Iterable[tuple[Response, ...]], problems: Sequence[Problem], grader: Grading
+) -> list[tuple[tuple[Response, ...], tuple[Grade, ...]]]:
+    """Each problem's responses with their grades. Groups that come one by one are graded while others are sampled."""
+
+    def grade(parts: Sequence[tuple[Problem, tuple[Response, ...]]]) -> list[tuple[Grade, ...]]:
+        flat = iter(grader.grade([(r.text, p.answers) for p, group in parts for r in group]))
+        return [tuple(next(flat) for _ in group) for _, group in parts]
+
+    if isinstance(groups, list):
+        return list(zip(groups, grade(list(zip(problems, groups, strict=True))), strict=True))
+    with ThreadPoolExecutor(1) as beside:
+        pairs = [(group, beside.submit(grade, [(p, group)])) for p, group in zip(problems, groups, strict=True)]
+        return [(group, grades.result()[0]) for group, grades in pairs]
+
+
+def evaluate(
+    backend: Answering,
+    grader: Grading,
+    suites: Mapping[str, Sequence[Problem]],
+    spec: EvaluationSpec,
+    *,
+    full: bool,
+) -> list[Outcome]:
+    """Sample every suite and grade it. `full=False` uses the first `boundary_problems` of each suite."""
+    out = []
+    for name, problems in suites.items():
+        chosen = problems if full or spec.boundary_problems == 0 else problems[: spec.boundary_problems]
+        groups = backend.sample(
+            chosen,
+            n=spec.samples,
+            max_tokens=spec.max_response_tokens,
+            temperature=spec.temperature,
+            seed=derive_seed(spec.seed, "evaluate", name),
+        )
+        for problem, (group, grades) in zip(chosen, graded(groups, chosen, grader), strict=True):
+            out.append(outcome(name, problem, group, grades))
+    return out
+
+
+def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """eval/{suite}/..., and over the suites `score`, the mean of avg_at_k, and `response_tokens`, the mean length."""
+    out: dict[str, float] = {}
+    names = list(dict.fromkeys(o.suite for o in outcomes))
+    for name in names:
+        rows = [o for o in outcomes if o.suite == name]
+        out[f"eval/{name}/avg_at_k"] = statistics.fmean(o.correct / o.samples for o in rows)
+        out[f"eval/{name}/pass_at_k"] = statistics.fmean(pass_at_k(o.samples, o.correct, o.samples) for o in rows)
+        out[f"eval/{name}/maj_at_k"] = statistics.fmean(float(o.majority_correct) for o in rows)
+        out[f"eval/{name}/response_tokens"] = statistics.fmean(o.mean_tokens for o in rows)
+        out[f"eval/{name}/truncation_rate"] = sum(o.truncated for o in rows) / sum(o.samples for o in rows)
+    out["score"] = statistics.fmean(out[f"eval/{name}/avg_at_k"] for name in names)
+    out["response_tokens"] = statistics.fmean(out[f"eval/{name}/response_tokens"] for name in names)
+    return out
+
+
+def rows(stage: str, step: int, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Rows of the per-problem table artifact."""
+    return [{"stage": stage, "step": step, **asdict(o)} for o in outcomes]

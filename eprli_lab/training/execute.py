@@ -1,0 +1,111 @@
+"""One run from its spec to its score: built, trained, tracked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eprli_lab.errors import Interrupted, UserError, nearest
+
+if TYPE_CHECKING:
+    from eprli_lab.config.spec import RunSpec
+
+
+def execute(
+    spec_json: str,
+    run_dir: str,
+    parent_run_id: str | None,
+    stop: Callable[[], bool | str] = lambda: False,
+    on_progress: Callable[[dict[str, float]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train one run in this process, from its last checkpoint where `run_dir` holds one.
+
+    `stop`: true, or why, when the run is to save and end. `on_progress` hears {"fraction", "accuracy"} after every
+    step, and {"point", "value"} (the objective) at every evaluation after the start: point i of curve_points + 1.
+    Returns {"objective", "metrics" (last values), "run_id", "starved"}. Raises UserError, NonFiniteError, Interrupted.
+    """
+    from eprli_lab.config.parse import parse_spec
+    from eprli_lab.tracking.run import RunTracker
+    from eprli_lab.tracking.send import PRUNED
+
+    spec = parse_spec(json.loads(spec_json))
+    directory = Path(run_dir)
+    trainer, closing = assemble(spec, directory, stop, on_progress)
+    note = directory / "run.json"
+    known = json.loads(note.read_text())["run_id"] if note.is_file() else None
+    resumed = trainer.store.checkpoints()
+    step = int(resumed[-1].name.split("-")[1]) if resumed else None
+    tracker = RunTracker(spec, parent_run_id=parent_run_id, run_id=known, run_dir=directory, resume_step=step)
+    note.write_text(json.dumps({"run_id": tracker.run_id}))
+    (directory / "spec.json").write_text(spec.model_dump_json(indent=1))
+    last: dict[str, float] = {}
+
+    def log(values: dict[str, float], step: int) -> None:
+        graded = {f"verify/{k}": float(trainer.grader.counters.get(k, 0)) for k in ("timeout", "error", "no_answer")}
+        last.update(values | graded)
+        tracker.log(values | graded, step)
+        if spec.objective in values and step > 0:
+            share = trainer.state.progress.spent(spec.budget.unit) / spec.budget.amount
+            point = min(1.0, share) * (spec.evaluation.curve_points + 1)
+            on_progress({"point": int(point + 1e-9), "value": values[spec.objective]})
+
+    trainer.log = log
+    try:
+        trainer.run()
+        if spec.objective not in last:
+            raise UserError(f"objective: no run logs '{spec.objective}'{nearest(spec.objective, last)}")
+        _artifacts(directory, tracker)
+        tracker.finish("FINISHED", "; ".join(trainer.starved) or None)
+    except Interrupted:
+        tracker.finish("KILLED", PRUNED if stop() == PRUNED else "interrupted; state saved")
+        raise
+    except BaseException as error:
+        tracker.finish("FAILED", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        for close in closing:
+            close()
+    return {"objective": last[spec.objective], "metrics": last, "run_id": tracker.run_id, "starved": trainer.starved}
+
+
+def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tuple[Any, list[Callable[[], None]]]:
+    """Data, grader, backend and trainer of one run, and what must be closed after it."""
+    from eprli_lab.backends.build import build_backend
+    from eprli_lab.data.load import load_suite, load_training
+    from eprli_lab.data.strata import stratify
+    from eprli_lab.grading.grader import Grader
+    from eprli_lab.training.checkpoint import RunStore
+    from eprli_lab.training.loop import Trainer
+
+    strata = stratify(load_training(spec.data, spec.rng_seed), spec.curriculum)
+    suites = {name: load_suite(name, suite) for name, suite in spec.evaluation.suites.items()}
+    backend = build_backend(spec, directory)
+    grader = Grader(spec.verify)
+    trainer = Trainer(
+        spec=spec,
+        backend=backend,
+        grader=grader,
+        strata=strata,
+        suites=suites,
+        store=RunStore(directory, spec.fingerprint()),
+        log=lambda values, step: None,
+        stop=stop,
+        on_progress=on_progress,
+    )
+    return trainer, [grader.close, backend.close]
+
+
+def _artifacts(directory: Path, tracker: Any) -> None:
+    """Resolved spec, per-problem outcomes and the buffer's ledger (parquet) go to the run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from eprli_lab.training.checkpoint import TABLES
+
+    tracker.artifact(directory / "spec.json", "")
+    for table in TABLES:
+        rows = [json.loads(line) for line in (directory / f"{table}.jsonl").read_text().splitlines()]
+        pq.write_table(pa.Table.from_pylist(rows), directory / f"{table}.parquet")
+        tracker.artifact(directory / f"{table}.parquet", "")

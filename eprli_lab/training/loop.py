@@ -1,0 +1,175 @@
+"""THE loop: GRPO with a hierarchical difficulty curriculum (arXiv 2508.01604, sections 3.1 and 3.1.2).
+
+For each level l: sample G_l responses to problems of D_l, grade and reward them, admit groups into the buffer
+(rollout.py); at N_l admitted groups turn rewards into advantages and update mu_l times with the level's clip bounds;
+stop at the level's share of the budget. The backend only samples and updates (DESIGN section 3): everything else
+happens here, the same on a laptop and on a cluster.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eprli_lab.algorithm import schedule
+from eprli_lab.algorithm.buffer import starvation_advice
+from eprli_lab.algorithm.settings import update_settings
+from eprli_lab.backends.base import Backend
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.strata import Strata
+from eprli_lab.errors import Interrupted, NonFiniteError
+from eprli_lab.records import Group, Problem, Verdict
+from eprli_lab.training import metrics as m
+from eprli_lab.training.batch import difficulty_weights, make_batch
+from eprli_lab.training.checkpoint import RunStore
+from eprli_lab.training.evaluate import Grading, evaluate, rows, scores
+from eprli_lab.training.policies import Policies
+from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
+from eprli_lab.training.state import TrainState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Trainer:
+    """One run: who takes part, and what is remembered."""
+
+    spec: RunSpec
+    backend: Backend
+    grader: Grading
+    strata: Strata
+    suites: Mapping[str, Sequence[Problem]]
+    store: RunStore
+    log: Callable[[dict[str, float], int], None]  # (metrics, step)
+    stop: Callable[[], bool] = lambda: False
+    on_progress: Callable[[dict[str, float]], None] = lambda _: None
+    starved: list[str] = field(default_factory=list)  # sentences
+
+    def run(self) -> dict[str, float]:
+        """Train to the end of the budget, from the last checkpoint where there is one; the final scores.
+
+        Raises Interrupted (state saved) when `stop` turns true, NonFiniteError (with the step and the last good
+        checkpoint) when loss or gradient is not finite.
+        """
+        self.collector = RolloutCollector(self.spec, self.backend, self.grader, self.store)
+        self.policies = Policies(self.spec, self.backend, self.store.directory / "policies")
+        saved = self.store.restore(self.backend)
+        if saved is None:
+            self.state = TrainState.fresh(self.spec, self.strata)
+            self._evaluate("start", full=True)
+            self._save()
+        else:
+            self.state = TrainState.from_json(saved, self.spec, self.strata)
+            self.grader.counters.update(self.state.graded)
+        while (level := self._next_level()) is not None:
+            self._boundary(level)
+            if self.stop():
+                self._save()
+                raise Interrupted(f"stopped after step {self.state.progress.steps}; state saved")
+            self._step(level)
+        if not self.state.progress.updates and not self.starved:
+            self.starved.append("no update was made: raise budget.amount, or see buffer/* for why groups were rejected")
+        self._save()  # before the last evaluation: a run killed in it, or run again, repeats no more than that
+        return self._evaluate("final", full=True)
+
+    def _step(self, level: str) -> None:
+        """One pass: fill the buffer, update if it is full, log, evaluate and save when due."""
+        began, state, progress = time.perf_counter(), self.state, self.state.progress
+        spec, done, buffer = self.spec.curriculum.levels[level], progress.levels[level], state.buffers[level]
+        progress.steps += 1
+        buffer.expire(progress.updates)
+        sampled = self.collector.fill(level, buffer, state)
+        waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
+        out = m.sampling_metrics(level, sampled)
+        if buffer.full:
+            taken = buffer.take(progress.updates)
+            ages = [progress.updates - g.version for g in taken]
+            out |= self._update(level, taken, clock)
+            done.updates, done.skipped = done.updates + 1, 0
+        elif done.ended is None:  # max_rounds were not enough: the update is skipped
+            self._skip(level, buffer.tally.verdicts, buffer.tally.rounds)
+        out |= m.buffer_metrics(level, buffer.pop_tally(), sampled, waiting=waiting, size=spec.buffer_groups, ages=ages)
+        done.observe([g.accuracy for g in sampled if g.verdict != "errored"], self.spec.curriculum.adaptive.smoothing)
+        self._log(out, time.perf_counter() - began, clock, sum(g.tokens for g in sampled))
+        if self._next_level() == level:  # at a boundary, and at the end, the suites are evaluated anyway
+            self._curve_point()
+        if progress.steps % self.spec.checkpoint.every_updates == 0:
+            self._save()
+        self.on_progress({"fraction": self._fraction(), "accuracy": done.accuracy or 0.0})
+
+    def _update(self, level: str, groups: Sequence[Group], clock: PhaseTimes) -> dict[str, float]:
+        """Advantages per group, then mu_l passes of the clipped objective over the batch."""
+        state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
+        began = time.perf_counter()
+        rate = schedule.learning_rate(self.spec.optim, self._fraction(), progress.updates)
+        settings = update_settings(self.spec, level, rate, progress.updates)
+        try:
+            terms = self.backend.update(make_batch(groups, algorithm, progress.updates, state.log_weights), settings)
+        except NonFiniteError as error:
+            where = f"at step {progress.steps} of level {level}; {self.store.last_good()}"
+            raise NonFiniteError(f"{error} {where}") from error
+        clock["update"] += time.perf_counter() - began
+        progress.updates += 1
+        state.log_weights = difficulty_weights(groups, algorithm, state.log_weights)
+        return m.policy_metrics(level, terms, rate)
+
+    def _skip(self, level: str, verdicts: Counter[Verdict], rounds: int) -> None:
+        """An update that could not be filled; too many in a row end the level as starved."""
+        done, admission = self.state.progress.levels[level], self.spec.curriculum.levels[level].admission
+        done.skipped += 1
+        if done.skipped >= admission.max_skipped_updates:
+            done.ended = "starved"
+            self.starved.append(starvation_advice(level, admission, verdicts, rounds))
+            log.warning(self.starved[-1])
+
+    def _boundary(self, level: str) -> None:
+        """Evaluate when the curriculum moves from one level to the next."""
+        before, self.state.level = self.state.level, level
+        if before not in (None, level) and self.spec.curriculum.schedule != "mixed":
+            self.policies.leave(str(before))
+            self._evaluate(f"end_{before}", full=False)
+            self._save()
+
+    def _curve_point(self) -> None:
+        """Evaluate at equally spaced points of the budget, so that learning curves have points within a level."""
+        points = self.spec.evaluation.curve_points
+        due = min(points, int(self._fraction() * (points + 1)))
+        if self.state.curve_points < due:
+            self._evaluate(f"curve_{due}", full=False)
+
+    def _evaluate(self, stage: str, *, full: bool) -> dict[str, float]:
+        began, step = time.perf_counter(), self.state.progress.steps
+        points = self.spec.evaluation.curve_points
+        self.state.curve_points = min(points, int(self._fraction() * (points + 1)))
+        answering = self.policies.answering(self.state.level)
+        outcomes = evaluate(answering, self.grader, self.suites, self.spec.evaluation, full=full)
+        seconds = time.perf_counter() - began
+        self.state.wall += seconds
+        self.store.append("outcomes", rows(stage, step, outcomes))
+        out = scores(outcomes)
+        times = {"time/evaluate": seconds, "time/total": self.state.wall}
+        self.log(out | times | m.progress_metrics(self.state.progress), step)
+        return out
+
+    def _log(self, out: dict[str, float], seconds: float, clock: PhaseTimes, tokens: int) -> None:
+        state = self.state
+        state.progress.seconds += seconds
+        state.wall += seconds
+        times = {f"time/{k}": v for k, v in clock.items()} | {"time/step": seconds, "time/total": state.wall}
+        times["perf/tokens_per_second"] = tokens / seconds
+        self.log(out | times | m.progress_metrics(state.progress), state.progress.steps)
+
+    def _next_level(self) -> str | None:
+        progress, budget = self.state.progress, self.spec.budget
+        spent, step, seed = progress.spent(budget.unit), progress.steps, self.spec.rng_seed
+        return schedule.next_level(self.spec.curriculum, budget.amount, spent, progress.levels, step=step, seed=seed)
+
+    def _fraction(self) -> float:
+        return min(1.0, self.state.progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
+
+    def _save(self) -> None:
+        self.state.graded = dict(self.grader.counters)
+        self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)

@@ -1,0 +1,68 @@
+"""Everything that a run reads, read before anything is started."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eprli_lab.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from eprli_lab.config.spec import RunSpec
+
+
+def preflight(spec: RunSpec) -> None:
+    """Everything a run reads, read before anything is started. Raises UserError."""
+    from eprli_lab.backends.local.policy import check_source
+    from eprli_lab.config.backend import OpenRLHFSpec
+    from eprli_lab.data.load import load_suite, load_training
+    from eprli_lab.data.strata import stratify
+
+    check_logged("objective", spec.objective, spec)
+    stratify(load_training(spec.data, spec.rng_seed), spec.curriculum)
+    for name, suite in spec.evaluation.suites.items():
+        load_suite(name, suite)
+    check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
+    if isinstance(spec.backend, OpenRLHFSpec):
+        from eprli_lab.backends.openrlhf.dry_run import check_launch
+
+        check_launch(spec)
+
+
+def dry_run(specs: Sequence[RunSpec]) -> bool:
+    """Print the launch of each OpenRLHF run whose backend.dry_run is on; were there any? Raises UserError."""
+    from eprli_lab.config.backend import OpenRLHFSpec
+
+    asked = [s for s in specs if isinstance(s.backend, OpenRLHFSpec) and s.backend.dry_run]
+    for spec in asked:
+        from eprli_lab.backends.openrlhf.dry_run import check_launch, describe_launch
+
+        check_launch(spec)
+        print((f"== {spec.arm}\n" if spec.arm else "") + describe_launch(spec))
+    return bool(asked)
+
+
+def check_logged(where: str, metric: str, spec: RunSpec) -> None:
+    """Raises UserError for a metric that a run of this spec never logs: its levels, suites and reference are known."""
+    from eprli_lab.training.metrics import CATALOGUE
+
+    levels, suites = list(spec.curriculum.levels), list(spec.evaluation.suites)
+    names = [m.name for m in CATALOGUE if spec.algorithm.kl_coef > 0 or not m.name.endswith("/kl_ref")]
+    names = [n.replace("{l}", level) for n in names for level in (levels if "{l}" in n else [""])]
+    names = [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
+    if metric not in names:
+        raise UserError(f"{where}: no run logs '{metric}'{nearest(metric, names)}")
+
+
+def check_writable(directory: Path) -> None:
+    """Raises UserError unless files can be made here."""
+    probe = directory / f".eprli-{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"the working directory {directory} cannot be written to ({error.strerror}): change to a directory of yours"
+        ) from None

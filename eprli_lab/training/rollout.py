@@ -1,0 +1,132 @@
+"""Filling the buffer: sample rounds, grade, reward, judge; count everything before anything is thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from eprli_lab.algorithm import schedule
+from eprli_lab.algorithm.admission import admission_verdict
+from eprli_lab.algorithm.buffer import Buffer
+from eprli_lab.algorithm.reward import rewards
+from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.backends.base import Backend
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.steps import check_steps, parse_chain
+from eprli_lab.records import Group, Problem, Response, Step
+from eprli_lab.training.checkpoint import RunStore
+from eprli_lab.training.evaluate import Grading, graded
+from eprli_lab.training.state import TrainState
+
+PhaseTimes = defaultdict[str, float]  # s by phase
+
+
+@dataclass
+class RolloutCollector:
+    """Samples for one level at a time, into its buffer and into the run's ledger."""
+
+    spec: RunSpec
+    backend: Backend
+    grader: Grading
+    store: RunStore
+    clock: PhaseTimes = field(default_factory=lambda: defaultdict(float))  # s, since the loop last took it
+
+    def fill(self, level: str, buffer: Buffer, state: TrainState) -> list[Group]:
+        """Sampling rounds until N_l groups are admitted, max_rounds are over or the level's budget is spent.
+
+        Returns every group of these rounds, whatever its verdict. A level that can pay no further round is marked
+        ended, so no configuration can spin.
+        """
+        spec, progress = self.spec.curriculum.levels[level], state.progress
+        end = schedule.pass_end(self.spec.curriculum, level, self.spec.budget.amount)
+        sampled: list[Group] = []
+        for _ in range(spec.admission.max_rounds):
+            if buffer.full:
+                break
+            count = spec.problems_per_round
+            if self.spec.budget.unit == "tokens":
+                mean = progress.levels[level].tokens_per_group
+                worst = spec.group_size * spec.max_response_tokens
+                count = schedule.affordable_problems(end - progress.tokens, mean, worst, count)
+            elif progress.spent(self.spec.budget.unit) >= end:
+                count = 0
+            if count == 0:
+                progress.levels[level].ended = "budget"
+                break
+            fraction = min(1.0, progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
+            groups = self.round(level, state.streams[level].take(count, fraction), state)
+            state.streams[level].observe([g.accuracy for g in groups if g.verdict != "errored"])
+            buffer.add_round(groups)
+            sampled += groups
+        return sampled
+
+    def round(self, level: str, problems: Sequence[Problem], state: TrainState) -> list[Group]:
+        """One round: G_l responses a problem, each group with exactly one verdict."""
+        spec, progress = self.spec.curriculum.levels[level], state.progress
+        began = time.perf_counter()
+        responses = self.backend.sample(
+            problems,
+            n=spec.group_size,
+            max_tokens=spec.max_response_tokens,
+            temperature=self.spec.algorithm.temperature,
+            seed=derive_seed(self.spec.rng_seed, "sample", progress.rounds),
+        )
+        timed = TimedIterator(responses)
+        groups = []
+        for problem, (group, grades) in zip(problems, graded(timed.groups, problems, self.grader), strict=True):
+            correct = [g.correct for g in grades]
+            reward = rewards(spec, correct, [len(r.tokens) for r in group])
+            verdict = admission_verdict(
+                spec.admission, correct, reward, errored=any(g.status == "error" for g in grades)
+            )
+            steps = self._steps(problem, group)
+            groups.append(Group(problem, level, group, grades, reward, progress.updates, verdict, steps))
+        progress.count(level, [g.tokens for g in groups], sum(len(g.responses) for g in groups))
+        self.clock["generate"] += timed.ended - began
+        self.clock["verify"] += time.perf_counter() - timed.ended
+        self.store.append("ledger", [ledger_row(progress.steps, progress.tokens, g) for g in groups])
+        return groups
+
+    def _steps(self, problem: Problem, responses: Sequence[Response]) -> tuple[tuple[Step, ...], ...]:
+        """The checked steps of each response, where steps are rewarded."""
+        if self.spec.algorithm.reward_density == "outcome":
+            return ()
+        chain = parse_chain(problem.source, problem.prompt)
+        return tuple(check_steps(chain, r.text, r.ends) for r in responses)
+
+    def take_phase_times(self) -> PhaseTimes:
+        """Seconds per phase since the last call."""
+        clock, self.clock = self.clock, defaultdict(float)
+        return clock
+
+
+class TimedIterator:
+    """Groups as an engine hands them over, and when the last one came."""
+
+    def __init__(self, groups: Iterable[tuple[Response, ...]]) -> None:
+        self.ended = time.perf_counter()
+        self.groups = groups if isinstance(groups, list) else self._passing(groups)
+
+    def _passing(self, groups: Iterable[tuple[Response, ...]]) -> Iterator[tuple[Response, ...]]:
+        for group in groups:
+            self.ended = time.perf_counter()
+            yield group
+
+
+def ledger_row(step: int, tokens: int, group: Group) -> dict[str, object]:
+    """One generated group in the buffer's ledger."""
+    return {
+        "step": step,
+        "progress_tokens": tokens,
+        "level": group.level,
+        "problem": group.problem.id,
+        "difficulty": group.problem.difficulty,
+        "verdict": group.verdict,
+        "accuracy": group.accuracy,
+        "rewards": list(group.rewards),
+        "response_tokens": [len(r.tokens) for r in group.responses],
+        "truncated": sum(r.truncated for r in group.responses),
+        "version": group.version,
+    }

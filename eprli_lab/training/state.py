@@ -1,0 +1,101 @@
+"""What a run must remember besides the backend's weights, and its exact round trip through JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from eprli_lab.algorithm.buffer import Buffer
+from eprli_lab.algorithm.progress import LevelProgress, Progress
+from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.selection import RampSampler, TargetSampler, make_sampler
+from eprli_lab.data.strata import ProblemSampler, Strata
+from eprli_lab.records import Grade, Group, Problem, Response, Step
+
+
+@dataclass
+class TrainState:
+    """Progress, data position and buffer of every level."""
+
+    progress: Progress
+    streams: dict[str, ProblemSampler | TargetSampler | RampSampler]
+    buffers: dict[str, Buffer]
+    level: str | None = None  # of the last pass
+    curve_points: int = 0  # evaluations made on the way
+    log_weights: dict[str, float] = field(default_factory=dict)  # of DARO, by a group's share of correct responses
+    wall: float = 0.0  # s, evaluation included
+    graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
+
+    @classmethod
+    def fresh(cls, spec: RunSpec, strata: Strata) -> TrainState:
+        """The state before the first step."""
+        levels = spec.curriculum.levels
+        return cls(
+            progress=Progress(levels={name: LevelProgress() for name in levels}),
+            streams={n: make_sampler(spec.curriculum, strata.levels[n], seed=f"{spec.rng_seed}-{n}") for n in levels},
+            buffers={name: Buffer(level.admission, level.buffer_groups) for name, level in levels.items()},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data. Python floats survive JSON exactly (shortest round-trip representation)."""
+        return {
+            "progress": asdict(self.progress),
+            "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "buffers": {name: [group_to_json(g) for g in b.groups] for name, b in self.buffers.items()},
+            "level": self.level,
+            "curve_points": self.curve_points,
+            "log_weights": self.log_weights,
+            "wall": self.wall,
+            "graded": self.graded,
+        }
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any], spec: RunSpec, strata: Strata) -> TrainState:
+        """The state that `to_json` wrote, for the same spec and data."""
+        state = cls.fresh(spec, strata)
+        progress = dict(tree["progress"])
+        levels = {name: LevelProgress(**level) for name, level in progress.pop("levels").items()}
+        state.progress = Progress(**progress, levels=levels)
+        for name in spec.curriculum.levels:
+            problems = strata.levels[name]
+            state.streams[name] = make_sampler(
+                spec.curriculum, problems, f"{spec.rng_seed}-{name}", tree["streams"][name]
+            )
+            by_id = {p.id: p for p in problems}
+            state.buffers[name].groups = [group_from_json(g, by_id) for g in tree["buffers"][name]]
+        for key in ("level", "curve_points", "log_weights", "wall", "graded"):
+            setattr(state, key, tree[key])
+        return state
+
+
+def group_to_json(group: Group) -> dict[str, Any]:
+    """A group by its problem's id; the prompt's tokens once."""
+    return {
+        "problem": group.problem.id,
+        "level": group.level,
+        "prompt_tokens": group.responses[0].prompt_tokens,
+        "responses": [[r.text, r.tokens, r.logprobs, r.truncated, r.ends] for r in group.responses],
+        "steps": [[[s.end, s.correct] for s in one] for one in group.steps],
+        "grades": [[g.correct, g.status, g.answer] for g in group.grades],
+        "rewards": group.rewards,
+        "version": group.version,
+        "verdict": group.verdict,
+    }
+
+
+def group_from_json(tree: dict[str, Any], problems: dict[str, Problem]) -> Group:
+    """The group that `group_to_json` wrote."""
+    prompt = tuple(tree["prompt_tokens"])
+    return Group(
+        problem=problems[tree["problem"]],
+        level=tree["level"],
+        responses=tuple(
+            Response(text, prompt, tuple(ids), tuple(lps), cut, tuple(ends))
+            for text, ids, lps, cut, ends in tree["responses"]
+        ),
+        grades=tuple(Grade(correct=c, status=s, answer=a) for c, s, a in tree["grades"]),
+        rewards=tuple(tree["rewards"]),
+        version=tree["version"],
+        verdict=tree["verdict"],
+        steps=tuple(tuple(Step(end, correct) for end, correct in one) for one in tree["steps"]),
+    )
