@@ -188,7 +188,7 @@ def progress_metrics(progress: Progress) -> dict[str, float]:
 
 def catalogue_markdown() -> str:
     """The catalogue as docs/metrics.md shows it."""
-    made = "Made by `python -m eprli_lab.metrics > docs/metrics.md`. `{l}`: a level; `{suite}`: a suite."
+    made = "Made by `python -m eprli_lab.training.metrics > docs/metrics.md`. `{l}`: a level; `{suite}`: a suite."
     lines = ["# Metrics", "", made, ""]
     lines += ["| name | unit | definition |", "|---|---|---|"]
     lines += [f"| `{metric.name}` | {metric.unit} | {metric.definition} |" for metric in CATALOGUE]

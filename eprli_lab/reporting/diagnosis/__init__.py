@@ -23,7 +23,7 @@ def diagnose(
 ) -> list[Finding]:
     """All findings, by kind in the order of KINDS, then by arm and level; an empty list when nothing stands out.
 
-    `ledger`, `outcomes`: rows of those artifacts by run id, as eprli_lab.rollout and eprli_lab.evaluate log them;
+    `ledger`, `outcomes`: rows of those artifacts by run id, as training/rollout.py and training/evaluate.py log them;
     optional, they sharpen what is said of labels and forgetting. `margin`: the smallest difference in the objective
     that matters; None: what `smallest_that_matters` says. What was not logged gives no finding. Raises UserError when
     the baseline is no arm of the study.

@@ -17,7 +17,7 @@ from conftest import REPO
 from executors import score_of
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from test_sweeping_plan import plan_of
+from plans import plan_of
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping import locks as owner
@@ -102,7 +102,7 @@ def test_a_changed_config_is_refused_with_the_difference(here):
 
 def controller_code(*arguments: str) -> list[str]:
     code = (
-        "import sys; from test_sweeping_plan import plan_of; from eprli_lab.sweeping.study import Study;"
+        "import sys; from plans import plan_of; from eprli_lab.sweeping.study import Study;"
         "from eprli_lab.sweeping.controller import run_study;"
         f"plan = plan_of('sweep=levels', 'study.seeds=[0,1]', *{list(arguments)!r});"
         f"r = run_study(plan, Study(plan), executor={WORK!r}, parent_run_id=None);"

@@ -30,7 +30,7 @@ from eprli_lab.tracking.upload import upload as tracking_upload
 from eprli_lab.tracking.uri import check_reachable, resolve_uri, sqlite_file
 from eprli_lab.tracking.views import view_link
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -263,10 +263,10 @@ def test_a_store_that_lost_the_run_gets_all_of_it_again(here, base, tmp_path):
 
 KILLED = """
 import json, os, signal, sys
-sys.path[:0] = [{repo!r}, {tests!r}]
+sys.path[:0] = [{repo!r}, {tests!r}, {tests!r} + "/.."]
 from pathlib import Path
 from test_tracking import start, train
-from eprli_lab.spec import parse_spec
+from eprli_lab.config.parse import parse_spec
 tracker = start(parse_spec(json.loads(sys.argv[1])), Path(sys.argv[2]))
 train(tracker, 1, 10)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -276,7 +276,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.slow
 def test_sigkill_loses_nothing_and_leaves_no_run_running(here, base, tmp_path):
     mine = spec(base, "sigkill")
-    code = KILLED.format(repo=str(REPO), tests=str(REPO / "tests"))
+    code = KILLED.format(repo=str(REPO), tests=str(REPO / "tests" / "tracking"))
     done = subprocess.run([sys.executable, "-c", code, mine.model_dump_json(), str(tmp_path)], cwd=here)
     assert done.returncode == -signal.SIGKILL
     run_id = Spool.read(tmp_path / "spool.jsonl").run_id
@@ -450,11 +450,11 @@ def test_relative_uris_are_resolved_against_the_working_directory(tmp_path, monk
 
 WRITER = """
 import json, sys
-sys.path[:0] = [{repo!r}, {tests!r}]
+sys.path[:0] = [{repo!r}, {tests!r}, {tests!r} + "/.."]
 from pathlib import Path
 from test_tracking import start, train
-from eprli_lab import tracking
-from eprli_lab.spec import parse_spec
+from eprli_lab.config.parse import parse_spec
+from eprli_lab.tracking.store import prepare
 spec = parse_spec(json.loads(sys.argv[1]))
 assert prepare(spec.tracking)
 tracker = start(spec, Path(sys.argv[2]))
@@ -469,7 +469,7 @@ print(tracker.run_id)
 @pytest.mark.slow
 def test_processes_create_and_write_one_store_at_once(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = WRITER.format(repo=str(REPO), tests=str(REPO / "tests"))
+    code = WRITER.format(repo=str(REPO), tests=str(REPO / "tests" / "tracking"))
     specs = [spec(base, "many", seed=seed) for seed in range(3)]
     jobs = [
         subprocess.Popen(

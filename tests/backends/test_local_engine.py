@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from engines import SPEC, backend, batch, settings
 from safetensors.torch import load_file, save_file
 
 from eprli_lab.backends.local.engine import LocalBackend
@@ -18,32 +19,8 @@ from eprli_lab.backends.local.model import recipe_fingerprint
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.data import GeneratedSpec, ModelSpec
 from eprli_lab.config.paths import ASSETS_DIR
-from eprli_lab.data.load import load_training
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, UpdateSettings
-
-SPEC = compose_spec([])
-PROBLEMS = load_training(SPEC.data)[:4]
-
-
-def backend(kl: bool = False, **options) -> LocalBackend:
-    spec = SPEC.backend.model_copy(update=options)
-    return LocalBackend(SPEC.model, SPEC.optim, spec, family="mod10", kl_reference=kl, seed=0)
-
-
-def settings(**change) -> UpdateSettings:
-    values = {
-        "clip_low": 0.2, "clip_high": 0.28, "inner_iterations": 1, "minibatches": 1, "aggregation": "token_mean",
-        "constant_tokens": 76, "kl_coef": 0.0, "temperature": 1.0, "learning_rate": 5e-4, "max_grad_norm": 1.0, "seed": 3,
-    }  # fmt: skip
-    return UpdateSettings(**{**values, **change})
-
-
-def batch(engine: LocalBackend, seed: int = 1, advantage=lambda i: (-1.0) ** i) -> Batch:
-    groups = engine.sample(PROBLEMS, n=8, max_tokens=40, temperature=1.0, seed=seed)
-    responses = tuple(r for g in groups for r in g)
-    values = tuple((advantage(i),) * len(r.tokens) for i, r in enumerate(responses))
-    return Batch(responses, values, tuple(i // 8 for i in range(32)), (True,) * 32)
 
 
 def weights(engine: LocalBackend) -> list[torch.Tensor]:

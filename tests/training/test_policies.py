@@ -76,8 +76,8 @@ def test_hard_first_keeps_the_hard_levels_policy(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_path: Path) -> None:
     import torch
-    from test_local_engine import backend as engine
-    from test_local_engine import batch, settings
+    from engines import backend as engine
+    from engines import batch, settings
 
     backend = engine()
     spec = small_spec("curriculum=l2", "curriculum.weights=per_level")

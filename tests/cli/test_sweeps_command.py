@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
+from plans import own_sweep
 from sweeping_work import arms, make_plan
-from test_sweeping_plan import own_sweep
 
 from eprli_lab.cli.sweeps import main as sweeps_main
 from eprli_lab.config.compose import compose_spec

@@ -67,7 +67,7 @@ def test_every_file_composes_and_validates(choice):
     "preset", [p if p == "smoke" else pytest.param(p, marks=pytest.mark.slow) for p in GROUPS["preset"]]
 )
 def test_every_sweep_composes_under_every_preset(sweep, preset):
-    from test_sweeping_plan import plan_of
+    from plans import plan_of
 
     plan = plan_of(f"sweep={sweep}", f"preset={preset}")
     assert len(plan.runs) == len(plan.arms) * len(plan.spec.seeds)

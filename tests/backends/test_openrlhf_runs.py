@@ -17,7 +17,7 @@ from conftest import REPO
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
 import psutil
-from test_openrlhf_rehearsal import Session, settings
+from sessions import Session, settings
 
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.tracking.store import prepare

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import REPO
-from test_sweeping_plan import own_sweep, plan_of
+from plans import own_sweep, plan_of
 
 APP = """
 import hydra

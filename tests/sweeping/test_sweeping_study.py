@@ -344,7 +344,11 @@ def test_the_lock_is_let_go_of_by_a_killed_holder() -> None:
 
 def test_owners_are_told_from_later_processes_with_their_number() -> None:
     host, pid, began = owner.process_id().rsplit(":", 2)
-    assert owner.is_alive(f"{host}:{pid}:{began}") and owner.is_local(owner.process_id()) and not owner.is_local("elsewhere:1:1")
+    assert (
+        owner.is_alive(f"{host}:{pid}:{began}")
+        and owner.is_local(owner.process_id())
+        and not owner.is_local("elsewhere:1:1")
+    )
     boot, _, tick = began.rpartition("/")
     assert not owner.is_alive(f"{host}:{pid}:{boot}/{int(tick) - 1}")
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:

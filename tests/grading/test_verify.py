@@ -396,8 +396,8 @@ def test_several_processes_agree_with_one():
 
 INTERRUPTED = """
 import os, signal, sys, threading
-from eprli_lab.spec import VerifySpec
-from eprli_lab.verify import Grader
+from eprli_lab.config.spec import VerifySpec
+from eprli_lab.grading.grader import Grader
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
@@ -428,8 +428,8 @@ def test_an_interrupted_grading_leaves_no_stale_answer(tmp_path):
 
 ORPHAN = """
 import sys
-from eprli_lab.spec import VerifySpec
-from eprli_lab.verify import Grader
+from eprli_lab.config.spec import VerifySpec
+from eprli_lab.grading.grader import Grader
 
 if __name__ == "__main__":
     g = Grader(VerifySpec(timeout_seconds=float(sys.argv[1]), processes=2))

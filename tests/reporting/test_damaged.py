@@ -15,7 +15,7 @@ import planted
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_analysis import describe, plant
+from stores import describe, plant
 
 from eprli_lab.cli import options
 from eprli_lab.cli.check import main as check_main

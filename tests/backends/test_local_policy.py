@@ -34,7 +34,7 @@ def test_an_unknown_hub_id_is_refused_with_a_sentence():
 
 TRAIN = """
 from eprli_lab.backends.local.policy import load_policy
-from eprli_lab.compose import compose_spec
+from eprli_lab.config.compose import compose_spec
 model = compose_spec([]).model
 short = model.warmstart.model_copy(update={"steps": 3, "noisy_steps": 1, "batch": 8})
 load_policy(model.model_copy(update={"name": "short", "warmstart": short}), "mod10")

@@ -11,7 +11,7 @@ from pathlib import Path
 from eprli_lab import __version__
 from eprli_lab.tracking.provenance import command, provenance
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 def test_the_command_is_what_a_person_types():

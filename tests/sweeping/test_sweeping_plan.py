@@ -5,34 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_automatic_config_search_path
-from hydra.core.plugins import Plugins
-from hydra.types import RunMode
+from plans import own_sweep, plan_of
 
-from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
-from eprli_lab.config.paths import CONF_DIR
+from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping.compose_plan import plan_from_hydra
 from eprli_lab.sweeping.lifecycle import check_study
-from eprli_lab.sweeping.plan import Plan
-
-
-def plan_of(*arguments: str) -> Plan:
-    """The plan of `python -m eprli_lab.run -m <arguments>`."""
-    arguments = tuple(defer_level_overrides(["-m", *arguments])[1:])
-    Plugins.instance()
-    loader = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(CONF_DIR)))
-    config = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
-    return plan_from_hydra(loader, config, list(arguments))
-
-
-def own_sweep(directory: Path, arms: str, common: str = "", name: str = "mine") -> None:
-    """A sweep file in a user's own `sweeps` folder; its baseline is arm a."""
-    (directory / "sweeps").mkdir(exist_ok=True)
-    head = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\n"
-    study = f"study:\n  name: {name}\n  baseline: a\n  arms:\n{arms}"
-    (directory / "sweeps" / f"{name}.yaml").write_text(head + common + study)
 
 
 def refused(*arguments: str) -> str:
