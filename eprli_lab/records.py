@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["admitted", "too_hard", "too_easy", "no_signal", "errored"]
+ZERO_VARIANCE: Verdict = "no_signal"  # rewards without spread; the name under which it is logged
 VERDICTS: tuple[Verdict, ...] = ("admitted", "too_hard", "too_easy", "no_signal", "errored")
 GradeStatus = Literal["exact", "symbolic", "wrong", "no_answer", "timeout", "error"]
 
@@ -103,6 +104,7 @@ class UpdateSettings:
     learning_rate: float
     max_grad_norm: float
     seed: int  # of the shuffle into minibatches
+    objective: str = "ppo_clip"  # registered name or import path of the loss of a token
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
-AdvantageName = Literal["group_norm", "mean_only", "rloo"]
+from eprli_lab.config.extensions import resolve
+
 EPSILON = 1e-9  # of the denominator, as in OpenRLHF's group_norm
 
 
@@ -29,8 +29,8 @@ def rloo(rewards: Sequence[float]) -> tuple[float, ...]:
     return tuple(r - (total - r) / (n - 1) for r in rewards)
 
 
-def advantages(name: AdvantageName, rewards: Sequence[float]) -> tuple[float, ...]:
+def advantages(name: str, rewards: Sequence[float]) -> tuple[float, ...]:
     """A_i of one group, shape G. Permuting the rewards permutes them; equal rewards give exact zeros."""
     if max(rewards) == min(rewards):
         return (0.0,) * len(rewards)
-    return {"group_norm": group_norm, "mean_only": mean_only, "rloo": rloo}[name](rewards)
+    return tuple(float(a) for a in resolve("advantage", name)(rewards))

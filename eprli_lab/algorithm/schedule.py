@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
-from eprli_lab.algorithm.progress import LevelProgress
+from eprli_lab.algorithm.progress import Progress
 from eprli_lab.config.curriculum import CurriculumSpec
+from eprli_lab.config.extensions import resolve
 from eprli_lab.config.spec import OptimSpec
+from eprli_lab.errors import UserError
+from eprli_lab.records import Group
 
 
 def shares(curriculum: CurriculumSpec) -> dict[str, float]:
@@ -35,45 +39,107 @@ def level_end(curriculum: CurriculumSpec, name: str, amount: float) -> float:
     return amount * sum(share[n] for n in names[: names.index(name) + 1])
 
 
-def next_level(
-    curriculum: CurriculumSpec,
-    amount: float,
-    spent: float,
-    levels: Mapping[str, LevelProgress],
-    *,
-    step: int,
-    seed: int,
-) -> str | None:
-    """The level of the next pass of the loop, or None when the run is over. Pure: same arguments, same answer.
+class Schedule:
+    """Base of schedules: which level the next pass of the loop is made at. `choose` is to be given.
 
-    - sequential: level after level, each to the end of its share (the paper); hard first under order=descending.
-    - mixed: all strata at once, a level drawn with probability proportional to its weight (seeded by the step).
-    - adaptive: the first level until its moving accuracy reaches `promote_at`, then the next; the last level takes the
-      rest. A level that is never mastered ends with its share, so every level gets its turn.
+    A schedule with memory keeps it in plain data that `state` returns and the constructor takes back.
     """
-    if spent >= amount:
-        return None
-    order = visited(curriculum)
-    alive = [name for name in order if levels[name].ended is None]
-    if not alive:
-        return None
-    if curriculum.schedule == "mixed":
-        weights = [curriculum.levels[name].budget_weight for name in alive]
-        return random.Random(f"mixed-{seed}-{step}").choices(alive, weights)[0]
-    for name in alive:
-        if spent >= level_end(curriculum, name, amount):
-            continue
-        if curriculum.schedule == "adaptive" and name != order[-1]:
-            rule, done = curriculum.adaptive, levels[name]
-            if done.updates >= rule.min_updates and (done.accuracy or 0.0) >= rule.promote_at:
-                continue
-        return name
-    return None
+
+    boundaries = False  # is leaving a level an event: evaluated, saved, its policy kept where levels have their own?
+
+    def __init__(
+        self, curriculum: CurriculumSpec, amount: float, seed: int, state: dict[str, Any] | None = None
+    ) -> None:
+        """`amount`: the run's budget, in its unit."""
+        self.curriculum, self.amount, self.seed = curriculum, amount, seed
+
+    def choose(self, open_levels: Sequence[str], progress: Progress, spent: float) -> str | None:
+        """One of the levels that have not ended, or None when the run is over.
+
+        `spent`: of the budget, in its unit. Asked more than once a step: the same question has the same answer.
+        """
+        raise NotImplementedError
+
+    def pass_end(self, level: str) -> float:
+        """Where a pass at this level must stop sampling, on the axis of the run's budget."""
+        return self.amount
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """The groups of one step, verdicts and all."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run must remember, as plain data."""
+        return {}
+
+    def metrics(self) -> dict[str, float]:
+        """Logged after every step as `schedule/{name}`."""
+        return {}
 
 
-def pass_end(curriculum: CurriculumSpec, name: str, amount: float) -> float:
-    """Where a pass at level `name` must stop sampling, in budget units: the level's end, or the run's under `mixed`."""
-    return amount if curriculum.schedule == "mixed" else level_end(curriculum, name, amount)
+def next_level(schedule: Schedule, progress: Progress, spent: float) -> str | None:
+    """The level of the next pass of the loop; None when the budget is spent or every level has ended.
+
+    Raises UserError for a schedule that names a level which is none of those.
+    """
+    if spent >= schedule.amount:
+        return None
+    open_levels = [name for name in visited(schedule.curriculum) if progress.levels[name].ended is None]
+    if not open_levels:
+        return None
+    level = schedule.choose(open_levels, progress, spent)
+    if level is not None and level not in open_levels:
+        raise UserError(
+            f"curriculum.schedule: {schedule.curriculum.schedule} chose {level!r}, of {', '.join(open_levels)}"
+        )
+    return level
+
+
+class Sequential(Schedule):
+    """Level after level, each to the end of its share (the paper); hard first under order=descending."""
+
+    boundaries = True
+
+    def choose(self, open_levels: Sequence[str], progress: Progress, spent: float) -> str | None:
+        """The first level whose share is not spent."""
+        return next((n for n in open_levels if spent < self.pass_end(n) and not self.leave(n, progress)), None)
+
+    def leave(self, level: str, progress: Progress) -> bool:
+        """Is the level left before its share is spent? Never."""
+        return False
+
+    def pass_end(self, level: str) -> float:
+        """Where the level's share ends."""
+        return level_end(self.curriculum, level, self.amount)
+
+
+class Adaptive(Sequential):
+    """The first level until its moving accuracy reaches `promote_at`, then the next; the last level takes the rest.
+
+    A level that is never mastered ends with its share, so every level gets its turn.
+    """
+
+    def leave(self, level: str, progress: Progress) -> bool:
+        """Is the level mastered?"""
+        rule, done = self.curriculum.adaptive, progress.levels[level]
+        mastered = done.updates >= rule.min_updates and (done.accuracy or 0.0) >= rule.promote_at
+        return mastered and level != visited(self.curriculum)[-1]
+
+
+class Mixed(Schedule):
+    """All strata at once: a level drawn with probability proportional to its weight, seeded by the step."""
+
+    def choose(self, open_levels: Sequence[str], progress: Progress, spent: float) -> str | None:
+        """A draw among the levels that have not ended."""
+        weights = [self.curriculum.levels[name].budget_weight for name in open_levels]
+        return random.Random(f"mixed-{self.seed}-{progress.steps}").choices(open_levels, weights)[0]
+
+
+def make_schedule(
+    curriculum: CurriculumSpec, amount: float, seed: int, state: dict[str, Any] | None = None
+) -> Schedule:
+    """The schedule of a curriculum; `state`: as it was saved."""
+    made: Schedule = resolve("schedule", curriculum.schedule)(curriculum, amount, seed, state)
+    return made
 
 
 def affordable_problems(remaining_tokens: float, per_problem: float | None, worst: int, wanted: int) -> int:

@@ -22,4 +22,5 @@ def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int
         learning_rate=learning_rate,
         max_grad_norm=spec.optim.max_grad_norm,
         seed=derive_seed(spec.rng_seed, "update", update),
+        objective=common.objective,
     )

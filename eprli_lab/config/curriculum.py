@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from eprli_lab.config.fields import Fraction, Name, Positive, Strict
+from eprli_lab.config.extensions import AdmissionName, LengthTermName, RewardName, SamplerName, ScheduleName
+from eprli_lab.config.fields import Fraction, Later, Name, Positive, Strict
 
 
 class ClipSpec(Strict):
@@ -19,6 +20,7 @@ class ClipSpec(Strict):
 class AdmissionSpec(Strict):
     """Which groups enter the buffer, and when a level gives up (DESIGN 2.2 to 2.4)."""
 
+    rule: Annotated[AdmissionName, Later("band")] = "band"  # of the verdict
     metric: Literal["accuracy", "reward"] = "accuracy"
     accuracy_min: float = 0.125  # a_min; a bound on the mean shaped reward where metric is 'reward'
     accuracy_max: float = 0.875  # a_max
@@ -47,9 +49,10 @@ class LevelSpec(Strict):
     inner_iterations: Annotated[int, Field(ge=1, le=64)] = 1  # mu_l
     minibatches: Annotated[int, Field(ge=1, le=64)] = 1  # optimizer steps per pass over the buffer
     clip: ClipSpec = ClipSpec()
-    length_term: Literal["none", "linear", "soft_overlong", "group_relative"] = "none"
+    length_term: LengthTermName = "none"
     length_coef: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0  # K_l
     overlong_tokens: Annotated[int, Field(ge=0)] = 0  # L_cache of DAPO eq. 13
+    reward: Annotated[RewardName, Later("outcome")] = "outcome"  # R_l
     reward_correct: float = 1.0  # R_l of a correct response
     reward_wrong: float = 0.0  # R_l of a wrong one
     admission: AdmissionSpec = AdmissionSpec()
@@ -86,10 +89,10 @@ class TargetSpec(Strict):
 class CurriculumSpec(Strict):
     """L levels; order of the keys is from easy to hard."""
 
-    schedule: Literal["sequential", "mixed", "adaptive"] = "sequential"
+    schedule: ScheduleName = "sequential"
     order: Literal["ascending", "descending"] = "ascending"  # of the levels; descending: hard first
     strata: Literal["band", "cumulative", "all"] = "band"  # D_l: above Q_{l-1} up to Q_l; up to Q_l; up to Q_L
-    selection: Literal["uniform", "target", "ramp"] = "uniform"  # which problem of the stratum comes next
+    selection: SamplerName = "uniform"  # which problem of the stratum comes next
     weights: Literal["shared", "per_level"] = "shared"  # shared: pi_high = pi_low = pi_theta (the paper)
     levels: dict[Name, LevelSpec]
     adaptive: AdaptiveSpec = AdaptiveSpec()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from eprli_lab.config.extensions import FamilyName
 from eprli_lab.config.fields import AsTuple, Fraction, Name, Positive, Strict
 
 
@@ -66,7 +67,7 @@ class SourceSpec(Strict):
 class GeneratedSpec(Strict):
     """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
 
-    family: Literal["int", "mod10", "program"]
+    family: FamilyName
     operations: Annotated[tuple[Positive, ...], AsTuple] = (
         1,
         2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -16,3 +16,8 @@ class Strict(BaseModel):
     """Frozen; unknown keys are refused; numbers are not coerced from strings; NaN is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def Later(default: Any) -> Any:
+    """A field that came after the first dumped specs: at its default it is not dumped, so fingerprints stay."""
+    return Field(exclude_if=lambda value: value == default)

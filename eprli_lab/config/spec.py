@@ -17,7 +17,8 @@ from pydantic import Field, field_validator, model_validator
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import DataSpec, EvaluationSpec, ModelSpec
-from eprli_lab.config.fields import AsTuple, Fraction, Positive, Strict
+from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName, source_digests
+from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +26,8 @@ SCHEMA_VERSION = 1
 class AlgorithmSpec(Strict):
     """What is the same at every level."""
 
-    advantage: Literal["group_norm", "mean_only", "rloo"] = "group_norm"
+    advantage: AdvantageName = "group_norm"
+    objective: Annotated[ObjectiveName, Later("ppo_clip")] = "ppo_clip"  # the loss of a token
     aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
     constant_tokens: Annotated[int, Field(ge=1)] | None = None  # null: Len_l (Dr. GRPO); 1: the paper's 1/(P*G)
     reward_density: Literal["outcome", "dense", "both"] = "outcome"  # dense: each worked step is rewarded
@@ -62,6 +64,7 @@ class BudgetSpec(Strict):
 class VerifySpec(Strict):
     """Grading: exact match after normalisation first, math-verify second."""
 
+    grader: Annotated[GraderName, Later("boxed")] = "boxed"  # boxed: exact match first, math-verify second
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     timeout_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 5.0  # hard limit for one answer
     symbolic: bool = True  # false: exact match only (the generated families need no more)
@@ -131,11 +134,35 @@ class RunSpec(Strict):
         return int(hashlib.sha256(f"{self.seed}/{self.replicate}".encode()).hexdigest()[:8], 16) >> 1
 
     def fingerprint(self) -> str:
-        """12 hex digits of what determines the numbers: everything but study, arm, tracking and checkpointing."""
+        """12 hex digits of what determines the numbers: everything but study, arm, tracking and checkpointing.
+
+        The source of the user's own functions counts. Raises UserError when it cannot be found.
+        """
         out: Any = dict.fromkeys(("study", "arm", "tracking", "checkpoint", "objective"), True)
         tree = self.model_dump(mode="json", exclude=out | {"backend": NOT_IN_FINGERPRINT})
+        digests = source_digests(name for _, name in self.extensions().values())
+        if digests:
+            tree["extensions"] = digests
         text = json.dumps({"schema": SCHEMA_VERSION, **tree}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def extensions(self) -> dict[str, tuple[str, str]]:
+        """Dotted config key -> (kind, registered name or import path) of every extension point of the run."""
+        c = self.curriculum
+        out = {
+            "curriculum.schedule": ("schedule", c.schedule),
+            "curriculum.selection": ("sampler", c.selection),
+            "algorithm.advantage": ("advantage", self.algorithm.advantage),
+            "algorithm.objective": ("objective", self.algorithm.objective),
+            "verify.grader": ("grader", self.verify.grader),
+        }
+        for name, level in c.levels.items():
+            key = f"curriculum.levels.{name}"
+            out |= {f"{key}.reward": ("reward", level.reward), f"{key}.length_term": ("length_term", level.length_term)}
+            out[f"{key}.admission.rule"] = ("admission", level.admission.rule)
+        generated = {"data": self.data.generated}
+        generated |= {f"evaluation.suites.{name}": suite.generated for name, suite in self.evaluation.suites.items()}
+        return out | {f"{k}.generated.family": ("family", g.family) for k, g in generated.items() if g is not None}
 
     def flat(self) -> dict[str, Any]:
         """Dotted config path -> value; the MLflow params of the run."""

@@ -7,26 +7,21 @@ of prompts is partitioned by a hash of the prompt, so training and held-out prob
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
 from typing import Literal
 
 from eprli_lab.config.data import GeneratedSpec
-from eprli_lab.data import programs
-from eprli_lab.data.programs import Program
+from eprli_lab.config.extensions import resolve
+from eprli_lab.data.tasks import MAX_OPERATIONS, AnyTask, Family, Hashed, Split
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
 LABELS = "abcdefgh"
-MAX_OPERATIONS = 8
-HELDOUT_SHARE = 8  # one prompt in eight is held out
-Family = Literal["int", "mod10", "program"]
-Split = Literal["train", "heldout"]
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Hashed):
     """start, then (sign, operand) steps."""
 
     family: Literal["int", "mod10"]
@@ -51,16 +46,6 @@ class Chain:
             value = apply(self.family, value, sign, operand)
         return value
 
-    @property
-    def digest(self) -> int:
-        """Stable hash of the prompt; the last digit (base HELDOUT_SHARE) decides the split."""
-        return int.from_bytes(hashlib.blake2b(f"{self.family}:{self.prompt}".encode(), digest_size=6).digest(), "big")
-
-    @property
-    def split(self) -> Split:
-        """Which side of the partition the prompt is on."""
-        return "heldout" if self.digest % HELDOUT_SHARE == 0 else "train"
-
 
 def apply(family: Literal["int", "mod10"], value: int, sign: str, operand: int) -> int:
     """One step of a chain."""
@@ -84,15 +69,41 @@ def draw(family: Literal["int", "mod10"], operations: int, rng: random.Random) -
     return Chain(family, start, tuple(drawn))
 
 
-def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> Chain | Program:
+class IntChains(Family):
+    """Chains whose running total stays within 0 to 99 (family `int`)."""
+
+    name: Literal["int", "mod10"] = "int"
+
+    def draw(self, operations: int, rng: random.Random) -> Chain:
+        """A random chain."""
+        return draw(self.name, operations, rng)
+
+    def worked(self, task: Chain, rng: random.Random, noise: float = 0.0) -> str:
+        """A worked answer."""
+        return demonstration(task, rng, noise)
+
+
+class Mod10Chains(IntChains):
+    """Chains of digits, everything modulo 10 (family `mod10`)."""
+
+    name = "mod10"
+
+
+def make_family(name: str) -> Family:
+    """The family of a registered name or import path. Raises UserError."""
+    made: Family = resolve("family", name)()
+    return made
+
+
+def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> AnyTask:
     """A random task of a family, of one side of the partition."""
     while True:
-        task = programs.draw(operations, rng) if family == "program" else draw(family, operations, rng)
+        task: AnyTask = family.draw(operations, rng)
         if task.split == split:
             return task
 
 
-def problem(task: Chain | Program) -> Problem:
+def problem(task: AnyTask) -> Problem:
     """The task as a problem; declared difficulty is operations / 8."""
     return Problem(
         id=f"{task.family}-{task.operations}-{task.digest:012x}",
@@ -110,6 +121,7 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
     Raises UserError when all run out.
     """
     rng = random.Random(f"{spec.family}-{split}-{spec.seed}-{','.join(map(str, spec.operations))}")
+    family = make_family(spec.family)
     open_counts, misses = list(spec.operations), dict.fromkeys(spec.operations, 0)
     seen: set[str] = set()
     out: list[Problem] = []
@@ -120,7 +132,7 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
                 f"operations, {spec.problems} were asked for: lower problems or name more operations"
             )
         n = open_counts[len(out) % len(open_counts)]
-        task = draw_from(spec.family, n, rng, split)
+        task = draw_from(family, n, rng, split)
         if task.prompt in seen:
             misses[n] += 1
             if misses[n] >= 400:  # in a row: practically all are taken
@@ -131,13 +143,6 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
         out.append(problem(task))
     rng.shuffle(out)
     return out
-
-
-def worked(task: Chain | Program, rng: random.Random, noise: float = 0.0) -> str:
-    """A worked answer to a task of any family."""
-    if isinstance(task, Program):
-        return programs.demonstration(task, rng, noise)
-    return demonstration(task, rng, noise)
 
 
 def demonstration(chain: Chain, rng: random.Random, noise: float = 0.0) -> str:

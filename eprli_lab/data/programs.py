@@ -8,15 +8,14 @@ what our own interpreter (`run`) makes of the prompt. Difficulty is the number o
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from dataclasses import dataclass
 from typing import Literal
 
+from eprli_lab.data.tasks import Family, Hashed
+
 NAMES = "abcdefghi"  # the first is a constant, each other one operation
-MAX_OPERATIONS = 8
-HELDOUT_SHARE = 8
 RECENT = 0.6  # how often the first operand is the newest variable, so that depth grows with length
 _STATEMENT = re.compile(r"([a-z])=([a-z]|\d)(?:([-+*])([a-z]|\d))?")
 
@@ -74,7 +73,7 @@ def compute(left: int, operator: str, right: int) -> int:
 
 
 @dataclass(frozen=True)
-class Program:
+class Program(Hashed):
     """A constant and then `operations` assignments of fresh variables."""
 
     statements: tuple[Statement, ...]
@@ -94,16 +93,6 @@ class Program:
     def answer(self) -> int:
         """What the interpreter makes of the prompt."""
         return run(self.prompt)
-
-    @property
-    def digest(self) -> int:
-        """Stable hash of the prompt."""
-        return int.from_bytes(hashlib.blake2b(f"program:{self.prompt}".encode(), digest_size=6).digest(), "big")
-
-    @property
-    def split(self) -> Literal["train", "heldout"]:
-        """Which side of the partition the prompt is on."""
-        return "heldout" if self.digest % HELDOUT_SHARE == 0 else "train"
 
 
 def draw(operations: int, rng: random.Random) -> Program:
@@ -135,3 +124,17 @@ def demonstration(program: Program, rng: random.Random, noise: float = 0.0) -> s
         values[s.target] = result
         parts.append(f"{s.target}{result}" if style < 0.6 else f"{s.target}={left}{s.operator}{right}={result};")
     return ("" if style < 0.2 else "".join(parts)) + f"\\boxed{{{result}}}"
+
+
+class Programs(Family):
+    """Straight-line programs (family `program`)."""
+
+    name = "program"
+
+    def draw(self, operations: int, rng: random.Random) -> Program:
+        """A random program."""
+        return draw(operations, rng)
+
+    def worked(self, task: Program, rng: random.Random, noise: float = 0.0) -> str:
+        """A worked answer."""
+        return demonstration(task, rng, noise)

@@ -6,7 +6,6 @@ import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.errors import UserError
@@ -72,36 +71,3 @@ def shuffle_labels(problems: Sequence[Problem], share: float, seed: int) -> list
     rng.shuffle(labels)
     noisy = {p.id: d for p, d in zip(chosen, labels, strict=True)}
     return [dataclasses.replace(p, difficulty=noisy[p.id]) if p.id in noisy else p for p in problems]
-
-
-class ProblemSampler:
-    """Problems in a seeded order, epoch after epoch without replacement, each epoch shuffled anew."""
-
-    def __init__(self, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None) -> None:
-        self.problems, self.seed = sorted(problems, key=lambda p: p.id), seed
-        self.epoch: int = state["epoch"] if state else 0
-        self.position: int = state["position"] if state else 0
-        self._order = self._shuffled()
-
-    def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
-        """The next n problems, wherever in the budget the run is."""
-        out: list[Problem] = []
-        while len(out) < n:
-            if self.position == len(self._order):
-                self.epoch, self.position = self.epoch + 1, 0
-                self._order = self._shuffled()
-            out.append(self._order[self.position])
-            self.position += 1
-        return out
-
-    def observe(self, accuracies: Sequence[float]) -> None:
-        """What a round gave; a uniform stream does not care."""
-
-    def state(self) -> dict[str, Any]:
-        """Where the stream is; plain data."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def _shuffled(self) -> list[Problem]:
-        order = list(self.problems)
-        random.Random(f"{self.seed}-{self.epoch}").shuffle(order)
-        return order

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.buffer import starvation_advice
+from eprli_lab.algorithm.schedule import learning_rate, next_level
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
@@ -91,6 +91,8 @@ class Trainer:
             done.updates, done.skipped = done.updates + 1, 0
         elif done.ended is None:  # max_rounds were not enough: the update is skipped
             self._skip(level, buffer.tally.verdicts, buffer.tally.rounds)
+        state.schedule.observe(sampled)
+        out |= m.extension_metrics(level, state.schedule, state.samplers[level], state.rules[level])
         out |= m.buffer_metrics(level, buffer.pop_tally(), sampled, waiting=waiting, size=spec.buffer_groups, ages=ages)
         done.observe([g.accuracy for g in sampled if g.verdict != "errored"], self.spec.curriculum.adaptive.smoothing)
         self._log(out, time.perf_counter() - began, clock, sum(g.tokens for g in sampled))
@@ -104,7 +106,7 @@ class Trainer:
         """Advantages per group, then mu_l passes of the clipped objective over the batch."""
         state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
         began = time.perf_counter()
-        rate = schedule.learning_rate(self.spec.optim, self._fraction(), progress.updates)
+        rate = learning_rate(self.spec.optim, self._fraction(), progress.updates)
         settings = update_settings(self.spec, level, rate, progress.updates)
         try:
             terms = self.backend.update(make_batch(groups, algorithm, progress.updates, state.log_weights), settings)
@@ -128,7 +130,7 @@ class Trainer:
     def _boundary(self, level: str) -> None:
         """Evaluate when the curriculum moves from one level to the next."""
         before, self.state.level = self.state.level, level
-        if before not in (None, level) and self.spec.curriculum.schedule != "mixed":
+        if before not in (None, level) and self.state.schedule.boundaries:
             self.policies.leave(str(before))
             self._evaluate(f"end_{before}", full=False)
             self._save()
@@ -163,9 +165,8 @@ class Trainer:
         self.log(out | times | m.progress_metrics(state.progress), state.progress.steps)
 
     def _next_level(self) -> str | None:
-        progress, budget = self.state.progress, self.spec.budget
-        spent, step, seed = progress.spent(budget.unit), progress.steps, self.spec.rng_seed
-        return schedule.next_level(self.spec.curriculum, budget.amount, spent, progress.levels, step=step, seed=seed)
+        progress = self.state.progress
+        return next_level(self.state.schedule, progress, progress.spent(self.spec.budget.unit))
 
     def _fraction(self) -> float:
         return min(1.0, self.state.progress.spent(self.spec.budget.unit) / self.spec.budget.amount)

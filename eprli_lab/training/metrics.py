@@ -12,8 +12,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eprli_lab.algorithm.admission import AdmissionRule
 from eprli_lab.algorithm.buffer import Tally
 from eprli_lab.algorithm.progress import Progress
+from eprli_lab.algorithm.schedule import Schedule
+from eprli_lab.data.samplers import ProblemSampler
 from eprli_lab.records import VERDICTS, Group, LossTerms
 
 
@@ -48,6 +51,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("buffer/{l}/tokens_per_admitted_group", "tokens", "generated tokens / admitted groups"),
     Metric("buffer/{l}/reward_variance/within", "", "mean over groups of the unbiased variance within a group"),
     Metric("buffer/{l}/reward_variance/between", "", "unbiased variance of the groups' mean rewards"),
+    Metric("sampler/{l}/{name}", "", "what the problem sampler says of itself, as `target`"),
+    Metric("admission/{l}/{name}", "", "what the level's admission rule says of itself"),
+    Metric("schedule/{name}", "", "what the schedule says of itself"),
     Metric("policy/{l}/loss", "", "the objective's value"),
     Metric("policy/{l}/entropy", "nats a token", "entropy of the policy on sampled tokens' contexts"),
     Metric(
@@ -81,9 +87,17 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("score", "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
     Metric("response_tokens", "tokens", "mean over suites of eval/{suite}/response_tokens"),
 )
-_PATTERNS = [
-    re.compile(re.escape(m.name).replace(r"\{l\}", "[^/]+").replace(r"\{suite\}", "[^/]+") + "$") for m in CATALOGUE
-]
+_HOLES = {r"\{l\}": "[^/]+", r"\{suite\}": "[^/]+", r"\{name\}": ".+"}
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    text = re.escape(name)
+    for hole, filling in _HOLES.items():
+        text = text.replace(hole, filling)
+    return re.compile(text + "$")
+
+
+_PATTERNS = [_pattern(m.name) for m in CATALOGUE]
 
 
 def in_catalogue(name: str) -> bool:
@@ -169,6 +183,14 @@ def policy_metrics(level: str, terms: LossTerms, lr: float) -> dict[str, float]:
     optional = {"kl_ref": terms.kl_ref, "mismatch_kl": terms.mismatch_kl, "mismatch_max": terms.mismatch_max}
     out |= {f"{p}/{name}": value for name, value in optional.items() if value is not None}
     return out
+
+
+def extension_metrics(level: str, schedule: Schedule, sampler: ProblemSampler, rule: AdmissionRule) -> dict[str, float]:
+    """sampler/{l}/..., admission/{l}/..., schedule/...: what these say of themselves."""
+    out = {f"schedule/{k}": v for k, v in schedule.metrics().items()}
+    out |= {f"sampler/{level}/{k}": v for k, v in sampler.metrics().items()}
+    out |= {f"admission/{level}/{k}": v for k, v in rule.metrics().items()}
+    return {k: float(v) for k, v in out.items()}
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

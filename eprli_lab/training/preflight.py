@@ -19,7 +19,9 @@ def preflight(spec: RunSpec) -> None:
     from eprli_lab.config.backend import OpenRLHFSpec
     from eprli_lab.data.load import load_suite, load_training
     from eprli_lab.data.strata import stratify
+    from eprli_lab.training.extensions import check_extensions
 
+    check_extensions(spec)
     check_logged("objective", spec.objective, spec)
     stratify(load_training(spec.data, spec.rng_seed), spec.curriculum)
     for name, suite in spec.evaluation.suites.items():

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.admission import admission_verdict
 from eprli_lab.algorithm.buffer import Buffer
 from eprli_lab.algorithm.reward import rewards
+from eprli_lab.algorithm.schedule import affordable_problems
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
@@ -40,7 +40,7 @@ class RolloutCollector:
         ended, so no configuration can spin.
         """
         spec, progress = self.spec.curriculum.levels[level], state.progress
-        end = schedule.pass_end(self.spec.curriculum, level, self.spec.budget.amount)
+        end = state.schedule.pass_end(level)
         sampled: list[Group] = []
         for _ in range(spec.admission.max_rounds):
             if buffer.full:
@@ -49,15 +49,16 @@ class RolloutCollector:
             if self.spec.budget.unit == "tokens":
                 mean = progress.levels[level].tokens_per_group
                 worst = spec.group_size * spec.max_response_tokens
-                count = schedule.affordable_problems(end - progress.tokens, mean, worst, count)
+                count = affordable_problems(end - progress.tokens, mean, worst, count)
             elif progress.spent(self.spec.budget.unit) >= end:
                 count = 0
             if count == 0:
                 progress.levels[level].ended = "budget"
                 break
             fraction = min(1.0, progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
-            groups = self.round(level, state.streams[level].take(count, fraction), state)
-            state.streams[level].observe([g.accuracy for g in groups if g.verdict != "errored"])
+            groups = self.round(level, state.samplers[level].take(count, fraction), state)
+            state.samplers[level].observe(groups)
+            state.rules[level].observe(groups)
             buffer.add_round(groups)
             sampled += groups
         return sampled
@@ -77,10 +78,9 @@ class RolloutCollector:
         groups = []
         for problem, (group, grades) in zip(problems, graded(timed.groups, problems, self.grader), strict=True):
             correct = [g.correct for g in grades]
-            reward = rewards(spec, correct, [len(r.tokens) for r in group])
-            verdict = admission_verdict(
-                spec.admission, correct, reward, errored=any(g.status == "error" for g in grades)
-            )
+            reward = rewards(spec, problem, group, correct)
+            errored = any(g.status == "error" for g in grades)
+            verdict = admission_verdict(state.rules[level], problem, correct, reward, errored)
             steps = self._steps(problem, group)
             groups.append(Group(problem, level, group, grades, reward, progress.updates, verdict, steps))
         progress.count(level, [g.tokens for g in groups], sum(len(g.responses) for g in groups))

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from eprli_lab.algorithm.admission import AdmissionRule, make_rule
 from eprli_lab.algorithm.buffer import Buffer
 from eprli_lab.algorithm.progress import LevelProgress, Progress
+from eprli_lab.algorithm.schedule import Schedule, make_schedule
 from eprli_lab.config.spec import RunSpec
-from eprli_lab.data.selection import RampSampler, TargetSampler, make_sampler
-from eprli_lab.data.strata import ProblemSampler, Strata
+from eprli_lab.data.samplers import ProblemSampler, make_sampler
+from eprli_lab.data.strata import Strata
 from eprli_lab.records import Grade, Group, Problem, Response, Step
 
 
 @dataclass
 class TrainState:
-    """Progress, data position and buffer of every level."""
+    """Progress; sampler, admission rule and buffer of every level; the schedule."""
 
     progress: Progress
-    streams: dict[str, ProblemSampler | TargetSampler | RampSampler]
+    samplers: dict[str, ProblemSampler]
+    rules: dict[str, AdmissionRule]
+    schedule: Schedule
     buffers: dict[str, Buffer]
     level: str | None = None  # of the last pass
     curve_points: int = 0  # evaluations made on the way
@@ -32,15 +36,19 @@ class TrainState:
         levels = spec.curriculum.levels
         return cls(
             progress=Progress(levels={name: LevelProgress() for name in levels}),
-            streams={n: make_sampler(spec.curriculum, strata.levels[n], seed=f"{spec.rng_seed}-{n}") for n in levels},
+            samplers={n: make_sampler(spec.curriculum, strata.levels[n], seed=f"{spec.rng_seed}-{n}") for n in levels},
+            rules={n: make_rule(level.admission) for n, level in levels.items()},
+            schedule=make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed),
             buffers={name: Buffer(level.admission, level.buffer_groups) for name, level in levels.items()},
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Python floats survive JSON exactly (shortest round-trip representation)."""
-        return {
+        rules = {name: rule.state() for name, rule in self.rules.items()}
+        memories = {"schedule": self.schedule.state(), "rules": {n: saved for n, saved in rules.items() if saved}}
+        return {key: memory for key, memory in memories.items() if memory} | {
             "progress": asdict(self.progress),
-            "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "streams": {name: sampler.state() for name, sampler in self.samplers.items()},
             "buffers": {name: [group_to_json(g) for g in b.groups] for name, b in self.buffers.items()},
             "level": self.level,
             "curve_points": self.curve_points,
@@ -58,11 +66,12 @@ class TrainState:
         state.progress = Progress(**progress, levels=levels)
         for name in spec.curriculum.levels:
             problems = strata.levels[name]
-            state.streams[name] = make_sampler(
-                spec.curriculum, problems, f"{spec.rng_seed}-{name}", tree["streams"][name]
-            )
+            seed = f"{spec.rng_seed}-{name}"
+            state.samplers[name] = make_sampler(spec.curriculum, problems, seed, tree["streams"][name])
+            state.rules[name] = make_rule(spec.curriculum.levels[name].admission, tree.get("rules", {}).get(name))
             by_id = {p.id: p for p in problems}
             state.buffers[name].groups = [group_from_json(g, by_id) for g in tree["buffers"][name]]
+        state.schedule = make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed, tree.get("schedule"))
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):
             setattr(state, key, tree[key])
         return state

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eprli_lab.algorithm import schedule
 from eprli_lab.algorithm.buffer import Buffer, conserved, starvation_advice
-from eprli_lab.algorithm.progress import LevelProgress
+from eprli_lab.algorithm.progress import LevelProgress, Progress
 from eprli_lab.config.curriculum import AdmissionSpec, CurriculumSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.records import VERDICTS
@@ -90,12 +90,17 @@ def fresh() -> dict[str, LevelProgress]:
     return {f"l{i}": LevelProgress() for i in (1, 2, 3)}
 
 
+def next_level(spec: CurriculumSpec, amount: float, spent: float, levels, *, step: int, seed: int) -> str | None:
+    made = schedule.make_schedule(spec, amount, seed)
+    return schedule.next_level(made, Progress(steps=step, levels=levels), spent)
+
+
 @pytest.mark.parametrize(
     ("spent", "name"), [(0, "l1"), (24, "l1"), (25, "l2"), (49, "l2"), (50, "l3"), (99, "l3"), (100, None)]
 )
 def test_sequential_levels_get_their_shares(spent, name):
     # weights 1 1 2 of 100: ends at 25, 50, 100
-    assert schedule.next_level(curriculum(), 100, spent, fresh(), step=0, seed=0) == name
+    assert next_level(curriculum(), 100, spent, fresh(), step=0, seed=0) == name
 
 
 @pytest.mark.parametrize(
@@ -104,36 +109,36 @@ def test_sequential_levels_get_their_shares(spent, name):
 def test_hard_first_visits_the_levels_backwards(spent, name):
     # weights 1 1 2 of 100, l3 first: ends at 50, 75, 100
     hard_first = curriculum().model_copy(update={"order": "descending"})
-    assert schedule.next_level(hard_first, 100, spent, fresh(), step=0, seed=0) == name
+    assert next_level(hard_first, 100, spent, fresh(), step=0, seed=0) == name
     assert [schedule.level_end(hard_first, n, 100) for n in ("l3", "l2", "l1")] == [50, 75, 100]
     adaptive = curriculum("adaptive").model_copy(update={"order": "descending"})
     levels = fresh()
     levels["l3"] = LevelProgress(updates=4, accuracy=0.8)
-    assert schedule.next_level(adaptive, 100, 5, levels, step=0, seed=0) == "l2"
+    assert next_level(adaptive, 100, 5, levels, step=0, seed=0) == "l2"
 
 
 def test_a_starved_level_leaves_its_share_to_the_next():
     levels = fresh()
     levels["l1"].ended = "starved"
-    assert schedule.next_level(curriculum(), 100, 3, levels, step=0, seed=0) == "l2"
+    assert next_level(curriculum(), 100, 3, levels, step=0, seed=0) == "l2"
     for level in levels.values():
         level.ended = "starved"
-    assert schedule.next_level(curriculum(), 100, 3, levels, step=0, seed=0) is None
+    assert next_level(curriculum(), 100, 3, levels, step=0, seed=0) is None
 
 
 def test_adaptive_promotes_exactly_at_the_bar():
     levels = fresh()
     levels["l1"] = LevelProgress(updates=4, accuracy=0.8)
-    assert schedule.next_level(curriculum("adaptive"), 100, 5, levels, step=0, seed=0) == "l2"
+    assert next_level(curriculum("adaptive"), 100, 5, levels, step=0, seed=0) == "l2"
     levels["l1"] = LevelProgress(updates=4, accuracy=0.7999)
-    assert schedule.next_level(curriculum("adaptive"), 100, 5, levels, step=0, seed=0) == "l1"
+    assert next_level(curriculum("adaptive"), 100, 5, levels, step=0, seed=0) == "l1"
     levels["l1"] = LevelProgress(updates=3, accuracy=1.0)
-    assert schedule.next_level(curriculum("adaptive"), 100, 5, levels, step=0, seed=0) == "l1"
+    assert next_level(curriculum("adaptive"), 100, 5, levels, step=0, seed=0) == "l1"
 
 
 def test_mixed_draws_levels_by_weight_and_by_step():
-    drawn = [schedule.next_level(curriculum("mixed"), 100, 1, fresh(), step=s, seed=7) for s in range(4000)]
-    assert drawn == [schedule.next_level(curriculum("mixed"), 100, 1, fresh(), step=s, seed=7) for s in range(4000)]
+    drawn = [next_level(curriculum("mixed"), 100, 1, fresh(), step=s, seed=7) for s in range(4000)]
+    assert drawn == [next_level(curriculum("mixed"), 100, 1, fresh(), step=s, seed=7) for s in range(4000)]
     assert drawn.count("l3") / 4000 == pytest.approx(0.5, abs=0.03)
     assert drawn.count("l1") / 4000 == pytest.approx(0.25, abs=0.03)
 

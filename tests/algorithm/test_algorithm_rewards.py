@@ -5,17 +5,30 @@ from __future__ import annotations
 import math
 
 import pytest
+from helpers import response
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.algorithm.admission import admission_verdict
+from eprli_lab.algorithm import admission, reward
+from eprli_lab.algorithm.admission import Band
 from eprli_lab.algorithm.advantage import advantages, group_norm, mean_only, rloo
-from eprli_lab.algorithm.reward import group_relative, linear, rewards, soft_overlong
+from eprli_lab.algorithm.length_terms import group_relative, linear, soft_overlong
 from eprli_lab.config.curriculum import AdmissionSpec, LevelSpec
+from eprli_lab.records import Problem
+
+PROBLEM = Problem("p", "1a+1?", ("2",), 0.125)
 
 
 def level(**kw) -> LevelSpec:
     return LevelSpec(quality_threshold=1.0, max_response_tokens=10, **kw)
+
+
+def rewards(spec: LevelSpec, correct, tokens) -> tuple[float, ...]:
+    return reward.rewards(spec, PROBLEM, [response("x", n) for n in tokens], correct)
+
+
+def admission_verdict(spec: AdmissionSpec, correct, rewards, errored: bool = False) -> str:
+    return admission.admission_verdict(Band(spec), PROBLEM, correct, rewards, errored)
 
 
 groups = st.lists(st.tuples(st.booleans(), st.integers(1, 10)), min_size=2, max_size=16)
@@ -23,18 +36,19 @@ reward_lists = st.lists(st.floats(-5, 5, allow_nan=False).map(lambda x: round(x,
 
 
 def test_linear_counts_correct_responses_only():
-    assert linear([True, True, False], [5, 10, 10], 10) == [-0.5, -1.0, 0.0]
+    assert linear([True, True, False], [5, 10, 10], level()) == [-0.5, -1.0, 0.0]
 
 
 def test_soft_overlong_is_dapo_equation_13():
     # Len 10, cache 4: free to 6, then a quarter a token, -1 at 10 and beyond
-    assert soft_overlong([5, 6, 7, 8, 9, 10, 12, 20], 10, 4) == [0.0, 0.0, -0.25, -0.5, -0.75, -1.0, -1.0, -1.0]
+    lengths, spec = [5, 6, 7, 8, 9, 10, 12, 20], level(overlong_tokens=4)
+    assert soft_overlong([True] * 8, lengths, spec) == [0.0, 0.0, -0.25, -0.5, -0.75, -1.0, -1.0, -1.0]
 
 
 def test_group_relative_is_kimi():
-    assert group_relative([True, True, True], [2, 4, 6]) == [0.5, 0.0, -0.5]
-    assert group_relative([False, False, False], [2, 4, 6]) == [0.0, 0.0, -0.5]
-    assert group_relative([True, False], [3, 3]) == [0.0, 0.0]
+    assert group_relative([True, True, True], [2, 4, 6], level()) == [0.5, 0.0, -0.5]
+    assert group_relative([False, False, False], [2, 4, 6], level()) == [0.0, 0.0, -0.5]
+    assert group_relative([True, False], [3, 3], level()) == [0.0, 0.0]
 
 
 def test_shaped_reward_by_hand():
@@ -64,16 +78,16 @@ def test_length_terms_stay_within_their_range(group, term, coefficient):
     [(0, "too_hard"), (2, "too_hard"), (3, "admitted"), (7, "admitted"), (8, "too_easy"), (10, "too_easy")],
 )
 def test_band_is_closed_and_exact_on_the_threshold(right, verdict):
-    admission = AdmissionSpec(accuracy_min=0.3, accuracy_max=0.7)
+    band = AdmissionSpec(accuracy_min=0.3, accuracy_max=0.7)
     correct = [True] * right + [False] * (10 - right)
-    assert admission_verdict(admission, correct, [float(c) for c in correct]) == verdict
+    assert admission_verdict(band, correct, [float(c) for c in correct]) == verdict
 
 
 @pytest.mark.parametrize(("right", "verdict"), [(0, "no_signal"), (1, "admitted"), (2, "no_signal")])
 def test_groups_of_two_under_the_widest_band(right, verdict):
     correct = [True] * right + [False] * (2 - right)
-    admission = AdmissionSpec(accuracy_min=0.0, accuracy_max=1.0)
-    assert admission_verdict(admission, correct, [float(c) for c in correct]) == verdict
+    band = AdmissionSpec(accuracy_min=0.0, accuracy_max=1.0)
+    assert admission_verdict(band, correct, [float(c) for c in correct]) == verdict
 
 
 def test_float_noise_is_no_signal():

@@ -7,13 +7,20 @@ import math
 from collections import Counter
 
 import pytest
+from helpers import group
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eprli_lab.algorithm.daro import daro_step, loss_scales
 from eprli_lab.config.curriculum import CurriculumSpec, LevelSpec, TargetSpec
-from eprli_lab.data.selection import RampSampler, TargetSampler, make_sampler, next_target, ramp_weights
-from eprli_lab.data.strata import ProblemSampler
+from eprli_lab.data.samplers import (
+    ProblemSampler,
+    RampSampler,
+    TargetSampler,
+    make_sampler,
+    next_target,
+    ramp_weights,
+)
 from eprli_lab.records import Problem
 
 
@@ -57,11 +64,11 @@ def test_the_target_moves_towards_the_goal() -> None:
 
 
 def test_the_nearest_problems_come_first_and_each_once_an_epoch() -> None:
-    stream = TargetSampler(problems(), "s", TargetSpec(start=0.5))
+    stream = TargetSampler(problems(), "s", curriculum("target", TargetSpec(start=0.5)))
     first = stream.take(5)
     assert {p.difficulty for p in first} == {0.5} and len({p.id for p in first}) == 5
     assert {p.difficulty for p in stream.take(10)} == {0.375, 0.625}
-    stream.observe([1.0] * 20)
+    stream.observe([group([True] * 4)] * 20 + [group([False] * 4, verdict="errored")])
     assert stream.target == pytest.approx(0.5 + 0.05 * math.tanh(1.0))
     rest = stream.take(25)
     assert len({p.id for p in [*first, *rest]}) == 30
@@ -92,18 +99,18 @@ def test_a_stratum_of_one_difficulty_has_one_tag() -> None:
 # --- all of them
 
 
-def curriculum(selection: str) -> CurriculumSpec:
+def curriculum(selection: str, target: TargetSpec | None = None) -> CurriculumSpec:
     level = LevelSpec(quality_threshold=1.0, max_response_tokens=8)
-    return CurriculumSpec(selection=selection, levels={"l1": level})  # type: ignore[arg-type]
+    return CurriculumSpec(selection=selection, levels={"l1": level}, target=target or TargetSpec())
 
 
 @given(st.sampled_from(["uniform", "target", "ramp"]), st.lists(st.integers(0, 30), max_size=8), st.data())
 def test_a_resumed_stream_is_the_uninterrupted_one(selection: str, takes: list[int], data: st.DataObject) -> None:
-    def work(stream: ProblemSampler | TargetSampler | RampSampler, counts: list[int], begin: int) -> list[str]:
+    def work(stream: ProblemSampler, counts: list[int], begin: int) -> list[str]:
         out = []
         for i, n in enumerate(counts, begin):
             taken = stream.take(n, i / 8)
-            stream.observe([(p.difficulty or 0) / 2 for p in taken])
+            stream.observe([group([i < 8 * (p.difficulty or 0) for i in range(16)]) for p in taken])
             out += [p.id for p in taken]
         return out
 

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprli_lab.algorithm.advantage import advantages
+from eprli_lab.algorithm.length_terms import soft_overlong
 from eprli_lab.algorithm.loss import clipped_objective, k3, sequence_weights
-from eprli_lab.algorithm.reward import soft_overlong
 from eprli_lab.backends.openrlhf import reaper
 from eprli_lab.backends.openrlhf.dry_run import describe_launch, inert
 from eprli_lab.backends.openrlhf.engine import step_settings
@@ -29,6 +29,7 @@ from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, shard_b
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.curriculum import LevelSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import UpdateSettings
 
@@ -337,7 +338,8 @@ def test_our_overlong_term_is_their_penalty(theirs: Any) -> None:
         action_mask=torch.ones(7, 10), sequences=torch.ones(7, 12),
     )  # fmt: skip
     theirs[2].apply_overlong_penalty([experience], 10, 4.0, 0.5)
-    ours = [1.0 + 0.5 * t for t in soft_overlong(lengths, 10, 4)]
+    level = LevelSpec(quality_threshold=1.0, max_response_tokens=10, overlong_tokens=4)
+    ours = [1.0 + 0.5 * t for t in soft_overlong([True] * 7, lengths, level)]
     assert experience.rewards.tolist() == pytest.approx(ours)
 
 

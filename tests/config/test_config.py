@@ -99,11 +99,14 @@ def test_level_files_hold_only_their_deltas():
         (["curriculum.levels.l1.admission.accuracy_min=0.99"], "accuracy_min 0.99 is above accuracy_max 0.875"),
         (
             ["algorithm.advantage=gruop_norm"],
-            "algorithm.advantage: input should be 'group_norm', 'mean_only' or 'rloo'",
+            "algorithm.advantage: 'gruop_norm' is no advantage (did you mean 'group_norm'?), and no package.module:function",
         ),
         (["curriculum.weights=own"], "curriculum.weights: input should be 'shared' or 'per_level', not 'own'"),
         (["curriculum.weights=per_level", "curriculum.schedule=mixed"], "needs levels one after another"),
-        (["curriculum.selection=near"], "curriculum.selection: input should be 'uniform', 'target' or 'ramp'"),
+        (
+            ["curriculum.selection=near"],
+            "curriculum.selection: 'near' is no problem sampler (choose from: ramp, target, uniform)",
+        ),
         (["data.label_noise=1.5"], "data.label_noise: input should be less than or equal to 1"),
         (["preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),
         (["data=jsonl"], "data.source.path"),

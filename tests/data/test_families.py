@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eprli_lab.config.data import DataSpec, GeneratedSpec, SuiteSpec
-from eprli_lab.data.families import LABELS, Chain, demonstration, draw, draw_from, generate
+from eprli_lab.data.families import LABELS, Chain, demonstration, draw, draw_from, generate, make_family
 from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
 from eprli_lab.grading.answers import extract_boxed
@@ -91,7 +91,7 @@ def test_the_partition_holds_for_everything_with_one_operation(family):
     chains = {draw(family, 1, rng).prompt: draw for _ in range(15_000)}
     sides = {}
     for split in ("train", "heldout"):
-        sides[split] = {draw_from(family, 1, rng, split).prompt for _ in range(15_000)}
+        sides[split] = {draw_from(make_family(family), 1, rng, split).prompt for _ in range(15_000)}
     assert not sides["train"] & sides["heldout"]
     assert sides["train"] | sides["heldout"] == set(chains)
     if family == "mod10":
@@ -145,9 +145,9 @@ def test_running_out_of_problems_is_one_sentence(split):
         str(caught.value),
     )
     assert match and match[2] == split
-    everything = {draw_from("mod10", 1, random.Random(1), split).prompt}
+    everything = {draw_from(make_family("mod10"), 1, random.Random(1), split).prompt}
     rng = random.Random(2)
-    everything |= {draw_from("mod10", 1, rng, split).prompt for _ in range(8_000)}
+    everything |= {draw_from(make_family("mod10"), 1, rng, split).prompt for _ in range(8_000)}
     assert 0.97 * len(everything) <= int(match[1]) <= len(everything), "practically all were found"
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprli_lab.config.curriculum import CurriculumSpec, LevelSpec
-from eprli_lab.data.strata import ProblemSampler, shuffle_labels, stratify
+from eprli_lab.data.samplers import UniformSampler
+from eprli_lab.data.strata import shuffle_labels, stratify
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
@@ -119,13 +120,15 @@ def test_shuffling_keeps_the_distribution(difficulties, share, seed):
 @given(st.integers(1, 12), st.lists(st.integers(0, 20), max_size=8), st.data())
 def test_a_resumed_stream_is_the_uninterrupted_one(n, takes, data):
     given_problems = problems(*[0.5] * n)
-    whole = ProblemSampler(given_problems, "7-l1")
+    whole = UniformSampler(given_problems, "7-l1")
     expected = [p.id for t in takes for p in whole.take(t)]
     split = data.draw(st.integers(0, len(takes)))
-    first = ProblemSampler(given_problems, "7-l1")
+    first = UniformSampler(given_problems, "7-l1")
     got = [p.id for t in takes[:split] for p in first.take(t)]
     state = json.loads(json.dumps(first.state()))
-    resumed = ProblemSampler(list(reversed(given_problems)), "7-l1", state)  # the order of the file does not matter
+    resumed = UniformSampler(
+        list(reversed(given_problems)), "7-l1", state=state
+    )  # the order of the file does not matter
     got += [p.id for t in takes[split:] for p in resumed.take(t)]
     assert got == expected
     assert resumed.state() == whole.state()
@@ -134,17 +137,17 @@ def test_a_resumed_stream_is_the_uninterrupted_one(n, takes, data):
 @given(st.integers(1, 15), st.integers(1, 4))
 def test_each_epoch_is_a_permutation(n, epochs):
     given_problems = problems(*[0.5] * n)
-    taken = [p.id for p in ProblemSampler(given_problems, "s").take(n * epochs)]
+    taken = [p.id for p in UniformSampler(given_problems, "s").take(n * epochs)]
     for e in range(epochs):
         assert sorted(taken[e * n : (e + 1) * n]) == sorted(p.id for p in given_problems)
 
 
 def test_epochs_and_seeds_are_shuffled_anew():
     given_problems = problems(*[0.5] * 50)
-    stream = ProblemSampler(given_problems, "a")
+    stream = UniformSampler(given_problems, "a")
     one, two = stream.take(50), stream.take(50)
     assert one != two and one != sorted(one, key=lambda p: p.id)
-    assert ProblemSampler(given_problems, "b").take(50) != one
-    assert ProblemSampler(given_problems, "a").take(50) == one
+    assert UniformSampler(given_problems, "b").take(50) != one
+    assert UniformSampler(given_problems, "a").take(50) == one
     assert stream.state() == {"epoch": 1, "position": 50}
-    assert ProblemSampler(given_problems, "a").take(0) == []
+    assert UniformSampler(given_problems, "a").take(0) == []

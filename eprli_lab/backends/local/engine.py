@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eprli_lab.algorithm.loss import clipped_objective, entropy, k3, sequence_weights
+from eprli_lab.algorithm.loss import entropy, k3, sequence_weights
 from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.packing import rows_for, token_logits
@@ -24,6 +24,7 @@ from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.data import ModelSpec
+from eprli_lab.config.extensions import resolve
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
@@ -151,7 +152,8 @@ class LocalBackend:
         weight = torch.tensor(weights, device=device).repeat_interleave(repeats)
         scores = F.log_softmax(token_logits(self.policy, packed, index) / settings.temperature, -1)
         new = scores.gather(1, targets[:, None])[:, 0]
-        loss = clipped_objective(new, old, advantages, settings.clip_low, settings.clip_high)
+        objective = resolve("objective", settings.objective)
+        loss = objective(new, old, advantages, settings.clip_low, settings.clip_high)
         reference = None
         if self.reference is not None and settings.kl_coef > 0:
             with torch.no_grad():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.config.data import ModelSpec
+from eprli_lab.config.extensions import is_path, source_digests
 from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import UserError
 
@@ -17,7 +18,7 @@ RECIPE_VERSION = 1  # of the warm start's code: raise it when the same recipe wo
 
 
 def recipe_fingerprint(model: ModelSpec, family: str) -> str:
-    """12 hex digits of config, recipe, family and recipe version."""
+    """12 hex digits of config, recipe, family (of the user's own its source too) and recipe version."""
     assert model.warmstart is not None
     content = {
         "config": model.config,
@@ -25,6 +26,8 @@ def recipe_fingerprint(model: ModelSpec, family: str) -> str:
         "family": family,
         "version": RECIPE_VERSION,
     }
+    if is_path(family):
+        content["source"] = source_digests([family])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -57,14 +57,15 @@ def _demonstration_loss(policy: Any, tokenizer: Any, family: str, rng: random.Ra
     import torch.nn.functional as F
 
     from eprli_lab.backends.local.packing import rows_for, token_logits
-    from eprli_lab.data.families import draw_from, worked
+    from eprli_lab.data.families import draw_from, make_family
 
+    source = make_family(family)
     counts = rng.choices(list(OPERATION_WEIGHTS), list(OPERATION_WEIGHTS.values()), k=batch)
     rows, starts = [], []
     for n in counts:
-        task = draw_from(family, n, rng, "train")  # type: ignore[arg-type]
+        task = draw_from(source, n, rng, "train")
         prompt = [tokenizer.bos_token_id, *tokenizer.encode(task.prompt, add_special_tokens=False)]
-        answer = tokenizer.encode(worked(task, rng, noise), add_special_tokens=False)
+        answer = tokenizer.encode(source.worked(task, rng, noise), add_special_tokens=False)
         rows.append([*prompt, *answer, tokenizer.eos_token_id])
         starts.append(len(prompt))
     packed = rows_for(policy, rows, ROW_TOKENS)
@@ -90,7 +91,7 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     load_weights(policy, directory)
     out = {}
     for suite, operations in (("easy", (1, 2)), ("medium", (3, 4)), ("hard", (6, 7, 8))):
-        problems = generate(GeneratedSpec(family=family, operations=operations, problems=512), "heldout")  # type: ignore[arg-type]
+        problems = generate(GeneratedSpec(family=family, operations=operations, problems=512), "heldout")
         prompts = [[tokenizer.bos_token_id, *tokenizer.encode(p.prompt, add_special_tokens=False)] for p in problems]
         ids, _ = decode(
             decoder_for(policy),
@@ -101,8 +102,8 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
             stop_ids=[tokenizer.eos_token_id],
             generator=torch.Generator().manual_seed(4242),
         )
-        adapter = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        right = [extract_boxed(t) in p.answers for t, p in zip(adapter, problems, strict=True)]
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        right = [extract_boxed(t) in p.answers for t, p in zip(texts, problems, strict=True)]
         out[suite] = round(sum(right) / len(right), 3)
     return out
 

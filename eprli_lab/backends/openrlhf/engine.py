@@ -221,6 +221,7 @@ def step_settings(settings: UpdateSettings, lengths: Sequence[int], ranks: int) 
         "clip_low": settings.clip_low,
         "clip_high": settings.clip_high,
         "aggregation": settings.aggregation,
+        "objective": settings.objective,
         "learning_rate": settings.learning_rate,
         "kl_coef": settings.kl_coef,
         "normalise": {"batch_num_tokens": float(tokens), "global_batch_size": float(len(lengths))},

@@ -93,7 +93,7 @@ def _algorithm(spec: RunSpec) -> list[Flag]:
         ("--actor.max_norm", str(spec.optim.max_grad_norm)),
         ("--actor.lr_scheduler", "constant"),  # our loop sets the rate of every update: no warm-up from zero, no wrap
         ("--actor.lr_warmup_ratio", "0"),
-        ("--algo.advantage.estimator", ESTIMATORS[common.advantage]),
+        ("--algo.advantage.estimator", ESTIMATORS.get(common.advantage, "group_norm")),
     ]
 
 

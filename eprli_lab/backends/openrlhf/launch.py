@@ -13,6 +13,7 @@ from typing import Any
 
 from eprli_lab.backends.openrlhf import reaper
 from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.config.extensions import EXTENSIONS_DIRECTORY
 from eprli_lab.errors import UserError
 
 PASSED_ON = ("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "VLLM_USE_V1")  # to workers
@@ -44,6 +45,7 @@ def start_ray(spec: OpenRLHFSpec) -> None:
     variables |= {"RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1", "TOKENIZERS_PARALLELISM": "true"}
     package = str(Path(__file__).resolve().parents[3])
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    variables[EXTENSIONS_DIRECTORY] = os.getcwd()  # not PYTHONPATH, where a user's file could shadow a library
     environment: dict[str, Any] = {"env_vars": variables}
     address = spec.ray_address or os.environ.get("RAY_ADDRESS")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}

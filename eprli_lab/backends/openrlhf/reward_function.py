@@ -32,16 +32,19 @@ def _grader() -> Any:
 
 def shaped(correct: bool, characters: int) -> float:
     """The reward of one response: 1 or 0, and the length term of EPRLI_REWARD, with LEN in characters."""
-    from eprli_lab.algorithm.reward import linear, soft_overlong
+    from eprli_lab.algorithm.length_terms import linear, soft_overlong
+    from eprli_lab.config.curriculum import LevelSpec
 
     name, *numbers = os.environ.get("EPRLI_REWARD", "none").split(":")
     if name == "none":
         return float(correct)
     coef, limit, *rest = [float(x) for x in numbers]
     if name == "linear":
-        return float(correct) + coef * linear([correct], [characters], int(limit))[0]
+        level = LevelSpec(quality_threshold=1.0, max_response_tokens=int(limit))
+        return float(correct) + coef * linear([correct], [characters], level)[0]
     if name == "soft_overlong":
-        return float(correct) + coef * soft_overlong([characters], int(limit), int(rest[0]))[0]
+        level = LevelSpec(quality_threshold=1.0, max_response_tokens=int(limit), overlong_tokens=int(rest[0]))
+        return float(correct) + coef * soft_overlong([correct], [characters], level)[0]
     raise ValueError(f"EPRLI_REWARD: {name} is none of none, linear, soft_overlong")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import torch
 from openrlhf.models import PolicyLoss
+from openrlhf.models.loss import aggregate_loss
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
@@ -22,6 +23,7 @@ from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 from eprli_lab.algorithm.loss import k3
 from eprli_lab.backends.openrlhf.rows import Row, pad
 from eprli_lab.backends.update_stats import UpdateStats
+from eprli_lab.config.extensions import is_path, resolve
 
 _Policy: Any = PolicyModelActor.__ray_metadata__.modified_class
 _Rollout: Any = RolloutRayActor.__ray_metadata__.modified_class
@@ -34,12 +36,13 @@ class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
         """Take a level's bounds and aggregation for the update that follows."""
         self.clip_eps_low, self.clip_eps_high = settings["clip_low"], settings["clip_high"]
         self.token_level_loss = settings["aggregation"] != "sequence_mean"
+        self.objective = settings["objective"]
         self.sums = UpdateStats()
         self.current: Any = None  # [B]: whose sampling weights are those that the update starts from; None: not now
         self.reference: Any = None  # [B, T - 1]: log-probabilities under the reference
 
     def forward(self, log_probs: Any, old_log_probs: Any, advantages: Any, action_mask: Any = None, **more: Any) -> Any:
-        """As PolicyLoss."""
+        """As PolicyLoss; with a user's objective its loss of a token in the place of the clipped one."""
         with torch.no_grad():
             mask = action_mask.bool()
             new, old = log_probs.detach()[mask].float(), old_log_probs[mask].float()
@@ -49,7 +52,14 @@ class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
             if self.current is not None:
                 fresh = mask & self.current[:, None]
                 self.sums.compare(log_probs.detach()[fresh].float(), old_log_probs[fresh].float())
-        return super().forward(log_probs, old_log_probs, advantages, action_mask=action_mask, **more)
+        made = super().forward(log_probs, old_log_probs, advantages, action_mask=action_mask, **more)
+        if not is_path(self.objective):
+            return made
+        tokens = [t[mask] for t in (log_probs, old_log_probs, advantages)]
+        loss = resolve("objective", self.objective)(*tokens, self.clip_eps_low, self.clip_eps_high)
+        spread = torch.zeros_like(log_probs).masked_scatter(mask, loss.to(log_probs.dtype))
+        sizes = {k: more[k] for k in ("dp_size", "batch_num_tokens", "global_batch_size") if k in more}
+        return aggregate_loss(spread, action_mask, token_level_loss=self.token_level_loss, **sizes), *made[1:]
 
 
 class LevelPolicyActor(_Policy):  # type: ignore[misc]

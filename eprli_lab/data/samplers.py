@@ -8,10 +8,79 @@ from collections.abc import Sequence
 from typing import Any
 
 from eprli_lab.config.curriculum import CurriculumSpec, TargetSpec
-from eprli_lab.data.strata import ProblemSampler
-from eprli_lab.records import Problem
+from eprli_lab.config.extensions import resolve
+from eprli_lab.records import Group, Problem
 
 RAMP_START, RAMP_END = (4, 3, 2, 1), (1, 2, 3, 4)  # weights of the four difficulty tags at the start and at the end
+
+
+class ProblemSampler:
+    """Base of problem samplers, one object a level: `take` is to be given, the rest may stay as it is.
+
+    A sampler with memory keeps it in plain data that `state` returns and the constructor takes back.
+    """
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        seed: str,
+        curriculum: CurriculumSpec | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        """`problems`: the level's stratum, kept in the order of their ids; `seed`: of every draw."""
+        self.problems = sorted(problems, key=lambda p: p.id)
+        self.seed = seed
+
+    def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
+        """The next n problems, at a fraction in [0, 1] of the run's budget."""
+        raise NotImplementedError
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """The groups of one sampling round, verdicts and all."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run must remember, as plain data."""
+        return {}
+
+    def metrics(self) -> dict[str, float]:
+        """Logged after every step as `sampler/{level}/{name}`."""
+        return {}
+
+
+class UniformSampler(ProblemSampler):
+    """Problems in a seeded order, epoch after epoch without replacement, each epoch shuffled anew."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        seed: str,
+        curriculum: CurriculumSpec | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(problems, seed, curriculum)
+        self.epoch: int = state["epoch"] if state else 0
+        self.position: int = state["position"] if state else 0
+        self._order = self._shuffled()
+
+    def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
+        """The next n problems, wherever in the budget the run is."""
+        out: list[Problem] = []
+        while len(out) < n:
+            if self.position == len(self._order):
+                self.epoch, self.position = self.epoch + 1, 0
+                self._order = self._shuffled()
+            out.append(self._order[self.position])
+            self.position += 1
+        return out
+
+    def state(self) -> dict[str, Any]:
+        """Epoch and position in it."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def _shuffled(self) -> list[Problem]:
+        order = list(self.problems)
+        random.Random(f"{self.seed}-{self.epoch}").shuffle(order)
+        return order
 
 
 def next_target(target: float, accuracy: float, spec: TargetSpec) -> float:
@@ -19,17 +88,22 @@ def next_target(target: float, accuracy: float, spec: TargetSpec) -> float:
     return min(1.0, max(0.0, target + spec.step * math.tanh(spec.sensitivity * (accuracy - spec.goal))))
 
 
-class TargetSampler:
+class TargetSampler(ProblemSampler):
     """Problems nearest to a target difficulty that follows the accuracy; each problem once an epoch.
 
     Simplified: the paper's difficulties run from 0 to 100, ours from 0 to 1; ties are broken by a seeded order.
     """
 
     def __init__(
-        self, problems: Sequence[Problem], seed: str, spec: TargetSpec, state: dict[str, Any] | None = None
+        self,
+        problems: Sequence[Problem],
+        seed: str,
+        curriculum: CurriculumSpec | None = None,
+        state: dict[str, Any] | None = None,
     ) -> None:
-        self.problems, self.seed, self.spec = sorted(problems, key=lambda p: p.id), seed, spec
-        self.target: float = state["target"] if state else spec.start
+        super().__init__(problems, seed, curriculum)
+        self.spec = curriculum.target if curriculum is not None else TargetSpec()
+        self.target: float = state["target"] if state else self.spec.start
         self.epoch: int = state["epoch"] if state else 0
         self.used: set[int] = set(state["used"]) if state else set()  # positions taken in this epoch
         self._rank = self._ranks()
@@ -49,13 +123,18 @@ class TargetSampler:
             out += [self.problems[i] for i in chosen]
         return out
 
-    def observe(self, accuracies: Sequence[float]) -> None:
-        """Move the target by one round's mean accuracy."""
+    def observe(self, groups: Sequence[Group]) -> None:
+        """Move the target by one round's mean accuracy; a round that could not be graded leaves it alone."""
+        accuracies = [g.accuracy for g in groups if g.verdict != "errored"]
         if accuracies:
             self.target = next_target(self.target, math.fsum(accuracies) / len(accuracies), self.spec)
 
+    def metrics(self) -> dict[str, float]:
+        """The target difficulty."""
+        return {"target": self.target}
+
     def state(self) -> dict[str, Any]:
-        """Plain data."""
+        """Target, epoch and the positions that were taken in it."""
         return {"target": self.target, "epoch": self.epoch, "used": sorted(self.used)}
 
     def _ranks(self) -> list[int]:
@@ -69,7 +148,7 @@ def ramp_weights(fraction: float) -> list[float]:
     return [a + (b - a) * min(1.0, fraction) for a, b in zip(RAMP_START, RAMP_END, strict=True)]
 
 
-class RampSampler:
+class RampSampler(ProblemSampler):
     """Difficulty-aware sampling as in GanitLLM (arXiv 2601.06767): four tags by difficulty, weights from easy to hard.
 
     Simplified: tags are quarters of the stratum's range of d(q), one minus a pass rate, where the paper tags by pass@k
@@ -77,7 +156,14 @@ class RampSampler:
     in seeded order, epoch after epoch.
     """
 
-    def __init__(self, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        seed: str,
+        curriculum: CurriculumSpec | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.seed = seed
         values = [p.difficulty or 0.0 for p in problems]
         low, width = min(values), (max(values) - min(values)) or 1.0
         parts: list[list[Problem]] = [[], [], [], []]
@@ -85,9 +171,9 @@ class RampSampler:
             parts[min(3, int(4 * (value - low) / width))].append(p)
         states = state["parts"] if state else [None] * 4
         self.parts = [
-            ProblemSampler(part, f"{seed}-{i}", s) for i, (part, s) in enumerate(zip(parts, states, strict=True))
+            UniformSampler(part, f"{seed}-{i}", curriculum, saved)
+            for i, (part, saved) in enumerate(zip(parts, states, strict=True))
         ]
-        self.seed = seed
         self.taken: int = state["taken"] if state else 0
 
     def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
@@ -100,20 +186,14 @@ class RampSampler:
             self.taken += 1
         return out
 
-    def observe(self, accuracies: Sequence[float]) -> None:
-        """The ramp follows the budget alone."""
-
     def state(self) -> dict[str, Any]:
-        """Plain data."""
+        """The samplers of the four tags, and how many draws were made."""
         return {"parts": [part.state() for part in self.parts], "taken": self.taken}
 
 
 def make_sampler(
     curriculum: CurriculumSpec, problems: Sequence[Problem], seed: str, state: dict[str, Any] | None = None
-) -> ProblemSampler | TargetSampler | RampSampler:
-    """The stream of one level, where `state` says when it was saved."""
-    if curriculum.selection == "target":
-        return TargetSampler(problems, seed, curriculum.target, state)
-    if curriculum.selection == "ramp":
-        return RampSampler(problems, seed, state)
-    return ProblemSampler(problems, seed, state)
+) -> ProblemSampler:
+    """The sampler of one level; `state`: as it was saved."""
+    made: ProblemSampler = resolve("sampler", curriculum.selection)(problems, seed, curriculum, state)
+    return made
