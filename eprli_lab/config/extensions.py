@@ -163,7 +163,9 @@ def source_files(path: str) -> dict[str, Path]:
     files, open_names = {name: first}, [name]
     while open_names:
         module = open_names.pop()
-        for imported in _imports(module, files[module]):
+        parts = module.split(".")
+        packages = [".".join(parts[:i]) for i in range(1, len(parts))]  # whose __init__ runs as well
+        for imported in (*packages, *_imports(module, files[module])):
             file = None if imported in files else _source(imported)
             if file is not None and _belongs(imported, file, name.partition(".")[0]):
                 files[imported] = file

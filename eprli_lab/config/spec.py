@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -17,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import DataSpec, EvaluationSpec, ModelSpec
-from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName, source_digests
+from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName, is_path, source_digests, source_files
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
 
 SCHEMA_VERSION = 1
@@ -163,6 +164,11 @@ class RunSpec(Strict):
         generated = {"data": self.data.generated}
         generated |= {f"evaluation.suites.{name}": suite.generated for name, suite in self.evaluation.suites.items()}
         return out | {f"{k}.generated.family": ("family", g.family) for k, g in generated.items() if g is not None}
+
+    def extension_files(self) -> list[Path]:
+        """Source files of the user's own functions. Raises UserError when one cannot be found."""
+        names = sorted({name for _, name in self.extensions().values() if is_path(name)})
+        return [file for name in names for file in source_files(name).values()]
 
     def flat(self) -> dict[str, Any]:
         """Dotted config path -> value; the MLflow params of the run."""

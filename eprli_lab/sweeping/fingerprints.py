@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ def code_digests() -> dict[str, str]:
 
 
 def data_digests(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """Local file or directory that a run reads -> digest. Generated problems are bound by code and configuration."""
+    """Local file or directory that a run reads -> digest; the source of the user's own functions is read, too.
+
+    Generated problems are bound by code and configuration.
+    """
     paths: set[str] = set()
     for spec in specs:
         sources = [spec.data.source, *(s.source for s in spec.evaluation.suites.values())]
         paths |= {s.path for s in sources if s is not None}
+        paths |= {os.path.relpath(f) for f in spec.extension_files()}
         paths |= {p for p in (spec.data.difficulty_file, spec.model.path) if p is not None}
     return {p: _path_digest(Path(p)) for p in sorted(paths) if Path(p).exists()}
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import math
-import pickle
 import random
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,7 +78,8 @@ def _check(key: str, kind: str, name: str, spec: RunSpec, level: str) -> None:
             f"{where} answered {answers[0]!r} and then {answers[1]!r} to the same question: a run must be repeatable, "
             "so draw from the seed that you are given"
         )
-    if _streams() != before:
+    after = _streams()
+    if any(after[name] != state for name, state in before.items()):
         raise UserError(
             f"{where} draws from the process's own random stream: draw from random.Random(seed), of a seed that you "
             "are given, so that a run can be repeated"
@@ -187,8 +189,6 @@ def _remembers(made: Any, again: Callable[[Any], Any]) -> None:
     state, metrics = made.state(), made.metrics()
     if not isinstance(metrics, dict) or not all(isinstance(v, int | float) for v in metrics.values()):
         raise _BadAnswer(f"has metrics {metrics!r}: name -> number is needed")
-    import json
-
     try:
         plain = json.loads(json.dumps(state))
     except (TypeError, ValueError):
@@ -267,16 +267,15 @@ _TRIALS: dict[str, Callable[[Any, RunSpec, str], Any]] = {
 }
 
 
-def _streams() -> tuple[Any, ...]:
-    """Where the process's own random streams are."""
-    import sys
-
-    out: list[Any] = [random.getstate()]
+def _streams() -> dict[str, Any]:
+    """Where the process's own random streams are, of the libraries that are imported."""
+    out: dict[str, Any] = {"random": random.getstate()}
     if "numpy" in sys.modules:
-        out.append(pickle.dumps(sys.modules["numpy"].random.get_state()))
+        kind, keys, *rest = sys.modules["numpy"].random.get_state()
+        out["numpy"] = (kind, keys.tolist(), *rest)
     if "torch" in sys.modules:
-        out.append(sys.modules["torch"].get_rng_state().tolist())
-    return tuple(out)
+        out["torch"] = sys.modules["torch"].get_rng_state().tolist()
+    return out
 
 
 def _place(error: BaseException, function: Any) -> str:

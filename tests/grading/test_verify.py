@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from fractions import Fraction
@@ -21,7 +22,7 @@ from eprli_lab.config.data import ColumnsSpec, SourceSpec
 from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.files import read_problems
 from eprli_lab.grading.answers import exact, extract_boxed, normalise
-from eprli_lab.grading.grader import CACHE_SIZE, Grader
+from eprli_lab.grading.grader import CACHE_SIZE, Grader, boxed
 from eprli_lab.records import Grade
 
 # --- extraction
@@ -397,7 +398,7 @@ def test_several_processes_agree_with_one():
 INTERRUPTED = """
 import os, signal, sys, threading
 from eprli_lab.config.spec import VerifySpec
-from eprli_lab.grading.grader import Grader
+from eprli_lab.grading.grader import Grader, boxed
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
@@ -521,3 +522,38 @@ def test_ground_truths_of_the_rl_sets_are_equal_to_themselves(shared_data, grade
         whole = [p.answers[0].count("{") == p.answers[0].count("}") for p in problems]
         assert whole.count(False) <= 1
         assert not [(p.answers, g) for p, g, w in zip(problems, got, whole, strict=True) if w and not g.correct]
+
+
+def test_a_graders_function_is_asked_in_a_worker_under_the_limit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    source = """
+    import os
+    import time
+
+    PARENT = {parent}
+
+
+    def judge(response, answers):
+        assert os.getpid() != PARENT
+        if response == "slow":
+            time.sleep(60)
+        if response == "broken":
+            raise ValueError("no")
+        return response in answers
+    """
+    (tmp_path / "own_judge.py").write_text(textwrap.dedent(source).format(parent=os.getpid()))
+    with Grader(VerifySpec(grader="own_judge:judge", timeout_seconds=2.0)) as g:
+        found = g.grade(
+            [("7", ("7", "8")), ("9", ("7",)), ("slow", ("7",)), ("broken", ("7",)), ("\\boxed{7}", ("7",))]
+        )
+        assert [x.status for x in found] == ["exact", "wrong", "timeout", "error", "wrong"]
+        assert [x.correct for x in found] == [True, False, False, False, False]
+        assert found[4].answer == "7" and found[0].answer is None
+        again = g.grade([("slow", ("7",)), ("7", ("7", "8"))])  # remembered: the slow one costs its limit once
+        assert [x.status for x in again] == ["timeout", "exact"]
+
+
+def test_the_registered_grader_is_a_function_too():
+    assert boxed("\\boxed{0.5}", ("\\frac{1}{2}",)).status == "symbolic"
+    assert boxed("\\boxed{7}", ("7",)).status == "exact" and boxed("7", ("7",)).status == "no_answer"
