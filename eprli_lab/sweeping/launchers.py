@@ -32,7 +32,7 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
             for returned in launcher.launch([job] * count, initial_job_idx=0):
                 _ = returned.return_value  # raises what the job raised
         except KeyboardInterrupt:
-            return StudyResult({} if plan.kind == "search" else study.complete(), interrupted=True)
+            return StudyResult(study.complete(), interrupted=True)
         except UserError:
             raise
         except Exception as error:  # whatever a launcher makes of a job that failed or was lost
@@ -43,8 +43,6 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
             f"the launched jobs ended with {study.left()} trials of {plan.study} left: see their logs; the same "
             "command goes on"
         )
-    if plan.kind == "search":
-        return StudyResult({})
     return StudyResult(study.complete(), study.failed())
 
 
