@@ -40,24 +40,14 @@ MOVED = {
 }
 ChangeKind = Literal["value", "moved", "changed", "new", "gone"]
 ORDER: tuple[ChangeKind, ...] = ("value", "moved", "changed", "gone", "new")
-_LABELS: dict[ChangeKind, str] = {
-    "moved": "code moved",
-    "changed": "code changed",
-    "new": "code new",
-    "gone": "code gone",
-}
 
 
 @dataclass(frozen=True)
 class Change:
     """One difference between what a study was started with and what there is now."""
 
-    kind: ChangeKind  # a value of the configuration, a digest of data, a library's version; or what became of a file
+    kind: ChangeKind  # value: of the configuration, of data (a digest), of a library; else what became of a file
     text: str
-
-    def __str__(self) -> str:
-        """A line of what `study.force=true` went over."""
-        return self.text if self.kind == "value" else f"{_LABELS[self.kind]}: {self.text}"
 
 
 def code_digests() -> dict[str, str]:
@@ -131,25 +121,38 @@ def _code_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[C
         if key in LIBRARIES:
             changes.append(Change("value", f"{key}: {old or ABSENT} -> {new or ABSENT}"))
         elif old is None:
-            changes.append(Change("new", f"{key} ({new})"))
+            changes.append(Change("new", key))
         elif new is None:
-            changes.append(Change("gone", f"{key} ({old})"))
+            changes.append(Change("gone", key))
         else:
-            changes.append(Change("changed", f"{key} ({old} -> {new})"))
+            changes.append(Change("changed", key))
     return changes
 
 
 def summarize(changes: Sequence[Change]) -> str:
-    """One sentence's part of readable length: the first few of each kind, and how many more there are."""
+    """A part of a sentence, of readable length: the first few changes of each kind, and how many more there are."""
     clauses = []
     omitted = 0
     for kind in ORDER:
-        texts = [c.text if kind == "value" else c.text.partition(" (")[0] for c in changes if c.kind == kind]
+        texts = [change.text for change in changes if change.kind == kind]
         omitted += len(texts[SHOWN:])
         if texts:
-            shown = texts[:SHOWN]
-            clauses.append("; ".join(shown) if kind == "value" else f"{_LABELS[kind]}: {', '.join(shown)}")
+            clauses.append(_label(kind) + ("; " if kind == "value" else ", ").join(texts[:SHOWN]))
     return "; ".join(clauses) + (f"; and {omitted} more" if omitted else "")
+
+
+def lines(changes: Sequence[Change]) -> list[str]:
+    """All changes, for the record: a line for each value, and one for all files of a kind."""
+    out = [change.text for change in changes if change.kind == "value"]
+    for kind in ORDER[1:]:
+        files = [change.text for change in changes if change.kind == kind]
+        if files:
+            out.append(_label(kind) + ", ".join(files))
+    return out
+
+
+def _label(kind: ChangeKind) -> str:
+    return "" if kind == "value" else f"code {kind}: "
 
 
 def bind(study: Any, binding: Mapping[str, Any], *, force: bool, to_remove: str) -> None:
@@ -171,7 +174,7 @@ def bind(study: Any, binding: Mapping[str, Any], *, force: bool, to_remove: str)
         )
     if changes:
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"at": at, "changes": [str(change) for change in changes]}
+        entry = {"at": at, "changes": lines(changes)}
         study.set_user_attr("forced", json.dumps([*json.loads(known.get("forced", "[]")), entry]))
     merged = {**bound, **now, "data": {**bound.get("data", {}), **now["data"]}}
     if merged != bound:

@@ -15,7 +15,7 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping.fingerprints import code_digests, data_digests
+from eprli_lab.sweeping.fingerprints import MOVED, code_digests, data_digests
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.storage import Storage
 from eprli_lab.sweeping.study import LeaseLostError, Study
@@ -141,6 +141,46 @@ def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"training/loop.py": "0"})
     with pytest.raises(UserError, match=r"\(code changed: training/loop\.py\): give this one"):
         Study(plan(), {"d.jsonl": "aaa"})
+
+
+def test_a_study_begun_before_the_code_moved_is_told_what_moved_and_goes_on_when_forced() -> None:
+    now = code_digests()
+    former_names = {new: old for old, new in MOVED.items()}
+    before = {former_names.get(name, name): digest for name, digest in now.items() if name != "grading/answers.py"}
+    before |= {"algorithm/loss.py": "0", "algorithm/gone.py": "1", "torch": "1.0"}
+    first = Study(plan())
+    first.succeed(claim(first), {"score": 0.25}, 1.0)
+    held = claim(first)
+    stored = json.loads(first.study.user_attrs["binding"])
+    first.study.set_user_attr("binding", json.dumps(stored | {"code": before}))
+    first.close()
+    with pytest.raises(UserError) as caught:
+        Study(plan())
+    moved = "train.py to training/loop.py, rollout.py to training/rollout.py, evaluate.py to training/evaluate.py, "
+    assert (
+        f"(torch: 1.0 -> {now['torch']}; code moved: {moved}batch.py to training/batch.py, policies.py to "
+        "training/policies.py; code changed: algorithm/loss.py; code gone: algorithm/gone.py; code new: "
+        f"grading/answers.py; and {len(MOVED) - 5} more): give this one its own name"
+    ) in str(caught.value)
+    forced = Study(plan(force=True))
+    assert forced.complete() == {("a", 0): {"objective": 0.25, "metrics": {"score": 0.25}}}
+    assert (claim(forced).number, forced.held) == (held.number, {held.number}), "it goes on with what was begun"
+    lines = forced.forced_changes()
+    assert lines[0] == f"torch: 1.0 -> {now['torch']}" and lines[1].startswith(f"code moved: {moved}")
+    assert all(f"{old} to {new}" in lines[1] for old, new in MOVED.items())
+    assert lines[2:] == [
+        "code changed: algorithm/loss.py",
+        "code gone: algorithm/gone.py",
+        "code new: grading/answers.py",
+    ]
+    forced.close()
+    assert len(work_off(Study(plan()))) == 3, "from now on the name stands for this code"
+
+
+def test_the_files_that_moved_are_where_the_table_says() -> None:
+    code = code_digests()
+    assert set(MOVED.values()) <= code.keys()
+    assert set(MOVED) & code.keys() == {"data/__init__.py"}, "of it an empty file is left"
 
 
 def test_data_is_known_by_its_bytes(tmp_path: Path) -> None:
