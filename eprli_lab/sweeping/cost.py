@@ -23,7 +23,8 @@ def run_cost(spec: RunSpec) -> float | None:
     rates = measured_rates()["models"].get(spec.model.name)
     if rates is None:
         return None
-    tokens, levels = spec.budget.amount, spec.curriculum.levels.values()
+    tokens = spec.budget.amount
+    levels = spec.curriculum.levels.values()
     if spec.budget.unit == "updates":
         groups = sum(level.buffer_groups * level.group_size for level in levels) / len(levels)
         tokens = spec.budget.amount * groups * rates["response_tokens"]

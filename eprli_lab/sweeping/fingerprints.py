@@ -96,14 +96,16 @@ def differences(bound: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mappin
     data: list[Change] = []
     code: list[Change] = []
     for part in sorted(bound.keys() & now.keys()):
-        before, after = bound[part], now[part]
+        before = bound[part]
+        after = now[part]
         if part == "code":
             code = _code_changes(before, after)
             continue
         for key in sorted(before.keys() | after.keys()):
             if part == "data" and (key not in before or key not in after):
                 continue  # another arm's file
-            old, new = before.get(key, ABSENT), after.get(key, ABSENT)
+            old = before.get(key, ABSENT)
+            new = after.get(key, ABSENT)
             if old != new:
                 (data if part == "data" else configuration).append(Change("value", f"{key}: {old} -> {new}"))
     code.sort(key=lambda change: ORDER.index(change.kind))  # stable
@@ -115,7 +117,8 @@ def _code_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[C
     moved = {old: new for old, new in MOVED.items() if old in before and new in after and new not in before}
     changes = [Change("moved", f"{old} to {new}") for old, new in moved.items()]
     for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
+        old = before.get(key)
+        new = after.get(key)
         if old == new or key in moved or key in moved.values():
             continue
         if key in LIBRARIES:

@@ -36,7 +36,7 @@ class Plan:
     def strategy(self) -> Strategy:
         """How its trials are made and what they mean."""
         if self.kind == "arms":
-            return ArmsStrategy(self.study, self.spec, self.runs)
+            return ArmsStrategy(self.spec, self.runs)
         assert self.search is not None
         return SearchStrategy(self.study, self.spec, self.search)
 
@@ -79,7 +79,8 @@ class Plan:
         """The arms and the search's winners, on the same fresh seeds. A winner that is an arm already adds nothing."""
         assert self.search is not None
         known = {r.spec.fingerprint(): r.arm for r in self.runs if r.seed == self.spec.seeds[0] and r.after is None}
-        chosen, notes = {}, list(self.notes)
+        chosen: dict[str, dict[str, Any]] = {}
+        notes = list(self.notes)
         for name, params in winners:
             tree = self.search.tree(params)
             twin = known.get(plan_run(name, self.spec.seeds[0], tree, self.study, None).spec.fingerprint())
@@ -106,7 +107,8 @@ def build_plan(
     named = any(a.startswith("study.name=") for a in command_line)
     name = study.name if preset == "default" or named else f"{study.name}-{preset}"
     chosen = _chosen_arms(study)
-    trees, notes = {}, []
+    trees: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
     for arm in chosen:
         applied, arm_notes = applicable(arm, study.arms[arm].overrides, command_line, compose)
         notes += arm_notes

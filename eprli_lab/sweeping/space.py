@@ -122,7 +122,8 @@ def parse_dimension(key: str, text: str) -> Dimension:
         whole = all(isinstance(x, int) for x in (start, stop, step))
         return Dimension(key, low=start, high=round(start + (count - 1) * step, 12), step=step, whole=whole)
     if isinstance(value, IntervalSweep):
-        low, high = value.start, value.end
+        low = value.start
+        high = value.end
         if low is None or high is None or not low < high or (log and low <= 0):
             raise UserError(f"{where}: needs low < high{', both positive' if log else ''}")
         return Dimension(key, low=low, high=high, log=log)
@@ -204,10 +205,11 @@ def set_values(tree: dict[str, Any], values: Mapping[str, Any], keep: Collection
         for path in expand(out, key):
             if path in keep:
                 continue
-            node, parts = out, path.split(".")
-            for part in parts[:-1]:
+            *parents, name = path.split(".")
+            node = out
+            for part in parents:
                 node = node[part]
-            node[parts[-1]] = value
+            node[name] = value
     return out
 
 

@@ -18,7 +18,6 @@ class TrialState(StrEnum):
 
 
 UNDER_WAY = frozenset({TrialState.RUNNING, TrialState.FREE})
-FAILURES = frozenset({TrialState.FAILED, TrialState.FAILED_BEFORE})
 
 # A trial begins as RUNNING: who adds it holds it. RUNNING to RUNNING is another process taking it over.
 TRANSITIONS: dict[TrialState | None, frozenset[TrialState]] = {

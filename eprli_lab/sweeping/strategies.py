@@ -43,14 +43,6 @@ class Strategy(Protocol):
     """How a study's trials are made and what they mean. Pure: it reads trials and never writes to the storage."""
 
     @property
-    def kind(self) -> Literal["arms", "search"]:
-        """Which of the two it is, as the storage and the tracking parent name it."""
-
-    @property
-    def unit(self) -> Literal["runs", "trials"]:
-        """What is counted, in a word for people."""
-
-    @property
     def total(self) -> int:
         """How many trials the whole study has."""
 
@@ -106,11 +98,8 @@ class Strategy(Protocol):
 class ArmsStrategy:
     """Every (arm, seed) of the plan once, in its order; a run may wait for another arm's run of its seed."""
 
-    study: str
     spec: StudySpec
     runs: tuple[PlannedRun, ...]
-    kind: Literal["arms"] = "arms"
-    unit: Literal["runs"] = "runs"
     runs_a_trial: int = 1
     prunes: Literal["never"] = "never"
 
@@ -202,8 +191,6 @@ class SearchStrategy:
     study: str
     spec: StudySpec
     search: Search
-    kind: Literal["search"] = "search"
-    unit: Literal["trials"] = "trials"
 
     @property
     def total(self) -> int:

@@ -123,7 +123,6 @@ class Study:
             if owner and self._count_death(trial.number, "its process died"):
                 continue
             self._move(trial.number, TrialState.RUNNING)
-            task.taken_over = True
             return task
         return None
 

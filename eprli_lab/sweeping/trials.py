@@ -24,7 +24,6 @@ class Task:
     name: str  # the arm, or t0003
     runs: tuple[PlannedRun, ...]
     results: list[dict[str, Any]] = field(default_factory=list)  # one a finished run: {"values", "seconds", "seed"}
-    taken_over: bool = False
 
     @property
     def run(self) -> PlannedRun:

@@ -233,22 +233,22 @@ def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeyp
     monkeypatch.setattr("eprli_lab.sweeping.presence.time.monotonic", lambda: now[0])
     here = Study(plan(seeds=(0,), lease_seconds=60.0))
     there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE)
-    worker_died = claim(there)
+    orphan = claim(there)
     assert claim(here).run.key == ("b", 0)
     now[0] += 59.0
-    there.heartbeat({worker_died.number: 0.5})
+    there.heartbeat({orphan.number: 0.5})
     assert here.claim() is None, "it beats"
     now[0] += 59.0
     assert here.claim() is None, "not yet a whole lease"
     now[0] += 2.0
     taken = claim(here)
-    assert taken.number == worker_died.number and taken.taken_over and taken.run.key == ("a", 0)
+    assert taken.number == orphan.number and taken.run.key == ("a", 0)
     with pytest.raises(LeaseLostError):
-        there.succeed(worker_died, {"score": 0.1}, 1.0)
+        there.succeed(orphan, {"score": 0.1}, 1.0)
     with pytest.raises(LeaseLostError):
-        there.fail(worker_died, "late")
+        there.fail(orphan, "late")
     with pytest.raises(LeaseLostError):
-        there.release(worker_died)
+        there.release(orphan)
     assert here.succeed(taken, {"score": 0.7}, 1.0) == "complete"
     assert here.complete()["a", 0]["objective"] == 0.7
 
