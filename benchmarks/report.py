@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import prepare
 
@@ -60,8 +61,9 @@ def build(runs: int) -> None:
     where = TrackingSpec()
     prepare(where)
     arms = [f"a{i:02d}" for i in range(ARMS)]
-    described = {"question": "How fast?", "claim": "", "baseline": arms[0], "arms": arms, "objective": "score"}
-    parent = open_parent(where, "large", described | {"seeds": list(range(runs // ARMS))})
+    seeds = tuple(range(runs // ARMS))
+    described = StudyDescription(question="How fast?", baseline=arms[0], arms=tuple(arms), seeds=seeds)
+    parent = open_parent(where, "large", described)
     db = sqlite3.connect("mlflow.db")
     db.execute("PRAGMA synchronous = OFF")
     of_parent = "SELECT experiment_id, artifact_uri FROM runs WHERE run_uuid = ?"

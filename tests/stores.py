@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 from pathlib import Path
 
 from helpers import small_spec
 
+from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.tracking import parent as parents
+from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.run import RunTracker
 from eprli_lab.training.metrics import in_catalogue
 
@@ -66,3 +70,8 @@ def plant(
 
 def describe(arms: list[str], seeds: list[int]) -> dict:
     return {"question": "Q?", "claim": "C.", "baseline": arms[0], "arms": arms, "seeds": seeds, "objective": "score"}
+
+
+def open_parent(tracking: TrackingSpec, study: str, description: dict) -> str:
+    """A study's parent whose description is that of a tag with this content."""
+    return parents.open_parent(tracking, study, StudyDescription.from_tag(json.dumps(description)))

@@ -13,9 +13,9 @@ from eprli_lab.sweeping.plan import Plan
 
 
 def names() -> list[str]:
-    """Sweeps of the package and of ./sweeps in the working directory."""
-    own = Path.cwd() / "sweeps"
-    return sorted({p.stem for d in (SWEEPS_DIR, own) if d.is_dir() for p in d.glob("*.yaml")})
+    """Names of the sweeps of the package and of ./sweeps in the working directory, sorted."""
+    user_directory = Path.cwd() / "sweeps"
+    return sorted({p.stem for d in (SWEEPS_DIR, user_directory) if d.is_dir() for p in d.glob("*.yaml")})
 
 
 @contextmanager

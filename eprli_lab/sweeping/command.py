@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from eprli_lab.sweeping.compose_plan import plan_from_hydra
 from eprli_lab.sweeping.fingerprints import data_digests
 from eprli_lab.sweeping.plan import Plan
 
-Runner = Callable[[Plan, Any, str], Any]  # (plan, study, parent run id) -> StudyResult
+if TYPE_CHECKING:
+    from eprli_lab.sweeping.controller import StudyResult
+    from eprli_lab.sweeping.study import Study
+
+Runner = Callable[[Plan, "Study", str], "StudyResult"]  # (plan, study, parent run id) -> how it ended
 
 
 def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) -> int:
@@ -29,7 +34,7 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
         print(note)
     data = data_digests([r.spec for r in plan.runs])
     pool: list[Any] = []
-    run = _here(pool) if launcher is None else _launched(launcher, arguments)
+    run = _run_here(pool) if launcher is None else _run_launched(launcher, arguments)
     try:
         if plan.search is not None:
             plan = explore(plan, data, run)
@@ -45,7 +50,7 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan:
     from eprli_lab.sweeping.lifecycle import finish_search
 
     searching = plan.searching()
-    with _opened(searching, data) as (study, parent):
+    with _open_study(searching, data) as (study, parent):
         search = plan.search
         assert search is not None
         print(
@@ -68,7 +73,7 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
     """Every arm (and winner) on every seed, then the table."""
     from eprli_lab.sweeping.lifecycle import finish_study
 
-    with _opened(plan, data) as (study, parent):
+    with _open_study(plan, data) as (study, parent):
         done = study.finished()
         already = f", {done} of them done before" if done else ""
         size = f"{len(plan.arms)} arms x {len(plan.spec.seeds)} seeds = {len(plan.runs)} runs"
@@ -92,32 +97,25 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
     return 0
 
 
-class _opened:
-    """A study and its tracking parent, for the time that this process works on it."""
+@contextmanager
+def _open_study(plan: Plan, data: dict[str, str]) -> Iterator[tuple[Study, str]]:
+    """(study, run id of its tracking parent), for the time that this process works on it. Raises UserError."""
+    from eprli_lab.sweeping.lifecycle import start_study
+    from eprli_lab.sweeping.study import Study
 
-    def __init__(self, plan: Plan, data: dict[str, str]) -> None:
-        self.plan, self.data = plan, data
-
-    def __enter__(self) -> tuple[Any, str]:
-        from eprli_lab.sweeping.lifecycle import start_study
-        from eprli_lab.sweeping.study import Study
-
-        self.study = Study(self.plan, self.data)  # before anything is logged: it may be refused
-        try:
-            with self.study.storage.exclusive():  # of several processes, one makes the parent
-                return self.study, start_study(self.plan, self.study.forced_changes())
-        except BaseException:
-            self.study.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.study.close()
+    study = Study(plan, data)  # before anything is logged: it may be refused
+    try:
+        with study.storage.exclusive():  # of several processes, one makes the parent
+            parent = start_study(plan, study.forced_changes())
+        yield study, parent
+    finally:
+        study.close()
 
 
-def _here(pool: list[Any]) -> Runner:
+def _run_here(pool: list[Any]) -> Runner:
     """Runs on worker processes of this one, kept from the search to the arms: their start costs seconds."""
 
-    def run(plan: Plan, study: Any, parent: str) -> Any:
+    def run(plan: Plan, study: Study, parent: str) -> StudyResult:
         from eprli_lab.sweeping.controller import run_study
 
         return run_study(plan, study, executor="eprli_lab.training.execute:execute", parent_run_id=parent, pool=pool)
@@ -125,8 +123,8 @@ def _here(pool: list[Any]) -> Runner:
     return run
 
 
-def _launched(launcher: Any, arguments: list[str]) -> Runner:
-    def run(plan: Plan, study: Any, parent: str) -> Any:
+def _run_launched(launcher: Any, arguments: list[str]) -> Runner:
+    def run(plan: Plan, study: Study, parent: str) -> StudyResult:
         from eprli_lab.sweeping.launchers import launch
 
         return launch(launcher, arguments, plan, study)

@@ -41,10 +41,11 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
 
     node = {k: v for k, v in node.items() if k not in ("job", "home")}
     # `sweep=` stays in: what its file sets beside `study` is common to all arms
-    own = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
+    of_config = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
     named = [a for a in arguments if a.startswith("study.name=")]
-    values, spaces = [], {}
-    for override in OverridesParser.create().parse_overrides([*own, *node["pinned"]]):
+    values: list[str] = []
+    spaces: dict[str, str] = {}
+    for override in OverridesParser.create().parse_overrides([*of_config, *node["pinned"]]):
         line = str(override.input_line)
         if override.key_or_group == "seed":
             raise UserError(f"{line}: the arms of a sweep share study.seeds; set study.seeds=[...]")

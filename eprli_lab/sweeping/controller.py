@@ -17,7 +17,8 @@ from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
 from eprli_lab.sweeping.spec import PlannedRun
-from eprli_lab.sweeping.study import Key, LeaseLostError, Study, Task
+from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.trials import Key, Task
 from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
 
 STOP_PATIENCE = 60.0  # s that workers may take to save after Ctrl-C
@@ -29,7 +30,7 @@ BEATS_A_LEASE = 6
 class StudyResult:
     """How a study ended, as far as this process knows."""
 
-    complete: dict[Key, dict[str, Any]]
+    complete: dict[Key, dict[str, Any]]  # {"objective", "metrics"} by (arm, seed); a search has none
     failed: dict[Key, str] = field(default_factory=dict)  # for good, with the reason
     interrupted: bool = False
 
@@ -45,48 +46,52 @@ class _Busy:
 
 class _Controller:
     def __init__(self, plan: Plan, study: Study, executor: str, parent_run_id: str | None, idle: list[Worker]) -> None:
-        self.plan, self.study, self.executor, self.parent, self.idle = plan, study, executor, parent_run_id, idle
-        self.again: list[Task] = []  # ours, to be tried once more or with the next seed
+        self.plan = plan
+        self.study = study
+        self.executor = executor
+        self.parent_run_id = parent_run_id
+        self.idle = idle
+        self.retry_queue: list[Task] = []  # ours, to be tried once more or with the next seed
         self.busy: dict[Worker, _Busy] = {}
-        self.asked = 0  # how often somebody asked to stop
-        self.heartbeat_at = self.look_at = 0.0
-        self.waiting = False  # for other processes
-        total = plan.spec.trials if plan.kind == "search" else len(plan.runs)
-        self.progress = Progress(plan, total, study.finished())
+        self.stop_requests = 0
+        self.next_heartbeat = 0.0  # monotonic, s
+        self.next_claim = 0.0  # monotonic, s; later than now after there was nothing to claim
+        self.is_waiting = False  # for other processes
+        self.progress = Progress(plan, plan.strategy.total, study.finished())
 
     def run(self, count: int) -> bool:
         """To the end, or until asked to stop; False when it was interrupted."""
         try:
-            while not self.asked:
+            while not self.stop_requests:
                 self._fill(count)
                 if not self.busy and self._over():
                     break
                 self._heartbeat()
-                self._listen(0.5)
-            if self.asked:
+                self._read_messages(0.5)
+            if self.stop_requests:
                 self._stop()
         finally:
             self.progress.close()
             for worker in self.busy:
                 worker.process.kill()
                 worker.end()
-        return not self.asked
+        return not self.stop_requests
 
     def ask_to_stop(self) -> None:
         """Called by a signal's handler, so at any instruction: it only counts."""
-        self.asked += 1
+        self.stop_requests += 1
 
     def _fill(self, count: int) -> None:
         """Give every free worker something to do, as long as there is something."""
-        while len(self.busy) < count and not self.asked:
-            if self.again:
-                task: Task | None = self.again.pop(0)
-            elif time.monotonic() < self.look_at:
+        while len(self.busy) < count and not self.stop_requests:
+            if self.retry_queue:
+                task: Task | None = self.retry_queue.pop(0)
+            elif time.monotonic() < self.next_claim:
                 return
             else:
                 task = self.study.claim()
             if task is None:
-                self.look_at = time.monotonic() + LOOK_AGAIN
+                self.next_claim = time.monotonic() + LOOK_AGAIN
                 return
             self._begin(task)
 
@@ -98,21 +103,21 @@ class _Controller:
             return
         worker = self.idle.pop() if self.idle else Worker(self.executor)
         self.busy[worker] = _Busy(task, task.run, time.monotonic())
-        worker.give(Job(spec_json, str(task.run.directory), self.parent))
+        worker.give(Job(spec_json, str(task.run.directory), self.parent_run_id))
 
     def _over(self) -> bool:
         """Nothing is left for anybody; while others work, stay: their runs may fall to us."""
-        if self.again or self.study.left():
-            if not self.again and not self.waiting:
-                self.waiting = True
+        if self.retry_queue or self.study.left():
+            if not self.retry_queue and not self.is_waiting:
+                self.is_waiting = True
                 self.progress.say("waiting for the runs of other processes ...")
-            time.sleep(0.0 if self.again else 0.2)
+            time.sleep(0.0 if self.retry_queue else 0.2)
             return False
         return True
 
     def _heartbeat(self) -> None:
-        if time.monotonic() >= self.heartbeat_at:
-            self.heartbeat_at = time.monotonic() + self.plan.spec.lease_seconds / BEATS_A_LEASE
+        if time.monotonic() >= self.next_heartbeat:
+            self.next_heartbeat = time.monotonic() + self.plan.spec.lease_seconds / BEATS_A_LEASE
             self.study.heartbeat({b.task.number: b.fraction for b in self.busy.values()})
 
     def _spec_json(self, run: PlannedRun) -> str:
@@ -124,25 +129,27 @@ class _Controller:
         for key, metric in run.after.set.items():
             if metric not in metrics:
                 raise UserError(f"after: {run.after.arm} seed {run.seed} logs no '{metric}'{nearest(metric, metrics)}")
-            node, parts, value = tree, key.split("."), metrics[metric]
-            for part in parts[:-1]:
+            value = metrics[metric]
+            *path, name = key.split(".")
+            node = tree
+            for part in path:
                 node = node[part]
-            whole = isinstance(node[parts[-1]], int) and float(value).is_integer()  # metrics are always floats
-            node[parts[-1]] = int(value) if whole else value
+            whole = isinstance(node[name], int) and float(value).is_integer()  # metrics are always floats
+            node[name] = int(value) if whole else value
         try:
             return parse_spec(tree).model_dump_json()
         except UserError as error:
             raise UserError(f"after {run.after.arm} seed {run.seed}: {error}") from None
 
-    # ------------------------------------------------------------------ what workers say
+    # ------------------------------------------------------------------ messages of workers
 
-    def _listen(self, seconds: float) -> None:
-        wait([x for w in self.busy for x in (w.pipe, w.process.sentinel)], timeout=seconds)
+    def _read_messages(self, seconds: float) -> None:
+        wait([source for worker in self.busy for source in (worker.pipe, worker.process.sentinel)], timeout=seconds)
         for worker in list(self.busy):
-            for message in worker.heard():
-                self._hear(worker, message)
+            for message in worker.messages():
+                self._handle(worker, message)
 
-    def _hear(self, worker: Worker, message: Message) -> None:
+    def _handle(self, worker: Worker, message: Message) -> None:
         busy = self.busy.get(worker)
         if busy is None:
             return
@@ -167,7 +174,8 @@ class _Controller:
             self._finish(busy, message)
 
     def _finish(self, busy: _Busy, message: Message) -> None:
-        task, run = busy.task, busy.run
+        task = busy.task
+        run = busy.run
         if message.kind == "done":
             reason = self._unusable(message.content)
             if not reason:
@@ -178,13 +186,13 @@ class _Controller:
             self.study.prune(task)
             self.progress.finished(self.study.finished(), run, time.monotonic() - busy.began, "pruned")
         elif message.kind == "interrupted":
-            if not self.asked:  # somebody stopped the worker, not us
+            if not self.stop_requests:  # somebody stopped the worker, not us
                 self.progress.trouble(run, f"{message.content}; it goes on")
             self.study.release(task)
         elif message.kind == "died":
             if self.study.worker_died(task, str(message.content)):
                 self.progress.trouble(run, f"{message.content}; it goes on from its last checkpoint")
-                self.again.append(task)
+                self.retry_queue.append(task)
             else:
                 self.progress.trouble(run, f"failed: {message.content}, too often (study.max_lost)")
         else:
@@ -200,22 +208,23 @@ class _Controller:
         return ""
 
     def _succeeded(self, busy: _Busy, content: dict[str, Any]) -> None:
-        metrics, seconds = content["metrics"], time.monotonic() - busy.began
+        metrics = content["metrics"]
+        seconds = time.monotonic() - busy.began
         outcome = self.study.succeed(busy.task, metrics, seconds)
-        shown = "  ".join(f"{o.metric} {metrics[o.metric]:.3f}" for o in self.plan.objectives)
+        result = "  ".join(f"{o.metric} {metrics[o.metric]:.3f}" for o in self.plan.objectives)
         count = len(busy.task.results)
         if outcome == "next":
-            self.again.append(busy.task)
+            self.retry_queue.append(busy.task)
         if outcome == "pruned":
-            shown += f"  pruned after {count} of {len(busy.task.runs)} seeds"
-        self.progress.finished(self.study.finished(), busy.run, seconds, shown, counted=outcome != "next")
+            result += f"  pruned after {count} of {len(busy.task.runs)} seeds"
+        self.progress.finished(self.study.finished(), busy.run, seconds, result, counted=outcome != "next")
         for sentence in content.get("starved", ()):
             self.progress.say(f"  warning: {sentence}")
 
     def _failed(self, task: Task, run: PlannedRun, reason: str) -> None:
         if self.study.fail(task, reason):
             self.progress.trouble(run, f"{reason}; trying once more")
-            self.again.append(task)
+            self.retry_queue.append(task)
         else:
             self.progress.trouble(run, f"failed: {reason}")
 
@@ -223,8 +232,8 @@ class _Controller:
     def _unless_lost(self, busy: _Busy) -> Iterator[None]:
         try:
             yield
-        except LeaseLostError as lost:
-            self.progress.trouble(busy.run, str(lost))
+        except LeaseLostError as error:
+            self.progress.trouble(busy.run, str(error))
 
     def _stop(self) -> None:
         """Let the workers save; at once when asked twice."""
@@ -232,9 +241,9 @@ class _Controller:
         for worker in self.busy:
             worker.ask_to_stop()
         deadline = time.monotonic() + STOP_PATIENCE
-        while self.busy and self.asked < 2 and time.monotonic() < deadline:
+        while self.busy and self.stop_requests < 2 and time.monotonic() < deadline:
             self._heartbeat()
-            self._listen(0.2)
+            self._read_messages(0.2)
 
 
 @contextlib.contextmanager
@@ -256,7 +265,8 @@ def run_study(
 ) -> StudyResult:
     """Everything of the plan that the study does not hold yet, on `study.workers` processes (default: one a core).
 
-    `pool`: idle workers of an earlier study, taken from and given back; without one they are ended.
+    `executor`: `package.module:function` that makes a run in a worker. `pool`: idle workers of an earlier study, taken
+    from and given back; without one they are ended. What comes back of a search has no arms.
     """
     idle: list[Worker] = [] if pool is None else pool
     controller = _Controller(plan, study, executor, parent_run_id, idle)
@@ -267,6 +277,4 @@ def run_study(
     finally:
         if pool is None:
             end_all(idle)
-    if plan.kind == "search":
-        return StudyResult({}, interrupted=not finished)
     return StudyResult(study.complete(), study.failed(), interrupted=not finished)

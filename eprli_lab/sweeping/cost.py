@@ -13,9 +13,9 @@ from eprli_lab.sweeping.plan import Plan
 
 @cache
 def measured_rates() -> dict[str, Any]:
-    """What `python benchmarks/throughput.py` measured."""
-    found: dict[str, Any] = json.loads((ASSETS_DIR / "throughput.json").read_text())
-    return found
+    """What `python benchmarks/throughput.py` measured: {"models": {name: {"generate", "train"}, in s a token}, ...}."""
+    rates: dict[str, Any] = json.loads((ASSETS_DIR / "throughput.json").read_text())
+    return rates
 
 
 def run_cost(spec: RunSpec) -> float | None:
@@ -23,7 +23,8 @@ def run_cost(spec: RunSpec) -> float | None:
     rates = measured_rates()["models"].get(spec.model.name)
     if rates is None:
         return None
-    tokens, levels = spec.budget.amount, spec.curriculum.levels.values()
+    tokens = spec.budget.amount
+    levels = spec.curriculum.levels.values()
     if spec.budget.unit == "updates":
         groups = sum(level.buffer_groups * level.group_size for level in levels) / len(levels)
         tokens = spec.budget.amount * groups * rates["response_tokens"]
@@ -48,7 +49,7 @@ def plan_cost(plan: Plan) -> float | None:
     counted = [by_key[run.after.arm, run.seed] if run.after else run for run in plan.runs]
     costs = [run_cost(run.spec) for run in counted]
     if plan.search is not None:
-        one = run_cost(plan.searching().sample)
-        trials = plan.spec.trials * len(plan.search.seeds) + plan.search.spec.confirm * len(plan.spec.seeds)
-        costs += [one] * trials
+        search_run = run_cost(plan.searching().sample)
+        runs = plan.spec.trials * len(plan.search.seeds) + plan.search.spec.confirm * len(plan.spec.seeds)
+        costs += [search_run] * runs
     return None if any(c is None for c in costs) else sum(c for c in costs if c is not None)

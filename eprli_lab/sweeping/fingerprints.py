@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.errors import UserError
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
 TRAINING = ("batch", "evaluate", "loop", "policies", "rollout", "state")
@@ -18,7 +22,33 @@ CODE = (
     *(f"training/{name}.py" for name in TRAINING),
 )
 LIBRARIES = ("torch", "transformers")
-SHOWN = 5  # differences in the sentence of a refusal
+ABSENT = "(absent)"
+SHOWN = 5  # changes of a kind in the sentence of a refusal
+# Files of CODE that have another name now: a study begun before the move is told so, instead of what is missing.
+MOVED = {
+    "train.py": "training/loop.py",
+    "rollout.py": "training/rollout.py",
+    "evaluate.py": "training/evaluate.py",
+    "batch.py": "training/batch.py",
+    "policies.py": "training/policies.py",
+    "state.py": "training/state.py",
+    "verify.py": "grading/grader.py",
+    "algorithm/difficulty.py": "algorithm/daro.py",
+    "algorithm/process.py": "algorithm/step_rewards.py",
+    "backends/text.py": "backends/tokenization.py",
+    "backends/measure.py": "backends/update_stats.py",
+    "data/__init__.py": "data/load.py",
+}
+ChangeKind = Literal["value", "moved", "changed", "new", "gone"]
+ORDER: tuple[ChangeKind, ...] = ("value", "moved", "changed", "gone", "new")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between what a study was started with and what there is now."""
+
+    kind: ChangeKind  # value: of the configuration, of data (a digest), of a library; else what became of a file
+    text: str
 
 
 def code_digests() -> dict[str, str]:
@@ -61,20 +91,99 @@ def _digest(parts: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def differences(bound: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
-    """One line a change in what both name; a whole arm, file set or the like that one of them lacks is no change."""
-    lines = []
+def differences(bound: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]) -> list[Change]:
+    """What changed in the parts that both name; a whole arm that one of them lacks is no change, nor is a file of data.
+
+    The configuration's changes come first, then the data's and the libraries', then the code's. A change that several
+    arms share is listed once.
+    """
+    configuration: list[Change] = []
+    data: list[Change] = []
+    code: list[Change] = []
     for part in sorted(bound.keys() & now.keys()):
-        before, after = bound[part], now[part]
+        before = bound[part]
+        after = now[part]
+        if part == "code":
+            code = _code_changes(before, after)
+            continue
         for key in sorted(before.keys() | after.keys()):
             if part == "data" and (key not in before or key not in after):
                 continue  # another arm's file
-            old, new = before.get(key, "(absent)"), after.get(key, "(absent)")
+            old = before.get(key, ABSENT)
+            new = after.get(key, ABSENT)
             if old != new:
-                lines.append(f"{'code ' if part == 'code' else ''}{key}: {old} -> {new}")
-    return list(dict.fromkeys(lines))
+                (data if part == "data" else configuration).append(Change("value", f"{key}: {old} -> {new}"))
+    code.sort(key=lambda change: ORDER.index(change.kind))  # stable
+    return list(dict.fromkeys([*configuration, *data, *code]))
 
 
-def summarize(lines: list[str]) -> str:
-    """The first few, and how many more."""
-    return "; ".join(lines[:SHOWN]) + (f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+def _code_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
+    """File by file: moved, changed, new or gone; and versions of libraries. A file that moved may have changed too."""
+    moved = {old: new for old, new in MOVED.items() if old in before and new in after and new not in before}
+    changes = [Change("moved", f"{old} to {new}") for old, new in moved.items()]
+    for key in sorted(before.keys() | after.keys()):
+        old = before.get(key)
+        new = after.get(key)
+        if old == new or key in moved or key in moved.values():
+            continue
+        if key in LIBRARIES:
+            changes.append(Change("value", f"{key}: {old or ABSENT} -> {new or ABSENT}"))
+        elif old is None:
+            changes.append(Change("new", key))
+        elif new is None:
+            changes.append(Change("gone", key))
+        else:
+            changes.append(Change("changed", key))
+    return changes
+
+
+def summarize(changes: Sequence[Change]) -> str:
+    """A part of a sentence, of readable length: the first few changes of each kind, and how many more there are."""
+    clauses = []
+    omitted = 0
+    for kind in ORDER:
+        texts = [change.text for change in changes if change.kind == kind]
+        omitted += len(texts[SHOWN:])
+        if texts:
+            clauses.append(_label(kind) + ("; " if kind == "value" else ", ").join(texts[:SHOWN]))
+    return "; ".join(clauses) + (f"; and {omitted} more" if omitted else "")
+
+
+def lines(changes: Sequence[Change]) -> list[str]:
+    """All changes, for the record: a line for each value, and one for all files of a kind."""
+    out = [change.text for change in changes if change.kind == "value"]
+    for kind in ORDER[1:]:
+        files = [change.text for change in changes if change.kind == kind]
+        if files:
+            out.append(_label(kind) + ", ".join(files))
+    return out
+
+
+def _label(kind: ChangeKind) -> str:
+    return "" if kind == "value" else f"code {kind}: "
+
+
+def bind(study: Any, binding: Mapping[str, Any], *, force: bool, to_remove: str) -> None:
+    """Remember what the name of an Optuna study stands for, or compare with what is remembered.
+
+    Called under the study's lock. `to_remove`: what a user removes to start over. Raises UserError when something
+    changed, unless `force`: then the changes are recorded and the name stands for `binding` from here on. A study in
+    which nothing ran stands for nothing yet.
+    """
+    now: dict[str, Any] = json.loads(json.dumps(binding))
+    known = study.user_attrs if study.get_trials(deepcopy=False) else {}
+    bound: dict[str, Any] = json.loads(known.get("binding", "{}"))
+    changes = differences(bound, now)
+    if changes and not force:
+        raise UserError(
+            f"the study {study.study_name} was started with another configuration, code or data "
+            f"({summarize(changes)}): give this one its own name (study.name=...), remove {to_remove} to start over, "
+            "or go on with study.force=true, which is recorded"
+        )
+    if changes:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"at": at, "changes": lines(changes)}
+        study.set_user_attr("forced", json.dumps([*json.loads(known.get("forced", "[]")), entry]))
+    merged = {**bound, **now, "data": {**bound.get("data", {}), **now["data"]}}
+    if merged != bound:
+        study.set_user_attr("binding", json.dumps(merged))

@@ -10,17 +10,24 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.workers import runs_at_once
 
+if TYPE_CHECKING:
+    from eprli_lab.sweeping.controller import StudyResult
+    from eprli_lab.sweeping.study import Study
+
 log = logging.getLogger(__name__)
 
 
-def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
-    """Start `study.workers` jobs (default: one a core of this machine), wait for them; what the study holds then."""
+def launch(launcher: Any, arguments: list[str], plan: Plan, study: Study) -> StudyResult:
+    """Start `study.workers` jobs (default: one a core of this machine), wait for them; what the study holds then.
+
+    `launcher`: Hydra's; `arguments`: those of the command line. Raises UserError when the jobs left trials over.
+    """
     from eprli_lab.sweeping.controller import StudyResult
 
     left = study.left()
@@ -32,7 +39,7 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
             for returned in launcher.launch([job] * count, initial_job_idx=0):
                 _ = returned.return_value  # raises what the job raised
         except KeyboardInterrupt:
-            return StudyResult({} if plan.kind == "search" else study.complete(), interrupted=True)
+            return StudyResult(study.complete(), interrupted=True)
         except UserError:
             raise
         except Exception as error:  # whatever a launcher makes of a job that failed or was lost
@@ -43,8 +50,6 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Any) -> Any:
             f"the launched jobs ended with {study.left()} trials of {plan.study} left: see their logs; the same "
             "command goes on"
         )
-    if plan.kind == "search":
-        return StudyResult({})
     return StudyResult(study.complete(), study.failed())
 
 

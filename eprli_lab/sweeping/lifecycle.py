@@ -32,11 +32,10 @@ def check_study(plan: Plan) -> None:
 
 def start_study(plan: Plan, forced: list[str]) -> str:
     """Open the study's parent run, close what died; the parent's run id. `forced`: changes that were gone over."""
-
     where = plan.sample.tracking
     prepare(where)
     close_dead_runs(where)
-    return open_parent(where, plan.study, {**plan.description, "forced": forced})
+    return open_parent(where, plan.study, plan.description.model_copy(update={"forced": tuple(forced)}))
 
 
 def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -14,8 +15,10 @@ from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.search import Compose, Search, applicable, read_search, with_objective
-from eprli_lab.sweeping.space import SearchSpec, expand
-from eprli_lab.sweeping.spec import AfterSpec, ArmSpec, ObjectiveSpec, PlannedRun, StudySpec, plan_run
+from eprli_lab.sweeping.space import SearchSpec
+from eprli_lab.sweeping.spec import AfterSpec, ArmSpec, PlannedRun, StudySpec, plan_run
+from eprli_lab.sweeping.strategies import ArmsStrategy, SearchStrategy, Strategy
+from eprli_lab.tracking.description import Objective, StudyDescription
 
 
 @dataclass(frozen=True)
@@ -29,51 +32,42 @@ class Plan:
     search: Search | None = None
     kind: Literal["arms", "search"] = "arms"
 
-    @property
-    def baseline(self) -> str:
-        return self.spec.baseline
+    @cached_property
+    def strategy(self) -> Strategy:
+        """How its trials are made and what they mean."""
+        if self.kind == "arms":
+            return ArmsStrategy(self.spec, self.runs)
+        assert self.search is not None
+        return SearchStrategy(self.study, self.spec, self.search)
 
     @property
     def arms(self) -> list[str]:
+        """Names, in the order in which they are started."""
         return list(dict.fromkeys(r.arm for r in self.runs))
 
     @property
-    def objectives(self) -> list[ObjectiveSpec]:
+    def objectives(self) -> list[Objective]:
         """At least one; the first is the headline."""
-        return self.spec.objectives or [ObjectiveSpec(metric=self.sample.objective)]
+        return self.strategy.objectives
 
     @property
     def sample(self) -> RunSpec:
         """One spec of the study, for what is common to all: where it is tracked, its objective."""
-        if self.runs:
-            return self.runs[0].spec
-        assert self.search is not None
-        return parse_spec(next(iter(self.search.bases.values())))
+        return self.strategy.sample
 
     @property
-    def description(self) -> dict[str, Any]:
+    def description(self) -> StudyDescription:
         """What the tracking parent remembers of the study."""
-        own = {name: arm.baseline for name, arm in self.spec.arms.items() if name in self.arms}
-        out = {
-            "question": self.spec.question,
-            "claim": self.spec.claim,
-            "kind": self.kind,
-            "objective": self.objectives[0].metric,
-            "objectives": [o.model_dump() for o in self.objectives],
-        }
-        if self.kind == "search":
-            assert self.search is not None
-            space = {d.key: d.text() for d in self.search.dimensions}
-            return out | {
-                "space": space,
-                "seeds": list(self.search.seeds),
-                "confirmed_in": self.study.removesuffix("-search"),
-            }
-        return out | {
-            "baseline": self.spec.baseline,
-            "arm_baselines": {a: b for a, b in own.items() if b is not None},
-            "arms": [*own, *(a for a in self.arms if a not in own)],  # as the file has them, then winners
-            "seeds": self.spec.seeds,
+        return self.strategy.description
+
+    def stored(self) -> dict[str, Any]:
+        """What the study's storage remembers, for who asks how far it is: {"kind", "arms", "seeds", "trials"}."""
+        description = self.description
+        return {
+            "kind": description.kind,
+            "arms": list(description.arms),
+            "seeds": list(description.seeds),
+            "trials": self.spec.trials,
         }
 
     def searching(self) -> Plan:
@@ -85,7 +79,8 @@ class Plan:
         """The arms and the search's winners, on the same fresh seeds. A winner that is an arm already adds nothing."""
         assert self.search is not None
         known = {r.spec.fingerprint(): r.arm for r in self.runs if r.seed == self.spec.seeds[0] and r.after is None}
-        chosen, notes = {}, list(self.notes)
+        chosen: dict[str, dict[str, Any]] = {}
+        notes = list(self.notes)
         for name, params in winners:
             tree = self.search.tree(params)
             twin = known.get(plan_run(name, self.spec.seeds[0], tree, self.study, None).spec.fingerprint())
@@ -97,34 +92,6 @@ class Plan:
         more = [plan_run(n, seed, tree, self.study, None) for seed in self.spec.seeds for n, tree in chosen.items()]
         runs = sorted([*self.runs, *more], key=lambda r: self.spec.seeds.index(r.seed))  # stable: arms keep their order
         return dataclasses.replace(self, runs=tuple(runs), notes=tuple(notes))
-
-    def binding(self) -> dict[str, dict[str, Any]]:
-        """arm -> {dotted key: value}: what a study's name stands for. Arms and seeds may be added, no more.
-
-        Of a search: its config, space, sampler, pruner, seeds and objectives; more trials may be asked for.
-        """
-        skip = ("seed", "study", "arm", "tracking.", "checkpoint.")
-        if self.kind == "search":
-            assert self.search is not None
-            s = self.search
-            out: dict[str, Any] = {
-                "sampler": s.spec.sampler,
-                "sampler_seed": s.spec.sampler_seed,
-                "pruner": s.spec.pruner,
-            }
-            out |= {"seeds": list(s.seeds), "objectives": [f"{o.direction} {o.metric}" for o in self.objectives]}
-            out |= {f"space.{d.key}": d.text() for d in s.dimensions} | {"require": s.spec.require}
-            for name, tree in s.bases.items():
-                flat = parse_spec(tree).flat()
-                searched = {path for d in s.dimensions for path in expand(tree, d.key)}
-                out |= {f"{name}{k}": v for k, v in flat.items() if not k.startswith(skip) and k not in searched}
-            return {"search": out}
-        bound: dict[str, dict[str, Any]] = {}
-        for run in self.runs:
-            bound[run.arm] = {k: v for k, v in run.spec.flat().items() if not k.startswith(skip)}
-            if run.after is not None:
-                bound[run.arm] |= {f"after.{run.after.arm}.{k}": v for k, v in run.after.set.items()}
-        return bound
 
 
 def build_plan(
@@ -140,12 +107,13 @@ def build_plan(
     named = any(a.startswith("study.name=") for a in command_line)
     name = study.name if preset == "default" or named else f"{study.name}-{preset}"
     chosen = _chosen_arms(study)
-    trees, notes = {}, []
+    trees: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
     for arm in chosen:
-        mine, note = applicable(arm, study.arms[arm].overrides, command_line, compose)
-        notes += note
+        applied, arm_notes = applicable(arm, study.arms[arm].overrides, command_line, compose)
+        notes += arm_notes
         try:
-            trees[arm] = with_objective(compose(study.arms[arm].overrides + mine), study)
+            trees[arm] = with_objective(compose(study.arms[arm].overrides + applied), study)
             parse_spec(trees[arm])
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
@@ -222,10 +190,10 @@ def _ordered(chosen: list[str], study: StudySpec) -> list[str]:
 
 def _refuse_unused(command_line: list[str], trees: dict[str, Any], search: Search | None) -> None:
     """A level override that no arm and no trial has is a mistake."""
-    found = [*trees.values(), *(search.bases.values() if search else ())]
+    composed = [*trees.values(), *(search.bases.values() if search else ())]
     for a in command_line:
         level = re.match(r"curriculum\.levels\.([^.=]+)[.=]", a)
-        known = {name for tree in found for name in tree["curriculum"]["levels"]}
+        known = {name for tree in composed for name in tree["curriculum"]["levels"]}
         if level and level[1] not in known:
             raise UserError(f"{a}: no arm has a level '{level[1]}'{nearest(level[1], known)}")
 

@@ -21,10 +21,11 @@ class Progress:
     """One line a finished run; in a terminal also a bar for the sweep and one for each run that is under way."""
 
     def __init__(self, plan: Plan, total: int, done: int, live: bool | None = None) -> None:
-        self.total, self.done, self.began = total, done, time.monotonic()
+        self.total = total
+        self.done = done
         self.at_start = done
-        searched = plan.search is not None and plan.kind == "search"
-        self.share = 1 / len(plan.search.seeds) if searched and plan.search else 1.0  # of a trial that one run is
+        self.began = time.monotonic()
+        self.share = 1 / plan.strategy.runs_a_trial  # of a trial that one run is
         self.width = max((len(r.arm) for r in plan.runs), default=5)
         self.bars: Any = None
         self.tasks: dict[tuple[str, int], Any] = {}

@@ -33,10 +33,8 @@ def suggest(
             if _identity(point) not in seen and usable(point):
                 return point, i
         return None
-    study, distributions = (
-        _copy(search, trials, directions, target, first),
-        {d.key: d.distribution() for d in dimensions},
-    )
+    study = _copy(search, trials, directions, target, first)
+    distributions = {d.key: d.distribution() for d in dimensions}
     for i in range(MAX_DRAWS):
         if i == RANDOM_AFTER:
             study.sampler = _sampler("random", search, target, first)
@@ -82,7 +80,8 @@ def _copy(search: SearchSpec, trials: Sequence[Any], directions: Sequence[str], 
 def _sampler(name: str, search: SearchSpec, target: int, first: int) -> Any:
     import optuna
 
-    seed, startup = (1_000_003 * (search.sampler_seed + 1) + first) % 2**32, max(4, target // 4)
+    seed = (1_000_003 * (search.sampler_seed + 1) + first) % 2**32
+    startup = max(4, target // 4)
     if name == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
     if name == "gp":

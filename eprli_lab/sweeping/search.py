@@ -89,9 +89,9 @@ def read_search(
     bases = {}
     for values in itertools.product(*(d.choices for d in groups)):
         picked = [f"{d.key}={v}" for d, v in zip(groups, values, strict=True)]
-        mine, _ = applicable("the search", spec.overrides + picked, command_line, compose)
+        applied, _ = applicable("the search", spec.overrides + picked, command_line, compose)
         try:
-            bases[_combination(values)] = with_objective(compose(spec.overrides + picked + mine), study)
+            bases[_combination(values)] = with_objective(compose(spec.overrides + picked + applied), study)
             parse_spec(bases[_combination(values)])
         except UserError as error:
             raise UserError(f"study.search: {error}") from None
@@ -170,16 +170,20 @@ def with_objective(tree: dict[str, Any], study: StudySpec) -> dict[str, Any]:
     return {**tree, "objective": study.objectives[0].metric} if study.objectives else tree
 
 
-def applicable(arm: str, own: list[str], command_line: list[str], compose: Compose) -> tuple[list[str], list[str]]:
+def applicable(
+    arm: str, overrides: list[str], command_line: list[str], compose: Compose
+) -> tuple[list[str], list[str]]:
     """The command line's overrides that mean something to this arm: those of a level it lacks are left out."""
     keyed = [(a, re.match(r"curriculum\.levels\.([^.=]+)[.=]", a)) for a in command_line]
     others = [a for a, level in keyed if level is None]
     if len(others) == len(keyed):
         return command_line, []
     try:
-        levels = compose(own + others)["curriculum"]["levels"]
+        levels = compose(overrides + others)["curriculum"]["levels"]
     except UserError as error:
         raise UserError(f"{arm if ' ' in arm else f'arm {arm}'}: {error}") from None
-    mine = [a for a, level in keyed if level is None or level[1] in levels]
-    notes = [f"{a} does not apply to arm {arm} (no level {level[1]})" for a, level in keyed if level and a not in mine]
-    return mine, notes
+    applied = [a for a, level in keyed if level is None or level[1] in levels]
+    notes = [
+        f"{a} does not apply to arm {arm} (no level {level[1]})" for a, level in keyed if level and a not in applied
+    ]
+    return applied, notes

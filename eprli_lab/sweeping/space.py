@@ -122,7 +122,8 @@ def parse_dimension(key: str, text: str) -> Dimension:
         whole = all(isinstance(x, int) for x in (start, stop, step))
         return Dimension(key, low=start, high=round(start + (count - 1) * step, 12), step=step, whole=whole)
     if isinstance(value, IntervalSweep):
-        low, high = value.start, value.end
+        low = value.start
+        high = value.end
         if low is None or high is None or not low < high or (log and low <= 0):
             raise UserError(f"{where}: needs low < high{', both positive' if log else ''}")
         return Dimension(key, low=low, high=high, log=log)
@@ -145,8 +146,8 @@ class Requirement:
             )
 
     def _parts(self) -> tuple[str, str, str] | None:
-        found = re.fullmatch(r"\s*([\w.\-]+)\s*(<=|>=|<|>)\s*([\w.\-]+)\s*", self.text)
-        return (found[1], found[2], found[3]) if found else None
+        match = re.fullmatch(r"\s*([\w.\-]+)\s*(<=|>=|<|>)\s*([\w.\-]+)\s*", self.text)
+        return (match[1], match[2], match[3]) if match else None
 
     def check_keys(self, flat: Mapping[str, Any]) -> None:
         """`flat`: every key of the config. Raises UserError for one that it does not have."""
@@ -174,16 +175,16 @@ def _is_number(text: str) -> bool:
 
 def expand(tree: Mapping[str, Any], key: str) -> list[str]:
     """The keys of a plain tree that a dotted key means; a part `*` stands for every name there (every level)."""
-    found: list[tuple[str, Any]] = [("", tree)]
+    nodes: list[tuple[str, Any]] = [("", tree)]
     for part in key.split("."):
-        found = [
+        nodes = [
             (f"{path}.{name}" if path else name, node[name])
-            for path, node in found
+            for path, node in nodes
             if isinstance(node, dict)
             for name in (node if part == "*" else [part])
             if name in node
         ]
-    return [path for path, _ in found]
+    return [path for path, _ in nodes]
 
 
 def value_at(tree: Mapping[str, Any], key: str) -> Any:
@@ -204,10 +205,11 @@ def set_values(tree: dict[str, Any], values: Mapping[str, Any], keep: Collection
         for path in expand(out, key):
             if path in keep:
                 continue
-            node, parts = out, path.split(".")
-            for part in parts[:-1]:
+            *parents, name = path.split(".")
+            node = out
+            for part in parents:
                 node = node[part]
-            node[parts[-1]] = value
+            node[name] = value
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from eprli_lab.config.fields import Name, Strict
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.sweeping.space import SearchSpec
+from eprli_lab.tracking.description import Objective
 
 
 class AfterSpec(Strict):
@@ -29,13 +30,6 @@ class ArmSpec(Strict):
     baseline: str | None = None  # the arm that this one is compared with; null: the study's
 
 
-class ObjectiveSpec(Strict):
-    """What the arms are compared by, and what a search improves."""
-
-    metric: str
-    direction: Literal["maximize", "minimize"] = "maximize"
-
-
 class StudySpec(Strict):
     """The `study` node of a sweep."""
 
@@ -46,7 +40,7 @@ class StudySpec(Strict):
     arms: dict[Name, ArmSpec]
     only: list[str] | None = None
     seeds: list[int]
-    objectives: list[ObjectiveSpec] = Field(default_factory=list, max_length=3)  # none: the run's objective
+    objectives: list[Objective] = Field(default_factory=list, max_length=3)  # none: the run's objective
     search: SearchSpec | None = None
     trials: int = Field(default=20, ge=1, le=100_000)  # of the search, in all, whoever runs them
     search_seeds: list[int] = Field(default_factory=lambda: [100, 101, 102])  # of every trial; never those of the table

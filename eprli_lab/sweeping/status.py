@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.sweeping import locks as locks
+from eprli_lab.sweeping.presence import process_notes, seconds_since
+from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
+from eprli_lab.sweeping.trials import Key, Trials, key_of, trial_name
+from eprli_lab.tracking.process import ProcessIdentity
 
 
 def status(name: str, uri: str | None) -> str:
-    """Text for a terminal: the study's arms by seeds, its search's trials, who is at work. Raises UserError."""
+    """Text for a terminal: the study's arms by seeds, its search's trials, who is at work.
+
+    `uri`: of the storage, as `study.storage`. Raises UserError when there is no such study.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -20,60 +26,73 @@ def status(name: str, uri: str | None) -> str:
         known = sorted(p.stem for p in DIRECTORY.glob("*.journal"))
         raise UserError(f"{storage.path}: there is no such study here{nearest(name, known)}")
     with storage.exclusive():
-        kept = storage.optuna()
-        names = [s.study_name for s in optuna.get_all_study_summaries(kept)]
-        found = [n for n in (f"{name}-search", name) if n in names]
-        if not found:
+        optuna_storage = storage.optuna()
+        names = [s.study_name for s in optuna.get_all_study_summaries(optuna_storage)]
+        present = [n for n in (f"{name}-search", name) if n in names]
+        if not present:
             raise UserError(f"{storage.where}: holds no study '{name}'{nearest(name, names)}")
-        studies = [optuna.load_study(study_name=n, storage=kept) for n in found]
-        return "\n\n".join(_one(s, s.get_trials(), dict(s.user_attrs)) for s in studies)
+        studies = [optuna.load_study(study_name=n, storage=optuna_storage) for n in present]
+        return "\n\n".join(_describe(s, s.get_trials(), dict(s.user_attrs)) for s in studies)
 
 
-def _one(study: Any, trials: list[Any], attrs: dict[str, Any]) -> str:
-    notes = {k.removeprefix("process:"): v for k, v in attrs.items() if k.startswith("process:")}
-    fractions = {int(k): v for n in notes.values() for k, v in n.get("runs", {}).items()}
-    plan = attrs.get("plan", {})
+def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> str:
+    """One study. It has no plan here, only what `Plan.stored` left in its attributes."""
+    plan = attributes.get("plan", {})
     searching = plan.get("kind") == "search"
-    complete = sum(t.state.name == "COMPLETE" for t in trials)
+    notes = process_notes(attributes)
+    trials = Trials(frozen, attributes.get("epoch", 0))
+    complete = len(trials.in_state(TrialState.COMPLETE))
+    running = trials.in_state(TrialState.RUNNING)
+    free = trials.in_state(TrialState.FREE)
     total = plan.get("trials") if searching else len(plan.get("arms", [])) * len(plan.get("seeds", []))
-    pruned = f", {sum(t.state.name == 'PRUNED' for t in trials)} pruned" if searching else ""
-    running = [t for t in trials if t.state.name == "RUNNING"]
-    waiting = sum(not t.user_attrs.get("owner") for t in running)
+    pruned = f", {len(trials.in_state(TrialState.PRUNED))} pruned" if searching else ""
     lines = [
         f"study {study.study_name}: {complete} of {total} {'trials' if searching else 'runs'} complete{pruned}, "
-        f"{len(running) - waiting} running, {waiting} to be taken up again"
+        f"{len(running)} running, {len(free)} to be taken up again"
     ]
-    lines += [] if searching else _matrix(trials, plan, fractions)
-    for who, note in sorted(notes.items()):
-        if note["beat"] >= 0 and locks.is_alive(who, elsewhere=True):
-            host, pid, _ = who.rsplit(":", 2)
-            age = (datetime.now(UTC) - datetime.fromisoformat(note["at"])).total_seconds()
-            held = [_name(t) for t in running if t.user_attrs.get("owner") == who]
-            lines.append(f"process {pid} on {host}, heard {age:.0f} s ago: {', '.join(held) or 'waiting'}")
-    done = {_key(t) for t in trials if t.state.name == "COMPLETE"}
-    failed = {_key(t): t for t in trials if t.state.name == "FAIL" and (searching or _key(t) not in done)}
-    lines += [f"failed: {_name(t)}: {t.user_attrs.get('error', '')}" for t in failed.values()]
+    if not searching:
+        fractions = {int(k): v for note in notes.values() for k, v in note.get("runs", {}).items()}
+        lines += _matrix(trials, plan, fractions)
+    lines += _processes(notes, running)
+    lines += [f"failed: {_name(t)}: {t.user_attrs.get('error', '')}" for t in _failed(trials)]
     return "\n".join(lines)
 
 
-def _key(trial: Any) -> tuple[Any, ...]:
-    return (trial.user_attrs["arm"], trial.user_attrs["seed"]) if "arm" in trial.user_attrs else (trial.number,)
+def _processes(notes: Mapping[str, dict[str, Any]], running: Sequence[Any]) -> list[str]:
+    """A line for each process that is at work."""
+    lines = []
+    for identity, note in sorted(notes.items()):
+        process = ProcessIdentity.parse(identity)
+        if process.is_alive(elsewhere=True):
+            held = ", ".join(_name(t) for t in running if t.user_attrs.get("owner") == identity)
+            age = seconds_since(note["at"])
+            lines.append(f"process {process.pid} on {process.host}, heard {age:.0f} s ago: {held or 'waiting'}")
+    return lines
+
+
+def _failed(trials: Trials) -> list[Any]:
+    """The last failed trial of each run that is not complete; every failed one of a search."""
+    failed = trials.in_state(TrialState.FAILED, TrialState.FAILED_BEFORE)
+    done = {key_of(t) for t in trials.in_state(TrialState.COMPLETE)} - {None}
+    return list({key_of(t) or t.number: t for t in failed if key_of(t) not in done}.values())
 
 
 def _name(trial: Any) -> str:
-    key = _key(trial)
-    return f"{key[0]} seed {key[1]}" if len(key) == 2 else f"t{trial.number:04d}"
+    key = key_of(trial)
+    return trial_name(trial.number) if key is None else f"{key[0]} seed {key[1]}"
 
 
-def _matrix(trials: list[Any], plan: dict[str, Any], fractions: dict[int, float]) -> list[str]:
+def _matrix(trials: Trials, plan: Mapping[str, Any], fractions: Mapping[int, float]) -> list[str]:
     """Arms by seeds: the objective where it is there, else how far the run is."""
-    cells = {}
-    for t in trials:  # a later trial of the same run replaces an earlier, failed one
-        state = t.state.name
-        cells[_key(t)] = {
-            "COMPLETE": lambda t=t: f"{t.values[0]:.3f}",
-            "RUNNING": lambda t=t: f"{100 * fractions.get(t.number, 0.0):.0f}%",
-        }.get(state, lambda: "failed")()
+    cells: dict[Key | None, str] = {}
+    for trial in trials.frozen:  # a later trial of the same run replaces an earlier, failed one
+        state = trials.state(trial)
+        if state is TrialState.COMPLETE:
+            cells[key_of(trial)] = f"{trial.values[0]:.3f}"
+        elif state in (TrialState.RUNNING, TrialState.FREE):
+            cells[key_of(trial)] = f"{100 * fractions.get(trial.number, 0.0):.0f}%"
+        else:
+            cells[key_of(trial)] = "failed"
     seeds = plan.get("seeds", [])
     width = max([3, *(len(a) for a in plan.get("arms", []))])
     lines = [f"{'arm':<{width}}" + "".join(f"{f'seed {s}':>10}" for s in seeds)]

@@ -28,7 +28,8 @@ class Storage:
     """
 
     def __init__(self, uri: str | None, study: str) -> None:
-        self.study, self._depth = study, 0
+        self.study = study
+        self._depth = 0  # how often this process holds the lock
         self.path: Path | None = None  # of the file, where it is one
         self._engine: Any = None
         if uri is None or uri.startswith("sqlite:///"):
@@ -40,7 +41,8 @@ class Storage:
                 raise UserError(f"study.storage: {self.path.parent} cannot be made ({error.strerror})") from None
             self.where = str(self.path)
         elif uri.partition("://")[0].split("+")[0] in ("postgresql", "postgres"):
-            self.kind, self.where = "postgresql", _without_password(uri)
+            self.kind = "postgresql"
+            self.where = _without_password(uri)
             self._engine = _engine(uri)
         else:
             raise UserError(

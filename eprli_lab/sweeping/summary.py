@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from eprli_lab.sweeping.plan import Plan
+from eprli_lab.sweeping.trials import best_first, results_of, trial_name
 
 SHOWN = 10  # best trials
 ENOUGH = 8  # complete trials, for importances
@@ -15,14 +15,15 @@ def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> 
     """(text, metrics of the tracking parent) of a search's frozen trials."""
     assert plan.search is not None
     states = [t.state.name for t in trials]
-    results = [json.loads(t.user_attrs.get("results", "[]")) for t in trials]
-    made, seconds = sum(map(len, results)), sum(r["seconds"] for one in results for r in one)
+    results = [results_of(t) for t in trials]
+    made = sum(map(len, results))
+    seconds = sum(r["seconds"] for trial_results in results for r in trial_results)
     counts = {s: states.count(s) for s in ("COMPLETE", "PRUNED", "FAIL")}
     lines = [
         f"search {plan.study}: {len(trials)} trials ({counts['COMPLETE']} complete, {counts['PRUNED']} pruned, "
         f"{counts['FAIL']} failed); {made} of {len(trials) * len(plan.search.seeds)} runs made to their end, "
         f"{seconds:.0f} s of run time",
-        *_table(plan, trials, results),
+        *_table(plan, trials),
         *_importance(plan, trials),
     ]
     names = ", ".join(name for name, _ in winners)
@@ -37,18 +38,16 @@ def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> 
     return "\n".join(lines), values | {"search/runs": float(made), "search/seconds": seconds}
 
 
-def _table(plan: Plan, trials: list[Any], results: list[list[Any]]) -> list[str]:
+def _table(plan: Plan, trials: list[Any]) -> list[str]:
     """The best complete trials, a row each."""
     assert plan.search is not None
-    done = [t for t in trials if t.state.name == "COMPLETE"]
-    sign = -1.0 if plan.objectives[0].direction == "maximize" else 1.0
-    done.sort(key=lambda t: (sign * t.values[0], t.number))
+    ranked = best_first([t for t in trials if t.state.name == "COMPLETE"], plan.objectives[0])
     keys = [d.key for d in plan.search.dimensions]
     head = ["trial", *(o.metric for o in plan.objectives), *(_short(k, keys) for k in keys)]
     rows = [head]
-    for t in done[:SHOWN]:
+    for t in ranked[:SHOWN]:
         values = [f"{v:.4g}" for v in t.values]
-        rows.append([f"t{t.number:04d}", *values, *(_value(t.params.get(k)) for k in keys)])
+        rows.append([trial_name(t.number), *values, *(_value(t.params.get(k)) for k in keys)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
-from eprli_lab.sweeping import locks as locks
+from eprli_lab.sweeping import locks
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ORPHAN_GRACE = 20.0  # s that a worker may take to save after its controller died
@@ -54,17 +54,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker says: kind is progress, evaluation, done, interrupted, or failed."""
+    """What a worker says: kind is progress, evaluation, done, interrupted, failed, or died (said for it)."""
 
     kind: str
     content: Any
 
 
 def resolve(name: str) -> Callable[..., dict[str, Any]]:
-    """`package.module:function`"""
+    """The function that `package.module:function` names. Raises ImportError or AttributeError when there is none."""
     module, _, function = name.partition(":")
-    found: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
-    return found
+    executor: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+    return executor
 
 
 def _serve(pipe: Any, executor: str, parent: int) -> None:
@@ -92,21 +92,26 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
 def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
     """One run, with whatever it prints and warns of in <directory>/log.txt."""
     Path(job.directory).mkdir(parents=True, exist_ok=True)
-    said, pruned = [0.0], [False]
+    pruned = False
+    last_progress = 0.0  # monotonic, s
 
-    def asked() -> str:
+    def stop_reason() -> str:
         """Why the run is to stop: `stop`, `pruned`; empty: go on."""
-        if not pruned[0] and not stop.is_set():
+        nonlocal pruned
+        if not pruned and not stop.is_set():
             with contextlib.suppress(EOFError, OSError):
-                pruned[0] = bool(pipe.poll() and pipe.recv() == PRUNE)
-        return "pruned" if pruned[0] else "stop" if stop.is_set() else ""
+                pruned = bool(pipe.poll() and pipe.recv() == PRUNE)
+        if pruned:
+            return "pruned"
+        return "stop" if stop.is_set() else ""
 
     def on_progress(state: dict[str, Any]) -> None:
+        nonlocal last_progress
         if "point" in state:
             with contextlib.suppress(OSError):
                 pipe.send(Message("evaluation", state))
-        elif time.monotonic() - said[0] >= PROGRESS_EVERY:
-            said[0] = time.monotonic()
+        elif time.monotonic() - last_progress >= PROGRESS_EVERY:
+            last_progress = time.monotonic()
             with contextlib.suppress(OSError):
                 pipe.send(Message("progress", state))
 
@@ -114,7 +119,7 @@ def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
         try:
             with _alone(Path(job.directory), stop):
                 run = resolve(executor)
-                return Message("done", run(job.spec_json, job.directory, job.parent_run_id, asked, on_progress))
+                return Message("done", run(job.spec_json, job.directory, job.parent_run_id, stop_reason, on_progress))
         except Interrupted as error:
             return Message("interrupted", str(error))
         except (UserError, NonFiniteError) as error:
@@ -153,19 +158,19 @@ def _alone(directory: Path, stop: threading.Event) -> Iterator[None]:
     deadline = time.monotonic() + ORPHAN_GRACE + 10
     while True:
         try:
-            held = locks.lock(directory / "lock")
+            lock_file = locks.lock(directory / "lock")
             break
-        except locks.LockHeldError as other:
+        except locks.LockHeldError as error:
             if stop.is_set():
                 raise Interrupted("stopped before the start") from None
             if time.monotonic() > deadline:
-                raise UserError(f"{directory} is being written by another process ({other})") from None
+                raise UserError(f"{directory} is being written by another process ({error})") from None
             time.sleep(0.2)
     try:
         yield
     finally:
-        if held is not None:
-            held.close()
+        if lock_file is not None:
+            lock_file.close()
 
 
 def _watch_parent(parent: int, stop: threading.Event) -> None:
@@ -215,11 +220,11 @@ class Worker:
 
     def __init__(self, executor: str) -> None:
         context = mp.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, executor, os.getpid()), daemon=False)
+        self.pipe, worker_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(worker_end, executor, os.getpid()), daemon=False)
         with _spawning():
             self.process.start()
-        theirs.close()
+        worker_end.close()
 
     def give(self, job: Job | None) -> None:
         """Start a run, or say that there are no more."""
@@ -235,10 +240,10 @@ class Worker:
         """Save and leave."""
         self.process.terminate()
 
-    def heard(self) -> list[Message]:
+    def messages(self) -> list[Message]:
         """Messages since the last call; a dead worker's last one is its death."""
         out: list[Message] = []
-        gone = not self.process.is_alive()  # asked first: what it said before it went is still in the pipe
+        gone = not self.process.is_alive()  # first: what it sent before it went is still in the pipe
         try:
             while self.pipe.poll():
                 out.append(self.pipe.recv())

@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
+from eprli_lab.tracking.description import TAG, StudyDescription
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH
 from eprli_lab.tracking.store import log, open_store, process_tags, quoted, search_runs, set_tags
@@ -18,11 +18,11 @@ from eprli_lab.tracking.uri import first_line
 from eprli_lab.tracking.views import save_view
 
 
-def open_parent(tracking: TrackingSpec, study: str, description: dict[str, Any] | None) -> str:
+def open_parent(tracking: TrackingSpec, study: str, description: StudyDescription | None) -> str:
     """Run id of a study's parent, made or re-opened; '' when the store cannot be reached.
 
-    `description`: question, claim, baseline, arms (names in order), seeds, objective; what `analysis` reads.
-    None leaves the one that is there.
+    `description` is what reports read of the study; None leaves the one that is there. Raises UserError when the
+    tracking experiment was deleted.
     """
     try:
         client, experiment = open_store(tracking)
@@ -31,7 +31,7 @@ def open_parent(tracking: TrackingSpec, study: str, description: dict[str, Any] 
         tags = {"study": study, "kind": "study", **process_tags(), "eprli.provenance": json.dumps(provenance())}
         if description is not None:
             known = parents[0].data.tags if parents else {}
-            tags |= {"eprli.study": json.dumps(description), **_noted(_note(study, description), known)}
+            tags |= {TAG: description.to_tag(), **_noted(_note(study, description), known)}
         if not parents:
             return str(client.create_run(experiment, tags=tags, run_name=study).info.run_id)
         run_id = str(parents[0].info.run_id)
@@ -45,16 +45,16 @@ def open_parent(tracking: TrackingSpec, study: str, description: dict[str, Any] 
         return ""
 
 
-def _note(study: str, description: Mapping[str, Any]) -> str:
+def _note(study: str, description: StudyDescription) -> str:
     """Markdown shown beside the parent run."""
     lines = [f"## {study}"]
-    if description.get("question"):
-        lines.append(f"**Question.** {description['question']}")
-    if description.get("claim"):
-        lines.append(f"**Claim.** {description['claim']}")
+    if description.question:
+        lines.append(f"**Question.** {description.question}")
+    if description.claim:
+        lines.append(f"**Claim.** {description.claim}")
     lines.append(
-        f"**Arms.** {', '.join(map(str, description.get('arms') or []))} (baseline: {description.get('baseline')}); "
-        f"seeds {', '.join(map(str, description.get('seeds') or []))}; objective `{description.get('objective')}`"
+        f"**Arms.** {', '.join(description.arms)} (baseline: {description.baseline}); "
+        f"seeds {', '.join(map(str, description.seeds))}; objective `{description.objective}`"
     )
     return "\n\n".join(lines)
 

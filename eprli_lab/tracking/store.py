@@ -5,22 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eprli_lab import __version__
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.tracking.process import start_time
+from eprli_lab.tracking.process import ProcessIdentity
 from eprli_lab.tracking.uri import check_reachable, first_line, resolve_uri, sqlite_file
 
-if TYPE_CHECKING:
-    pass
 log = logging.getLogger(__name__)
 
 
@@ -112,22 +109,8 @@ def prepare(tracking: TrackingSpec) -> bool:
 
 
 def process_tags() -> dict[str, str]:
-    tags = {"host": socket.gethostname(), "pid": str(os.getpid()), "eprli_lab": __version__}
-    start = start_time(os.getpid())
-    return tags | ({"process_start": start} if start else {})
-
-
-def process_lives(tags: Mapping[str, str]) -> bool:
-    """Is the process that these tags name still there? Only meaningful on its own host."""
-    try:
-        pid = int(tags.get("pid", ""))
-        os.kill(pid, 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    start = start_time(pid)
-    return start is None or "process_start" not in tags or tags["process_start"] == start
+    """Tags that name this process and the version of the package."""
+    return ProcessIdentity.current().to_tags() | {"eprli_lab": __version__}
 
 
 def close_dead_runs(tracking: TrackingSpec) -> int:
@@ -137,7 +120,7 @@ def close_dead_runs(tracking: TrackingSpec) -> int:
         client, experiment = open_store(tracking)
         for run in search_runs(client, experiment, "attributes.status = 'RUNNING'"):
             tags = run.data.tags
-            if tags.get("host") == socket.gethostname() and not process_lives(tags):
+            if not ProcessIdentity.from_tags(tags).is_alive(elsewhere=True):
                 client.set_tag(run.info.run_id, "eprli.ended", "process died")
                 client.set_terminated(run.info.run_id, "FAILED")
                 closed += 1

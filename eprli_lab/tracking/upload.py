@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.tracking.parent import open_parent
+from eprli_lab.tracking.process import ProcessIdentity
 from eprli_lab.tracking.send import attach, end_run, is_stored, send
 from eprli_lab.tracking.spool import Spool
-from eprli_lab.tracking.store import open_store, process_lives, quoted, search_runs
+from eprli_lab.tracking.store import open_store, quoted, search_runs
 from eprli_lab.tracking.uri import first_line, resolve_uri
 
 
@@ -24,7 +24,7 @@ def upload(run_dir: Path, uri: str | None = None) -> tuple[str, int]:
     if not spool.header:
         raise UserError(f"{run_dir} holds no spool.jsonl: give a run's directory, such as outputs/run-0123456789ab")
     tags = spool.header["tags"]
-    if spool.end is None and tags["host"] == socket.gethostname() and process_lives(tags):
+    if spool.end is None and ProcessIdentity.from_tags(tags).is_alive(elsewhere=False):
         raise UserError(f"{run_dir}: its run is still going on (process {tags['pid']}): upload it when it ended")
     tracking = TrackingSpec(**spool.header["tracking"] | ({"uri": uri} if uri else {}))
     try:

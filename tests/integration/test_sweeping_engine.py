@@ -20,7 +20,6 @@ from optuna.storages.journal import JournalFileBackend
 from plans import plan_of
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import locks as owner
 from eprli_lab.sweeping.controller import run_study
 from eprli_lab.sweeping.study import Study
 
@@ -149,11 +148,3 @@ def workers_alive() -> list[str]:
         except OSError:
             continue
     return out
-
-
-def test_an_owner_is_told_from_a_reused_process_id():
-    assert owner.is_alive(owner.process_id())
-    host, pid, start = owner.process_id().rsplit(":", 2)
-    assert not owner.is_alive(f"{host}:{pid}:1")
-    assert not owner.is_alive(f"{host}:999999999:{start}")
-    assert owner.is_alive(f"elsewhere:{pid}:{start}")

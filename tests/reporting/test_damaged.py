@@ -15,7 +15,7 @@ import planted
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stores import describe, plant
+from stores import describe, open_parent, plant
 
 from eprli_lab.cli import options
 from eprli_lab.cli.check import main as check_main
@@ -31,7 +31,6 @@ from eprli_lab.reporting.report.write import read as report_read
 from eprli_lab.reporting.tables.columns import chosen, columns
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table, headline
-from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import experiment_id, mlflow_client, prepare
 from eprli_lab.tracking.uri import check_reachable
 

@@ -75,16 +75,18 @@ def test_names_of_studies() -> None:
 def test_only_keeps_the_baseline_and_what_is_waited_for() -> None:
     plan = make_plan({"arms": LEVELS, "only": ["l1_matched"], "baseline": "l1"})
     assert plan.arms == ["l4", "l1", "l1_matched"]
-    assert plan.description["arms"] == ["l1", "l1_matched", "l4"]
+    assert plan.description.arms == ("l1", "l1_matched", "l4")
 
 
 def test_the_binding_knows_no_seeds_and_no_tracking() -> None:
-    one, two = (make_plan({"arms": arms("a", "b"), "seeds": seeds}).binding() for seeds in ([0], [5, 6]))
-    assert one == two
+    bound, of_other_seeds = (
+        make_plan({"arms": arms("a", "b"), "seeds": seeds}).strategy.binding() for seeds in ([0], [5, 6])
+    )
+    assert bound == of_other_seeds
     elsewhere = make_plan({"arms": arms("a", "b")}, ["tracking.experiment=other", "checkpoint.every_updates=3"])
-    assert elsewhere.binding() == one
-    assert one["a"]["optim.learning_rate"] == 1e-4
-    after = make_plan({"arms": LEVELS}).binding()["l1_matched"]
+    assert elsewhere.strategy.binding() == bound
+    assert bound["a"]["optim.learning_rate"] == 1e-4
+    after = make_plan({"arms": LEVELS}).strategy.binding()["l1_matched"]
     assert after["after.l4.budget.amount"] == "progress/updates"
 
 

@@ -21,7 +21,7 @@ def refused(*arguments: str) -> str:
 
 def test_the_levels_sweep() -> None:
     plan = plan_of("sweep=levels")
-    assert plan.study == "levels" and plan.baseline == "l1"
+    assert plan.study == "levels" and plan.spec.baseline == "l1"
     assert len(plan.runs) == 5 * 4 and plan.spec.seeds == [0, 1, 2, 3]
     levels = {r.arm: list(r.spec.curriculum.levels) for r in plan.runs}
     assert levels == {
@@ -65,7 +65,7 @@ def test_levels_has_its_arms_seeds_and_order():
     plan = plan_of("sweep=levels")
     assert plan.study == "levels"
     assert sorted(plan.arms) == ["l1", "l1_matched", "l2", "l3", "l4"]
-    assert plan.description["arms"] == ["l1", "l1_matched", "l2", "l3", "l4"]
+    assert plan.description.arms == ("l1", "l1_matched", "l2", "l3", "l4")
     assert [r.seed for r in plan.runs] == [s for s in range(4) for _ in range(5)]
     for seed in range(4):
         arms = [r.arm for r in plan.runs if r.seed == seed]
@@ -181,8 +181,8 @@ def test_an_objective_that_no_run_logs_is_refused_before_anything_starts(
 def test_every_arm_of_two_objectives_aims_at_the_first() -> None:
     plan = plan_of("sweep=length_reward")
     assert {r.spec.objective for r in plan.runs} == {"score"}
-    assert plan.description["objectives"] == [
-        {"metric": "score", "direction": "maximize"},
-        {"metric": "response_tokens", "direction": "minimize"},
+    assert [(o.metric, o.direction) for o in plan.description.objectives] == [
+        ("score", "maximize"),
+        ("response_tokens", "minimize"),
     ]
-    assert plan_of("sweep=sharing").description["arm_baselines"] == {"per_level_l3": "shared_l3"}
+    assert plan_of("sweep=sharing").description.arm_baselines == {"per_level_l3": "shared_l3"}

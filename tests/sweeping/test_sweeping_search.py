@@ -343,10 +343,10 @@ def test_winners_become_arms_on_fresh_seeds() -> None:
     study.close()
     assert [p[RATE] for _, p in winners] == best[:2]
     wide = plan.with_winners(winners)
-    assert wide.description["arms"] == ["a", *(name for name, _ in winners)]
+    assert wide.description.arms == ("a", *(name for name, _ in winners))
     assert [r.seed for r in wide.runs] == [0, 0, 0, 1, 1, 1] and wide.kind == "arms" and wide.study == "study"
     assert wide.runs[1].spec.optim.learning_rate == best[0] and wide.runs[1].spec.study == "study"
-    assert plan.description["kind"] == "arms" and plan.searching().description["confirmed_in"] == "study"
+    assert plan.description.kind == "arms" and plan.searching().description.confirmed_in == "study"
     same = plan.with_winners([("t0009", {RATE: 1e-4})])  # arm a is that very configuration
     assert same.runs == plan.runs and "t0009 is the same configuration as a" in same.notes[0]
 

@@ -15,11 +15,12 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import fingerprints as binding
-from eprli_lab.sweeping import locks as owner
+from eprli_lab.sweeping.fingerprints import MOVED, code_digests, data_digests
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.storage import Storage
-from eprli_lab.sweeping.study import LeaseLostError, Study, Task
+from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.trials import Task
+from eprli_lab.tracking.process import ProcessIdentity
 
 JOURNAL = Path("studies/study.journal")
 
@@ -72,7 +73,10 @@ def test_results_are_there_after_reopening(storage: str | None) -> None:
     assert again.finished() == 4 and again.left() == 0
     trial = again.study.get_trials()[0]
     assert (trial.user_attrs["arm"], trial.user_attrs["seed"]) == ("a", 0)
-    assert trial.user_attrs["owner"] == owner.process_id() and trial.user_attrs["directory"] == "outputs/study/a/seed0"
+    assert (
+        trial.user_attrs["owner"] == str(ProcessIdentity.current())
+        and trial.user_attrs["directory"] == "outputs/study/a/seed0"
+    )
     assert JOURNAL.exists() == (storage is None)
     again.close()
 
@@ -125,7 +129,7 @@ def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request()
 
 
 def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = binding.code_digests()
+    code = code_digests()
     assert {"training/loop.py", "algorithm/loss.py", "backends/local/engine.py", "torch"} <= code.keys()
     assert "tracking/store.py" not in code and not any(k.startswith("sweeping") for k in code)
     study = Study(plan(), {"d.jsonl": "aaa"})
@@ -135,8 +139,48 @@ def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPat
         Study(plan(), {"d.jsonl": "bbb"})
     Study(plan(), {"other.jsonl": "bbb"}).close()  # an arm's own file is no change
     monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"training/loop.py": "0"})
-    with pytest.raises(UserError, match=rf"code training/loop\.py: {code['training/loop.py']} -> 0"):
+    with pytest.raises(UserError, match=r"\(code changed: training/loop\.py\): give this one"):
         Study(plan(), {"d.jsonl": "aaa"})
+
+
+def test_a_study_begun_before_the_code_moved_is_told_what_moved_and_goes_on_when_forced() -> None:
+    now = code_digests()
+    former_names = {new: old for old, new in MOVED.items()}
+    before = {former_names.get(name, name): digest for name, digest in now.items() if name != "grading/answers.py"}
+    before |= {"algorithm/loss.py": "0", "algorithm/gone.py": "1", "torch": "1.0"}
+    first = Study(plan())
+    first.succeed(claim(first), {"score": 0.25}, 1.0)
+    held = claim(first)
+    stored = json.loads(first.study.user_attrs["binding"])
+    first.study.set_user_attr("binding", json.dumps(stored | {"code": before}))
+    first.close()
+    with pytest.raises(UserError) as caught:
+        Study(plan())
+    moved = "train.py to training/loop.py, rollout.py to training/rollout.py, evaluate.py to training/evaluate.py, "
+    assert (
+        f"(torch: 1.0 -> {now['torch']}; code moved: {moved}batch.py to training/batch.py, policies.py to "
+        "training/policies.py; code changed: algorithm/loss.py; code gone: algorithm/gone.py; code new: "
+        f"grading/answers.py; and {len(MOVED) - 5} more): give this one its own name"
+    ) in str(caught.value)
+    forced = Study(plan(force=True))
+    assert forced.complete() == {("a", 0): {"objective": 0.25, "metrics": {"score": 0.25}}}
+    assert (claim(forced).number, forced.held) == (held.number, {held.number}), "it goes on with what was begun"
+    lines = forced.forced_changes()
+    assert lines[0] == f"torch: 1.0 -> {now['torch']}" and lines[1].startswith(f"code moved: {moved}")
+    assert all(f"{old} to {new}" in lines[1] for old, new in MOVED.items())
+    assert lines[2:] == [
+        "code changed: algorithm/loss.py",
+        "code gone: algorithm/gone.py",
+        "code new: grading/answers.py",
+    ]
+    forced.close()
+    assert len(work_off(Study(plan()))) == 3, "from now on the name stands for this code"
+
+
+def test_the_files_that_moved_are_where_the_table_says() -> None:
+    code = code_digests()
+    assert set(MOVED.values()) <= code.keys()
+    assert set(MOVED) & code.keys() == {"data/__init__.py"}, "of it an empty file is left"
 
 
 def test_data_is_known_by_its_bytes(tmp_path: Path) -> None:
@@ -153,13 +197,13 @@ def test_data_is_known_by_its_bytes(tmp_path: Path) -> None:
         f"model.path={tmp_path / 'model'}",
     ]
     specs = [r.spec for r in plan(command_line=tuple(command_line)).runs]
-    before = binding.data_digests(specs)
+    before = data_digests(specs)
     assert set(before) == {"x.jsonl", str(tmp_path / "model")}  # d.jsonl is not there: the preflight says so
     Path("x.jsonl").write_text('{"id": 2}\n')
-    after = binding.data_digests(specs)
+    after = data_digests(specs)
     assert before["x.jsonl"] != after["x.jsonl"] and before[str(tmp_path / "model")] == after[str(tmp_path / "model")]
     (tmp_path / "model" / "config.json").write_text("{ }")
-    assert binding.data_digests(specs)[str(tmp_path / "model")] != after[str(tmp_path / "model")]
+    assert data_digests(specs)[str(tmp_path / "model")] != after[str(tmp_path / "model")]
 
 
 def test_a_study_in_which_nothing_ran_binds_nothing() -> None:
@@ -186,25 +230,25 @@ def test_two_processes_never_hold_the_same_run() -> None:
 
 def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("eprli_lab.sweeping.study.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("eprli_lab.sweeping.presence.time.monotonic", lambda: now[0])
     here = Study(plan(seeds=(0,), lease_seconds=60.0))
     there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE)
-    worker_died = claim(there)
+    orphan = claim(there)
     assert claim(here).run.key == ("b", 0)
     now[0] += 59.0
-    there.heartbeat({worker_died.number: 0.5})
+    there.heartbeat({orphan.number: 0.5})
     assert here.claim() is None, "it beats"
     now[0] += 59.0
     assert here.claim() is None, "not yet a whole lease"
     now[0] += 2.0
     taken = claim(here)
-    assert taken.number == worker_died.number and taken.taken_over and taken.run.key == ("a", 0)
+    assert taken.number == orphan.number and taken.run.key == ("a", 0)
     with pytest.raises(LeaseLostError):
-        there.succeed(worker_died, {"score": 0.1}, 1.0)
+        there.succeed(orphan, {"score": 0.1}, 1.0)
     with pytest.raises(LeaseLostError):
-        there.fail(worker_died, "late")
+        there.fail(orphan, "late")
     with pytest.raises(LeaseLostError):
-        there.release(worker_died)
+        there.release(orphan)
     assert here.succeed(taken, {"score": 0.7}, 1.0) == "complete"
     assert here.complete()["a", 0]["objective"] == 0.7
 
@@ -340,18 +384,3 @@ def test_the_lock_is_let_go_of_by_a_killed_holder() -> None:
     storage = Storage(None, "s")
     with storage.exclusive(), storage.exclusive():  # may be nested
         pass
-
-
-def test_owners_are_told_from_later_processes_with_their_number() -> None:
-    host, pid, began = owner.process_id().rsplit(":", 2)
-    assert (
-        owner.is_alive(f"{host}:{pid}:{began}")
-        and owner.is_local(owner.process_id())
-        and not owner.is_local("elsewhere:1:1")
-    )
-    boot, _, tick = began.rpartition("/")
-    assert not owner.is_alive(f"{host}:{pid}:{boot}/{int(tick) - 1}")
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    assert not owner.is_alive(f"{host}:{gone.pid}:{began}")
-    assert owner.is_alive("elsewhere:1:1") and not owner.is_alive("elsewhere:1:1", elsewhere=False)

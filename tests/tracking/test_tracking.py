@@ -20,6 +20,7 @@ from helpers import small_spec
 from eprli_lab.cli.upload import main as tracking_main
 from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.errors import UserError
+from eprli_lab.tracking.description import TAG, StudyDescription
 from eprli_lab.tracking.parent import open_parent, parent_summary
 from eprli_lab.tracking.read import _client_runs, _sqlite_runs, read_histories, read_runs
 from eprli_lab.tracking.run import RunTracker
@@ -103,7 +104,7 @@ def run_of(run_id: str, uri: str = "sqlite:///mlflow.db"):
 
 
 def test_a_run_as_it_is_stored(here, base, tmp_path):
-    parent = open_parent(TrackingSpec(), "roundtrip", {"arms": ["l2"], "seeds": [3], "baseline": "l2"})
+    parent = open_parent(TrackingSpec(), "roundtrip", StudyDescription(arms=("l2",), seeds=(3,), baseline="l2"))
     mine = spec(base, "roundtrip", seed=3)
     tracker = start(mine, tmp_path, parent_run_id=parent)
     train(tracker, 1, 9)
@@ -315,14 +316,7 @@ def test_dead_runs_are_closed_and_living_ones_left(here, base, tmp_path):
 
 
 def test_the_parent_is_made_once_and_holds_the_description(here):
-    description = {
-        "question": "Why?",
-        "claim": None,
-        "baseline": "a",
-        "arms": ["a", "b"],
-        "seeds": [0],
-        "objective": "score",
-    }
+    description = StudyDescription(question="Why?", baseline="a", arms=("a", "b"), seeds=(0,))
     first = open_parent(TrackingSpec(), "parent's", description)  # a quote in the name
     parent_summary(TrackingSpec(), first, {"summary/a/score": 0.5})
     assert run_of(first).info.status == "RUNNING", "a report is not the end of a study"
@@ -331,7 +325,7 @@ def test_the_parent_is_made_once_and_holds_the_description(here):
     assert open_parent(TrackingSpec(), "parent's", None) == first
     run = run_of(first)
     assert run.info.status == "RUNNING"
-    assert json.loads(run.data.tags["eprli.study"]) == description
+    assert StudyDescription.from_tag(run.data.tags[TAG]) == description
     assert run.data.metrics == {"summary/a/score": 0.5}
     assert "Why?" in run.data.tags["mlflow.note.content"]
     assert "viewStateShareKey=eprli-parent-s" in view_link(TrackingSpec(), "parent's")
@@ -343,14 +337,14 @@ def test_the_parent_is_made_once_and_holds_the_description(here):
 def test_sql_reads_what_the_client_reads(here, base, tmp_path):
     """Of a study with a quote in its name, beside a deleted run and another experiment's."""
     where, name = TrackingSpec(), "it's"
-    parent = open_parent(where, name, {"question": "Q?"})
+    parent = open_parent(where, name, StudyDescription(question="Q?"))
     for seed in (0, 1, 2):
         tracker = start(spec(base, name, seed=seed), tmp_path / str(seed), parent_run_id=parent)
         tracker.finish("FAILED" if seed == 1 else "FINISHED", None)
     client = mlflow_client(resolve_uri(where.uri))
     client.delete_run(tracker.run_id)
     other = TrackingSpec(experiment="other")
-    open_parent(other, name, {})
+    open_parent(other, name, StudyDescription())
     file = sqlite_file(where.uri)
     for experiment in ("eprli_lab", "other"):
         for study in (name, None):
@@ -528,7 +522,7 @@ def test_a_server_that_dies_in_the_middle_of_a_run(base, tmp_path, caplog):
             time.sleep(0.5)
         caplog.clear()
         mine = spec(base, "server", uri=uri)
-        parent = open_parent(mine.tracking, "server", {"arms": ["l2"], "seeds": [0]})
+        parent = open_parent(mine.tracking, "server", StudyDescription(arms=("l2",), seeds=(0,)))
         tracker = start(mine, tmp_path / "run", parent_run_id=parent)
         train(tracker, 1, 10)
         tracker.flush()

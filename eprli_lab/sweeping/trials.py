@@ -1,0 +1,159 @@
+"""What a study's trials say: which runs are done, under way or failed, why others are not started, who won."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from eprli_lab.sweeping.spec import PlannedRun, StudySpec
+from eprli_lab.sweeping.states import UNDER_WAY, TrialState, state_of
+from eprli_lab.tracking.description import Objective
+
+Key = tuple[str, int]  # (arm, seed)
+
+
+@dataclass
+class Task:
+    """A trial that this process holds: its runs one after another, and what the finished ones gave."""
+
+    number: int
+    name: str  # the arm, or t0003
+    runs: tuple[PlannedRun, ...]
+    results: list[dict[str, Any]] = field(default_factory=list)  # one a finished run: {"values", "seconds", "seed"}
+
+    @property
+    def run(self) -> PlannedRun:
+        """The one to make next."""
+        return self.runs[len(self.results)]
+
+    @property
+    def is_finished(self) -> bool:
+        """Have all its runs given their result?"""
+        return len(self.results) == len(self.runs)
+
+
+def trial_name(number: int) -> str:
+    """Name of a search's trial, `t0003`."""
+    return f"t{number:04d}"
+
+
+def key_of(trial: Any) -> Key | None:
+    """(arm, seed) of a frozen trial; None for a search's."""
+    return (trial.user_attrs["arm"], trial.user_attrs["seed"]) if "arm" in trial.user_attrs else None
+
+
+def results_of(trial: Any) -> list[dict[str, Any]]:
+    """What the finished runs of a frozen trial gave: {"values", "seconds", "seed"}, in the order of the seeds."""
+    return list(json.loads(trial.user_attrs.get("results", "[]")))
+
+
+class Trials:
+    """All trials of a study at one moment, in order, as seen under one start of the command (its epoch)."""
+
+    def __init__(self, frozen: Sequence[Any], epoch: int, exhausted: int | None = None) -> None:
+        self.frozen = frozen
+        self.epoch = epoch
+        self.exhausted = exhausted  # how many trials a search's space gave, once it gave no more
+
+    def __len__(self) -> int:
+        return len(self.frozen)
+
+    def state(self, trial: Any) -> TrialState:
+        """State of one of them."""
+        return state_of(trial, self.epoch)
+
+    def in_state(self, *states: TrialState) -> list[Any]:
+        """Those in any of these states, in order."""
+        return [t for t in self.frozen if self.state(t) in states]
+
+    @cached_property
+    def states(self) -> dict[Key, TrialState]:
+        """(arm, seed) -> its state. Of several trials of one run: the complete one, else the one under way.
+
+        A run that only failed before this start of the command is left out: it counts as not begun.
+        """
+        out: dict[Key, TrialState] = {}
+        for states in ((TrialState.FAILED,), tuple(UNDER_WAY), (TrialState.COMPLETE,)):
+            for trial in self.in_state(*states):
+                key = key_of(trial)
+                if key is not None:
+                    out[key] = self.state(trial)
+        return out
+
+    @cached_property
+    def failures(self) -> Counter[str]:
+        """Arm -> how many of its runs failed for good since the command was started; a search's under ''."""
+        return Counter((key_of(t) or ("",))[0] for t in self.in_state(TrialState.FAILED))
+
+    def complete(self) -> dict[Key, dict[str, Any]]:
+        """(arm, seed) -> {"objective": float, "metrics": {name: float}} of the arms' runs that are done."""
+        return {
+            key: {"objective": t.values[0], "metrics": t.user_attrs.get("metrics", {})}
+            for t in self.in_state(TrialState.COMPLETE)
+            if (key := key_of(t)) is not None
+        }
+
+    def failed(self, runs: Sequence[PlannedRun], spec: StudySpec, limit_reason: str) -> dict[Key, str]:
+        """(arm, seed) of the runs -> why it failed for good or is not started. `limit_reason`: of all that is left."""
+        keys = {run.key for run in runs}
+        out: dict[Key, str] = {}
+        for trial in self.in_state(TrialState.FAILED):
+            key = key_of(trial)
+            if key in keys and key is not None and self.states[key] is not TrialState.COMPLETE:
+                out[key] = trial.user_attrs.get("error", "failed")
+        for run in runs:
+            state = self.states.get(run.key)
+            if run.key in out or state is TrialState.COMPLETE or state in UNDER_WAY:
+                continue
+            reason = self.blocked_reason(run, runs, spec) or limit_reason
+            if reason:
+                out[run.key] = reason
+        return out
+
+    def failure_limit_reason(self, spec: StudySpec) -> str:
+        """Why nothing more is started; empty when there is no reason."""
+        failures = self.failures.total()
+        if failures < spec.max_failures:
+            return ""
+        return f"not started: {failures} runs had failed (study.max_failures={spec.max_failures})"
+
+    def blocked_reason(self, run: PlannedRun, runs: Sequence[PlannedRun], spec: StudySpec) -> str:
+        """Why a run will not be started; empty when there is no reason. `runs`: all of the plan."""
+        failures = self.failures[run.arm]
+        if failures >= spec.max_failures_per_arm:
+            return (
+                f"not started: {failures} runs of {run.arm} had failed "
+                f"(study.max_failures_per_arm={spec.max_failures_per_arm})"
+            )
+        if run.after is None:
+            return ""
+        awaited = next(r for r in runs if r.key == (run.after.arm, run.seed))
+        state = self.states.get(awaited.key)
+        if state is TrialState.COMPLETE or state in UNDER_WAY:
+            return ""
+        if state is TrialState.FAILED or self.blocked_reason(awaited, runs, spec):
+            return f"waits for {awaited.arm} seed {awaited.seed}, which failed"
+        return ""
+
+
+def best_first(trials: Sequence[Any], objective: Objective) -> list[Any]:
+    """Complete frozen trials, the best in the objective (their first value) first; the earlier of equals first."""
+    sign = -1.0 if objective.direction == "maximize" else 1.0
+    return sorted(trials, key=lambda t: (sign * t.values[0], t.number))
+
+
+def winners(
+    candidates: Sequence[Any], objectives: Sequence[Objective], count: int
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, params) of the best `count` candidates; of several objectives: spread along the first.
+
+    `candidates`: complete frozen trials; of several objectives, those of the Pareto front.
+    """
+    ranked = best_first(candidates, objectives[0])
+    if len(objectives) > 1 and len(ranked) > count > 1:
+        ranked = [ranked[round(i * (len(ranked) - 1) / (count - 1))] for i in range(count)]
+    return [(trial_name(t.number), dict(t.params)) for t in ranked[:count]]
