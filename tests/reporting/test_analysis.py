@@ -172,7 +172,7 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     assert rows["l2"].others[objectives[1]["metric"]].mean == pytest.approx(shorter)
     text = table.text()
     assert " to l2" in text and "eval/heldout_hard/response_tokens" in text
-    assert ablation_table(two, "l1").rows[2].against == "l1", "a given baseline goes before an arm's own"
+    assert ablation_table(two, "l1").rows[2].baseline == "l1", "a given baseline goes before an arm's own"
     falling = dataclasses.replace(
         two, description={**two.description, "objectives": [dict(objectives[0], direction="minimize")]}
     )

@@ -204,7 +204,7 @@ def searched(trials: int, keys: tuple[str, ...] = ("algorithm.x", "algorithm.y",
 
 
 def test_importance_names_its_evaluator_and_finds_the_planted_value():
-    shares = search.importances(search.trials(searched(30)))
+    shares = search.trial_importances(search.trials(searched(30)))
     assert next(iter(shares)) == "algorithm.x" and shares["algorithm.x"] > 0.8
     found = drawn(searched(30))
     assert list(found) == ["importance", "response_surface"]

@@ -22,9 +22,9 @@ from eprli_lab.reporting.report.sections import study_page
 from eprli_lab.reporting.stats.aggregates import probability_of_improvement
 from eprli_lab.reporting.stats.effects import suite_effects
 from eprli_lab.reporting.stats.hierarchical import new_problems
-from eprli_lab.reporting.stats.paired import holm
+from eprli_lab.reporting.stats.paired import holm, paired_sd
 from eprli_lab.reporting.stats.passk import evaluation_interval
-from eprli_lab.reporting.stats.power import minimum_detectable_effect, paired_sd, seeds_needed, seeds_range
+from eprli_lab.reporting.stats.power import minimum_detectable_effect, seeds_needed, seeds_range
 from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
 from eprli_lab.reporting.tables.numbers import p_text
 from eprli_lab.reporting.tables.render import render
