@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from eprli_lab.records import VERDICTS, Verdict
 
 REJECTIONS = tuple(v for v in VERDICTS if v != "admitted")
-# verdict -> what to do; {...}: the path of a level's setting and its value where that is known
+# verdict -> what to do; {...}: the path of a level's setting and its value where that is known; {now ...}: the value
 _ADVICE: dict[Verdict, str] = {
     "too_hard": "lower {admission.accuracy_min} or {quality_threshold}",
     "too_easy": "raise {admission.accuracy_max} or {quality_threshold}",
-    "no_signal": "narrow {admission.accuracy_min} to {admission.accuracy_max}, or raise {group_size}",
+    "no_signal": "narrow {admission.accuracy_min} to accuracy_max{now admission.accuracy_max}, or raise {group_size}",
     "errored": "the grader failed, see verify/*",
 }
 _ROUNDS = "raise {admission.max_rounds} or lower {buffer_groups}"
@@ -32,6 +32,7 @@ def remedy(level: str, rejection: Verdict | None, now: Callable[[str], str]) -> 
     settings = ("accuracy_min", "accuracy_max", "max_rounds")
     for setting in (*(f"admission.{s}" for s in settings), "quality_threshold", "buffer_groups", "group_size"):
         value = now(setting)
-        shown = f"curriculum.levels.{level}.{setting}" + (f" (now {value})" if value else "")
-        out = out.replace(f"{{{setting}}}", shown)
+        shown = f" (now {value})" if value else ""
+        out = out.replace(f"{{now {setting}}}", shown)
+        out = out.replace(f"{{{setting}}}", f"curriculum.levels.{level}.{setting}{shown}")
     return out

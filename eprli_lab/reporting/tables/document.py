@@ -17,7 +17,12 @@ NOTES = {
     "training": "",
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }
-TITLES = {"accuracy": "accuracy", "objectives": "further objectives", "training": "what training took", "levels": "levels"}
+TITLES = {
+    "accuracy": "accuracy",
+    "objectives": "further objectives",
+    "training": "what training took",
+    "levels": "levels",
+}
 
 
 @dataclass(frozen=True)
