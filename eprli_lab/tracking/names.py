@@ -142,6 +142,11 @@ def quantity_of(name: str) -> str:
     return name if level_of(name) is None and suite_of(name) is None else name.split("/", 2)[2]
 
 
+def measure_of(name: str) -> str:
+    """The last part: avg_at_k, truncation_rate, score."""
+    return name.rpartition("/")[2]
+
+
 def is_evaluation(name: str) -> bool:
     """Is it logged by evaluations, of one suite?"""
     return suite_of(name) is not None

@@ -303,7 +303,20 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     assert parent.info.status == "RUNNING", "the sweep ends the study, not its report"
     assert parent.data.metrics["summary/l2/score"] == table.rows[1].score
     assert parent.data.metrics["summary/l2/difference"] == table.rows[1].difference.mean
-    assert parent.data.tags["mlflow.note.content"] == table.markdown()
+    note = parent.data.tags["mlflow.note.content"]
+    assert table.markdown().startswith(note) and "<!--" not in note, "the ids of runs are in the file alone"
+    assert (tmp_path / "out" / "table.md").read_text() == table.markdown()
+
+
+@pytest.mark.slow
+def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path):
+    write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    for form, ending in (("csv", "csv"), ("md", "md"), ("latex", "tex"), ("text", "txt")):
+        command = [sys.executable, "-m", "analysis.table", "study=levels", f"format={form}"]
+        done = subprocess.run(command, cwd=here, capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == (tmp_path / f"table.{ending}").read_bytes(), form
 
 
 @pytest.mark.slow

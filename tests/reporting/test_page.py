@@ -56,7 +56,8 @@ def test_bold_only_where_every_interval_says_so():
     assert "**" in lines[3] and "**" not in lines[2] + lines[4], "of the first block"
     assert r"\textbf{" in render(table, chosen(table), "latex")
     assert "<strong>" in render(table, chosen(table), "html") and "**" not in render(table, chosen(table), "text")
-    assert document(table).bold_note and not document(same).bold_note
+    lone = ablation_table(planted.study(arms=("only",)))
+    assert document(table).bold_note and not document(lone).bold_note
 
 
 def test_every_format_traces_to_run_ids():

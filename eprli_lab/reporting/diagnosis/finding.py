@@ -30,7 +30,7 @@ def equivalence_margin(study: StudyData, metric: str, given: float | None = None
     """The margin that was given, else MARGIN: of a fraction as it is, of any other metric as a share of its mean."""
     if given is not None:
         return given
-    if names.quantity_of(metric).rpartition("/")[2] in FRACTIONS:
+    if names.measure_of(metric) in FRACTIONS:
         return MARGIN
     size = abs(mean([r.last(metric) for r in study.runs]))
     return MARGIN * size if size > 0 else MARGIN
