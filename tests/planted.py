@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import statistics
 from collections.abc import Callable, Sequence
 
 from eprli_lab.reporting.load import History, RunData, StudyData
+from eprli_lab.tracking import names
+from eprli_lab.tracking.description import Objective, StudyDescription
 
 SUITES = ("heldout_easy", "heldout_medium", "heldout_hard")
 START, GAIN = (0.6, 0.4, 0.2), (0.3, 0.4, 0.4)  # accuracy before training, and what training adds
@@ -30,18 +33,18 @@ def params(**changed: object) -> dict[str, str]:
 def clean_run(arm: str, seed: int, levels: Sequence[str] = ("l1", "l2"), gain: Sequence[float] = (0, 0, 0)) -> RunData:
     """Levels one after the other, every step an update; `gain` is added to the suites' last accuracy."""
     rng = random.Random(f"{arm}-{seed}")
-    rng_seed = random.Random(seed).gauss(0, 0.02)  # a seed's, the same in every arm
+    seed_effect = random.Random(seed).gauss(0, 0.02)  # a seed's, the same in every arm
     run = RunData(f"{arm}-{seed}", arm, seed, params(), {})
     last = STEPS * len(levels)
     for step in range(last + 1):
         progress = step / last
         if step % (STEPS // 2) == 0:
             for i, suite in enumerate(SUITES):
-                trained = progress * (GAIN[i] + gain[i] + rng_seed) + rng.gauss(0, 0.003) * (step > 0)
-                put(run, f"eval/{suite}/avg_at_k", step, START[i] + trained)
-            put(run, "score", step, statistics.fmean(run.last(f"eval/{s}/avg_at_k") for s in SUITES))
-        put(run, "progress/tokens", step, 1000 * step)
-        put(run, "progress/updates", step, step)
+                trained = progress * (GAIN[i] + gain[i] + seed_effect) + rng.gauss(0, 0.003) * (step > 0)
+                put(run, names.accuracy(suite), step, START[i] + trained)
+            put(run, "score", step, statistics.fmean(run.last(names.accuracy(s)) for s in SUITES))
+        put(run, names.TOKENS, step, 1000 * step)
+        put(run, names.UPDATES, step, step)
         if step == 0:
             continue
         level = levels[(step - 1) // STEPS]
@@ -53,13 +56,13 @@ def clean_run(arm: str, seed: int, levels: Sequence[str] = ("l1", "l2"), gain: S
             "errored": 0,
         }
         for verdict, count in counts.items():
-            put(run, f"buffer/{level}/groups/{verdict}", step, count)
-        put(run, f"buffer/{level}/groups/generated", step, sum(counts.values()))
-        put(run, f"buffer/{level}/fill_fraction", step, 1.0)
-        put(run, f"buffer/{level}/reward_variance/within", step, rng.uniform(0.15, 0.2))
-        put(run, f"policy/{level}/entropy", step, 0.3 - 0.2 * progress + rng.uniform(-0.03, 0.03))
-        put(run, f"policy/{level}/clip_fraction/low", step, rng.uniform(0, 0.02))
-        put(run, f"policy/{level}/clip_fraction/high", step, rng.uniform(0, 0.002))
+            put(run, names.groups(level, verdict), step, count)
+        put(run, names.generated(level), step, sum(counts.values()))
+        put(run, names.buffer(level, "fill_fraction"), step, 1.0)
+        put(run, names.reward_variance(level, "within"), step, rng.uniform(0.15, 0.2))
+        put(run, names.policy(level, "entropy"), step, 0.3 - 0.2 * progress + rng.uniform(-0.03, 0.03))
+        put(run, names.clip_fraction(level, "low"), step, rng.uniform(0, 0.02))
+        put(run, names.clip_fraction(level, "high"), step, rng.uniform(0, 0.002))
     return run
 
 
@@ -81,5 +84,13 @@ def study(
     for run in runs:
         if plant is not None and run.arm == on:
             plant(run, random.Random(run.run_id))
-    described = {"arms": list(arms), "baseline": arms[0], "seeds": list(range(seeds)), "objective": "score"}
-    return StudyData("planted", described, None, runs, [])
+    description = StudyDescription(arms=tuple(arms), baseline=arms[0], seeds=tuple(range(seeds)))
+    return StudyData("planted", description, None, runs, [])
+
+
+def described(data: StudyData, **changed: object) -> StudyData:
+    """The same runs under another description; `objectives` as (metric, direction), the headline first."""
+    if "objectives" in changed:
+        changed["objectives"] = tuple(Objective(metric=m, direction=d) for m, d in changed["objectives"])
+    description = StudyDescription.model_validate({**dict(data.description), **changed})
+    return dataclasses.replace(data, description=description)

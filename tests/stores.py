@@ -10,6 +10,7 @@ from pathlib import Path
 from helpers import small_spec
 
 from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.tracking import names
 from eprli_lab.tracking import parent as parents
 from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.run import RunTracker
@@ -31,8 +32,8 @@ def evaluation(rng: random.Random, progress: float, gain: float, seed: int) -> d
     out = {}
     for i, suite in enumerate(SUITES):
         accuracy = 0.5 - 0.1 * i + (0.3 + gain) * progress + 0.01 * seed + rng.uniform(-0.01, 0.01)
-        out |= {f"eval/{suite}/avg_at_k": accuracy, f"eval/{suite}/response_tokens": 20 + 5 * i + rng.random()}
-    out["score"] = statistics.fmean(out[f"eval/{s}/avg_at_k"] for s in SUITES)
+        out |= {names.accuracy(suite): accuracy, names.evaluation(suite, "response_tokens"): 20 + 5 * i + rng.random()}
+    out["score"] = statistics.fmean(out[names.accuracy(s)] for s in SUITES)
     return out
 
 
@@ -47,15 +48,15 @@ def plant(
     tracker = RunTracker(spec, parent_run_id=parent, run_id=None, run_dir=directory / study / f"{arm}-{seed}")
     rng, levels = random.Random(f"{arm}-{seed}"), LEVELS[arm]
     if scored:
-        tracker.log(evaluation(rng, 0, 0, seed) | {"progress/tokens": 0, "progress/updates": 0, "time/total": 0.5}, 0)
+        tracker.log(evaluation(rng, 0, 0, seed) | {names.TOKENS: 0, names.UPDATES: 0, names.TOTAL_SECONDS: 0.5}, 0)
     for step in range(1, STEPS + 1):
         level = levels[(step - 1) * len(levels) // STEPS]
         counts = {v: rng.randint(0, 4) for v in ("too_hard", "too_easy", "no_signal", "errored")}
         counts["admitted"] = rng.randint(3, 8)
-        out = {f"buffer/{level}/groups/{v}": c for v, c in counts.items()}
-        out[f"buffer/{level}/groups/generated"] = sum(counts.values())
-        out |= {f"policy/{level}/clip_fraction/{side}": rng.random() / 50 for side in ("low", "high")}
-        out |= {"progress/tokens": 1000 * step + seed, "progress/updates": step, "time/total": step + 0.5}
+        out = {names.groups(level, v): c for v, c in counts.items()}
+        out[names.generated(level)] = sum(counts.values())
+        out |= {names.clip_fraction(level, side): rng.random() / 50 for side in ("low", "high")}
+        out |= {names.TOKENS: 1000 * step + seed, names.UPDATES: step, names.TOTAL_SECONDS: step + 0.5}
         assert all(in_catalogue(name) for name in out)
         tracker.log(out, step)
         if step == STEPS // 2 and scored:
@@ -64,7 +65,7 @@ def plant(
         tracker.finish("FAILED", "NonFiniteError: loss nan at step 12")
         return
     if scored:
-        tracker.log(evaluation(rng, 1, GAIN[arm], seed) | {"time/total": STEPS + 1}, STEPS)
+        tracker.log(evaluation(rng, 1, GAIN[arm], seed) | {names.TOTAL_SECONDS: STEPS + 1}, STEPS)
     tracker.finish("FINISHED", None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from eprli_lab.algorithm.starvation import main_rejection, remedy
 from eprli_lab.config.curriculum import AdmissionSpec
 from eprli_lab.records import VERDICTS, Group, Verdict
 
@@ -86,15 +87,11 @@ def conserved(tally: Tally) -> bool:
 
 def starvation_advice(level: str, admission: AdmissionSpec, verdicts: Counter[Verdict], rounds: int) -> str:
     """One sentence for a level that could not fill its buffer: what kept it empty and which threshold to change."""
-    path = f"curriculum.levels.{level}"
     counts = ", ".join(f"{verdicts[v]} {v}" for v in VERDICTS)
-    worst = max((v for v in VERDICTS if v != "admitted"), key=lambda v: verdicts[v])
-    advice = {
-        "too_hard": f"lower {path}.admission.accuracy_min (now {admission.accuracy_min}) or {path}.quality_threshold",
-        "too_easy": f"raise {path}.admission.accuracy_max (now {admission.accuracy_max}) or {path}.quality_threshold",
-        "no_signal": f"narrow the band {path}.admission.accuracy_min..accuracy_max or raise {path}.group_size",
-        "errored": "see the verify/* metrics: the grader failed",
-    }[worst]
-    if verdicts["admitted"] >= verdicts[worst]:
-        advice = f"raise {path}.admission.max_rounds (now {admission.max_rounds}) or lower {path}.buffer_groups"
+
+    def now(setting: str) -> str:
+        head, _, name = setting.partition(".")
+        return str(getattr(admission, name)) if head == "admission" else ""
+
+    advice = remedy(level, main_rejection(verdicts), now)
     return f"level {level} starved after {rounds} rounds ({counts}): {advice}"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.tracking import names
+from eprli_lab.tracking.description import TAG, Direction, Objective, StudyDescription
 from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
 
 
@@ -75,11 +76,12 @@ class RunData:
 
         An axis is another metric: progress/tokens, progress/updates, time/total.
         """
-        ours, theirs = self.histories.get(metric), self.histories.get(axis)
-        if ours is None or theirs is None:
+        measured = self.histories.get(metric)
+        places = self.histories.get(axis)
+        if measured is None or places is None:
             return np.empty(0), np.empty(0)
-        _, i, j = np.intersect1d(ours.steps, theirs.steps, assume_unique=True, return_indices=True)
-        x, y = theirs.values[j], ours.values[i]
+        _, i, j = np.intersect1d(measured.steps, places.steps, assume_unique=True, return_indices=True)
+        x, y = places.values[j], measured.values[i]
         keep = np.isfinite(x) & np.isfinite(y)
         return x[keep], y[keep]
 
@@ -99,7 +101,7 @@ class StudyData:
     """What tables and figures are made of."""
 
     name: str
-    description: dict[str, Any]  # question, claim, baseline, arms, seeds, objective
+    description: StudyDescription  # as the parent run says it; with its defaults where it says nothing
     parent_run_id: str | None
     runs: list[RunData]  # one an (arm, seed), in the order of the arms and seeds
     unfinished: list[Unfinished]
@@ -109,36 +111,46 @@ class StudyData:
     @property
     def arms(self) -> list[str]:
         """Names in the order of the study."""
-        named = [str(a) for a in self.description.get("arms") or []]
-        found = [r.arm for r in self.runs] + [u.arm for u in self.unfinished]
-        return list(dict.fromkeys([*named, *found]))
+        logged = [r.arm for r in self.runs] + [u.arm for u in self.unfinished]
+        return list(dict.fromkeys([*self.description.arms, *logged]))
+
+    @property
+    def is_search(self) -> bool:
+        """A search: its trials chose its winners, so that they are compared to nothing."""
+        return self.description.kind == "search"
 
     @property
     def objective(self) -> str:
         """The metric that the arms are compared by."""
-        return self.objectives[0][0]
+        return self.description.objective
 
     @property
-    def objectives(self) -> list[tuple[str, str]]:
+    def objectives(self) -> list[tuple[str, Direction]]:
         """(metric, maximize or minimize), the headline first."""
-        known = [(str(o["metric"]), str(o["direction"])) for o in self.description.get("objectives") or []]
-        return known or [(str(self.description.get("objective") or "score"), "maximize")]
+        objectives = self.description.objectives or (Objective(metric=self.objective),)
+        return [(o.metric, o.direction) for o in objectives]
 
     @functools.cached_property
     def suites(self) -> list[str]:
         """Evaluation suites, in the order of the config where it is known."""
-        logged = {k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("eval/")}
+        logged = {s for r in self.runs for k in r.histories if (s := names.suite_of(k)) is not None}
         configured = [k.split(".")[2] for r in self.runs for k in r.params if k.startswith("evaluation.suites.")]
         return [s for s in dict.fromkeys([*sorted(configured, key=difficulty_rank), *sorted(logged)]) if s in logged]
 
     @functools.cached_property
     def levels(self) -> list[str]:
         """Names of all levels that any arm has."""
-        return sorted({k.split("/")[1] for r in self.runs for k in r.histories if k.startswith("buffer/")})
+        return logged_levels(self.runs)
 
     def of(self, arm: str) -> list[RunData]:
         """The finished runs of an arm, by seed."""
         return [r for r in self.runs if r.arm == arm]
+
+
+def logged_levels(runs: Sequence[RunData]) -> list[str]:
+    """Names of the levels of which any of these runs logged groups, by the alphabet."""
+    logged = {k for r in runs for k in r.histories if names.is_buffer(k)}
+    return sorted({level for k in logged if (level := names.level_of(k)) is not None})
 
 
 def difficulty_rank(suite: str) -> tuple[int, str]:
@@ -161,15 +173,15 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
         others = nearest(study, known) or " and none with a parent run"
         raise UserError(f"study={study}: {uri} holds no such study{others}")
     parents = [r for r in logged if r.tags.get("kind") == "study"]
-    description, notes = _description(parents[-1].tags.get("eprli.study", "{}") if parents else "{}")
-    ours = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
-    children = [r for r in ours if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
-    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in ours if r not in children]
+    description, notes = _description(parents[-1].tags.get(TAG, "{}") if parents else "{}")
+    of_arms = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
+    children = [r for r in of_arms if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
+    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in of_arms if r not in children]
     chosen, several = _choose(children)
     notes += several
-    notes += [f"a change was gone over with study.force: {line}" for line in description.get("forced") or []]
+    notes += [f"a change was gone over with study.force: {line}" for line in description.forced]
     histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
-    objectives = {description.get("objective"), *(o["metric"] for o in description.get("objectives") or [])}
+    objectives = {o.metric for o in description.objectives} | {description.objective}
     points = read_histories(tracking, list(histories), lambda metric: metric in objectives or wanted(metric))
     for run_id, metric, steps, values in points:
         histories[run_id][metric] = _last_of_each_step(np.array(steps, dtype=np.int64), np.array(values, dtype=float))
@@ -178,39 +190,26 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     ]
     parent = parents[-1] if parents else None
     parent_id, tags = (parent.run_id, parent.tags) if parent else (None, {})
-    found = StudyData(study, description, parent_id, runs, [], notes, tags)
-    bare = [r for r in runs if not math.isfinite(r.last(found.objective))]
-    found.notes.extend(
-        f"{r.arm} seed {r.seed} finished without a finite value of {found.objective}, and is in no comparison"
+    data = StudyData(study, description, parent_id, runs, [], notes, tags)
+    bare = [r for r in runs if not math.isfinite(r.last(data.objective))]
+    data.notes.extend(
+        f"{r.arm} seed {r.seed} finished without a finite value of {data.objective}, and is in no comparison"
         for r in bare
     )
-    ranks = {arm: i for i, arm in enumerate(found.arms)}
+    ranks = {arm: i for i, arm in enumerate(data.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
-    found.unfinished.extend(_unfinished(children, runs, description))
-    return found
+    data.unfinished.extend(_unfinished(children, runs, description))
+    return data
 
 
-def _description(tag: str) -> tuple[dict[str, Any], list[str]]:
+def _description(tag: str) -> tuple[StudyDescription, list[str]]:
     """What the parent says of the study, and a sentence where that cannot be read."""
     try:
-        found = json.loads(tag)
-    except ValueError:
-        found = None
-    if isinstance(found, dict) and _is_well_formed(found):
-        return found, []
-    return {}, [
-        "the parent's description of the study (tag eprli.study) cannot be read: the arms are those of the runs"
-    ]
-
-
-def _is_well_formed(description: dict[str, Any]) -> bool:
-    lists = {k: description.get(k) or [] for k in ("arms", "seeds", "objectives", "forced")}
-    return (
-        all(isinstance(v, list) for v in lists.values())
-        and all(isinstance(s, int) for s in lists["seeds"])
-        and all(isinstance(o, dict) and {"metric", "direction"} <= o.keys() for o in lists["objectives"])
-        and all(isinstance(description.get(k) or {}, dict) for k in ("arm_baselines", "space"))
-    )
+        return StudyDescription.from_tag(tag), []
+    except (ValueError, RecursionError):
+        return StudyDescription(), [
+            f"the parent's description of the study (tag {TAG}) cannot be read: the arms are those of the runs"
+        ]
 
 
 def _last_of_each_step(steps: NDArray[np.int64], values: NDArray[np.float64]) -> History:
@@ -232,13 +231,13 @@ def _choose(children: list[LoggedRun]) -> tuple[list[LoggedRun], list[str]]:
     return list(chosen.values()), notes
 
 
-def _unfinished(children: list[LoggedRun], runs: list[RunData], description: dict[str, Any]) -> list[Unfinished]:
+def _unfinished(children: list[LoggedRun], runs: list[RunData], description: StudyDescription) -> list[Unfinished]:
     """Every (arm, seed) that was started or planned and has no finished run."""
     done = {(r.arm, r.seed) for r in runs}
     out: dict[tuple[str, int], Unfinished] = {}
-    for arm in description.get("arms") or []:
-        for seed in description.get("seeds") or []:
-            out[str(arm), int(seed)] = Unfinished(str(arm), int(seed), "not run", "")
+    for arm in description.arms:
+        for seed in description.seeds:
+            out[arm, seed] = Unfinished(arm, seed, "not run", "")
     for run in children:
         key = (run.tags["arm"], int(run.tags["seed"]))
         out[key] = Unfinished(*key, run.status.lower(), run.tags.get("eprli.ended", ""))

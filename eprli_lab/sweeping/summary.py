@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from eprli_lab.reporting.stats.importance import Trial, importances
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.trials import best_first, results_of, trial_name
+from eprli_lab.tracking import names as metric_names
 
 SHOWN = 10  # best trials
-ENOUGH = 8  # complete trials, for importances
 
 
 def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> tuple[str, dict[str, float]]:
@@ -34,8 +35,11 @@ def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> 
         )
     else:
         lines.append("no winner is run again (confirm=0, or no complete trial): nothing of this enters a table")
-    values = {f"search/{k.lower()}": float(v) for k, v in counts.items()}
-    return "\n".join(lines), values | {"search/runs": float(made), "search/seconds": seconds}
+    values = {metric_names.search(k.lower()): float(v) for k, v in counts.items()}
+    return "\n".join(lines), values | {
+        metric_names.search("runs"): float(made),
+        metric_names.search("seconds"): seconds,
+    }
 
 
 def _table(plan: Plan, trials: list[Any]) -> list[str]:
@@ -68,17 +72,12 @@ def _value(value: Any) -> str:
 
 def _importance(plan: Plan, trials: list[Any]) -> list[str]:
     """fANOVA over the complete trials, for the first objective."""
-    import optuna
-
     assert plan.search is not None
     done = [t for t in trials if t.state.name == "COMPLETE"]
-    if len(done) < ENOUGH or len(plan.search.dimensions) < 2:
+    points = [Trial(t.params, t.distributions, t.values[0]) for t in done]
+    found = importances(points, plan.objectives[0].direction) if len(plan.search.dimensions) > 1 else {}
+    if not found:
         return []
-    study = optuna.create_study(direction=plan.objectives[0].direction)
-    for t in done:
-        study.add_trial(optuna.trial.create_trial(params=t.params, distributions=t.distributions, value=t.values[0]))
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     keys = [d.key for d in plan.search.dimensions]
     shares = ", ".join(f"{_short(k, keys)} {v:.2f}" for k, v in found.items())
     return [f"share of the variance (fANOVA, {len(done)} complete trials): {shares}"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.tracking import names
 from eprli_lab.tracking.store import open_store, quoted
 
 
@@ -20,7 +21,7 @@ def _view_key(study: str) -> str:
 
 def save_view(client: Any, experiment: str, study: str, columns: Sequence[str]) -> None:
     """A saved view of MLflow's UI (in its list "Views"): the study's runs grouped by arm, against training tokens."""
-    shown = [f"metrics.`{m}`" for m in ("score", *columns, "progress/updates", "progress/tokens", "time/total")]
+    shown = [f"metrics.`{m}`" for m in (names.SCORE, *columns, names.UPDATES, names.TOKENS, names.TOTAL_SECONDS)]
     state = {
         "searchFilter": f"tags.study = {quoted(study)} and tags.kind = 'run' and attributes.status != 'FAILED'",
         "orderByKey": "attributes.start_time",
@@ -38,7 +39,7 @@ def save_view(client: Any, experiment: str, study: str, columns: Sequence[str]) 
         "globalLineChartConfig": {
             "xAxisKey": "metric",
             "lineSmoothness": 0,
-            "selectedXAxisMetricKey": "progress/tokens",
+            "selectedXAxisMetricKey": names.TOKENS,
         },
     }
     packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()

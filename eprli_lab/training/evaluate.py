@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.config.data import EvaluationSpec
 from eprli_lab.records import Grade, Problem, Response
+from eprli_lab.tracking import names
 from eprli_lab.training.metrics import pass_at_k
 
 
@@ -115,16 +116,18 @@ def evaluate(
 def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """eval/{suite}/..., and over the suites `score`, the mean of avg_at_k, and `response_tokens`, the mean length."""
     out: dict[str, float] = {}
-    names = list(dict.fromkeys(o.suite for o in outcomes))
-    for name in names:
-        rows = [o for o in outcomes if o.suite == name]
-        out[f"eval/{name}/avg_at_k"] = statistics.fmean(o.correct / o.samples for o in rows)
-        out[f"eval/{name}/pass_at_k"] = statistics.fmean(pass_at_k(o.samples, o.correct, o.samples) for o in rows)
-        out[f"eval/{name}/maj_at_k"] = statistics.fmean(float(o.majority_correct) for o in rows)
-        out[f"eval/{name}/response_tokens"] = statistics.fmean(o.mean_tokens for o in rows)
-        out[f"eval/{name}/truncation_rate"] = sum(o.truncated for o in rows) / sum(o.samples for o in rows)
-    out["score"] = statistics.fmean(out[f"eval/{name}/avg_at_k"] for name in names)
-    out["response_tokens"] = statistics.fmean(out[f"eval/{name}/response_tokens"] for name in names)
+    suites = list(dict.fromkeys(o.suite for o in outcomes))
+    for suite in suites:
+        rows = [o for o in outcomes if o.suite == suite]
+        out[names.accuracy(suite)] = statistics.fmean(o.correct / o.samples for o in rows)
+        out[names.evaluation(suite, "pass_at_k")] = statistics.fmean(
+            pass_at_k(o.samples, o.correct, o.samples) for o in rows
+        )
+        out[names.evaluation(suite, "maj_at_k")] = statistics.fmean(float(o.majority_correct) for o in rows)
+        out[names.evaluation(suite, "response_tokens")] = statistics.fmean(o.mean_tokens for o in rows)
+        out[names.evaluation(suite, "truncation_rate")] = sum(o.truncated for o in rows) / sum(o.samples for o in rows)
+    out[names.SCORE] = statistics.fmean(out[names.accuracy(suite)] for suite in suites)
+    out[names.RESPONSE_TOKENS] = statistics.fmean(out[names.evaluation(suite, "response_tokens")] for suite in suites)
     return out
 
 

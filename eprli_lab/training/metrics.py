@@ -1,4 +1,4 @@
-"""The one catalogue of metric names (DESIGN section 4) and the pure functions from records to {name: value}.
+"""The one catalogue of metrics (docs/metrics.md) and the pure functions from records to {name: value}.
 
 `{l}` stands for a level's name and `{suite}` for an evaluation suite. `all` counts every group, `admitted` the
 survivors: both are logged, since survivors alone are biased by construction. Imports no torch.
@@ -18,6 +18,7 @@ from eprli_lab.algorithm.progress import Progress
 from eprli_lab.algorithm.schedule import Schedule
 from eprli_lab.data.samplers import ProblemSampler
 from eprli_lab.records import VERDICTS, Group, LossTerms
+from eprli_lab.tracking import names
 
 
 @dataclass(frozen=True)
@@ -33,61 +34,90 @@ def _family(pattern: str, values: str, unit: str, definition: str) -> list[Metri
     return [Metric(pattern.replace("*", v), unit, definition) for v in values.split()]
 
 
+LEVEL = "{l}"
+NAME = "{name}"  # whatever one of the user's own calls it
+SUITE = "{suite}"  # like LEVEL, stands for any name
 CATALOGUE: tuple[Metric, ...] = (
-    *_family("train/{l}/*/reward/mean", "all admitted", "", "mean shaped reward of this step's responses"),
-    *_family("train/{l}/*/reward/std", "all admitted", "", "standard deviation of the shaped reward over responses"),
-    *_family("train/{l}/*/accuracy", "all admitted", "fraction", "correct responses, before shaping"),
-    *_family("train/{l}/all/solved_*", "none some all", "fraction of groups", "groups with no / some / all correct"),
-    *_family("train/{l}/all/response_tokens/*", "mean p90 max", "tokens", "response length"),
-    Metric("train/{l}/all/truncation_rate", "fraction", "responses that met the length limit"),
-    Metric("buffer/{l}/groups/generated", "groups", "sampled this step; the sum of the five verdicts, always"),
-    *_family("buffer/{l}/groups/*", " ".join(VERDICTS), "groups", "groups with this verdict"),
-    Metric("buffer/{l}/groups/surplus", "groups", "admitted groups beyond N_l when the update was made"),
-    Metric("buffer/{l}/groups/stale_dropped", "groups", "carried groups dropped for their age"),
-    Metric("buffer/{l}/admission_rate", "fraction", "admitted / generated"),
-    Metric("buffer/{l}/fill_fraction", "fraction", "waiting groups / N_l, at most 1, when the update was decided"),
-    Metric("buffer/{l}/rounds", "rounds", "sampling rounds of this step"),
-    Metric("buffer/{l}/staleness", "updates", "mean age of the groups trained on"),
-    Metric("buffer/{l}/tokens_per_admitted_group", "tokens", "generated tokens / admitted groups"),
-    Metric("buffer/{l}/reward_variance/within", "", "mean over groups of the unbiased variance within a group"),
-    Metric("buffer/{l}/reward_variance/between", "", "unbiased variance of the groups' mean rewards"),
-    Metric("sampler/{l}/{name}", "", "what the problem sampler says of itself, as `target`"),
-    Metric("admission/{l}/{name}", "", "what the level's admission rule says of itself"),
-    Metric("schedule/{name}", "", "what the schedule says of itself"),
-    Metric("policy/{l}/loss", "", "the objective's value"),
-    Metric("policy/{l}/entropy", "nats a token", "entropy of the policy on sampled tokens' contexts"),
-    Metric(
-        "policy/{l}/kl_ref", "nats a token", "k3 estimate to the frozen reference; only with a positive coefficient"
+    *_family(
+        names.sampled(LEVEL, "*", "reward/mean"), "all admitted", "", "mean shaped reward of this step's responses"
     ),
-    Metric("policy/{l}/approx_kl", "nats a token", "k3 estimate of the new against the sampling policy"),
-    Metric("policy/{l}/mismatch_kl", "nats a token", "k3 estimate of trainer against sampler, equal weights"),
-    Metric("policy/{l}/mismatch_max", "nats", "largest difference of a token's log-probability in that comparison"),
-    Metric("policy/{l}/clip_fraction/low", "fraction of tokens", "of negative-advantage tokens, ratio < 1 - eps_low"),
-    Metric("policy/{l}/clip_fraction/high", "fraction of tokens", "of positive-advantage tokens, ratio > 1 + eps_high"),
-    Metric("optim/lr", "", "learning rate of the update"),
-    Metric("optim/grad_norm", "", "gradient norm before clipping, mean over the update's optimizer steps"),
-    Metric("time/generate", "s", "sampling, this step"),
-    Metric("time/verify", "s", "grading, this step"),
-    Metric("time/update", "s", "training, this step"),
-    Metric("time/evaluate", "s", "one evaluation of all suites"),
-    Metric("time/step", "s", "this step in all"),
-    Metric("time/total", "s", "the run so far, evaluation included"),
-    *_family("time/engine/*", "rollout train broadcast reference", "s", "an OpenRLHF phase, since the last update"),
-    Metric("perf/tokens_per_second", "tokens/s", "generated tokens / time/step"),
-    Metric("progress/tokens", "tokens", "generated for training so far"),
-    Metric("progress/responses", "responses", "generated for training so far"),
-    Metric("progress/problems", "problems", "drawn for training so far"),
-    Metric("progress/updates", "updates", "made so far"),
-    *_family("verify/*", "timeout error no_answer", "responses", "so far, with this status"),
-    Metric("eval/{suite}/avg_at_k", "fraction", "mean over problems of the share of k samples that are correct"),
-    Metric("eval/{suite}/pass_at_k", "fraction", "unbiased estimate (arXiv 2107.03374) at k = samples"),
-    Metric("eval/{suite}/maj_at_k", "fraction", "problems whose most frequent answer is correct"),
-    Metric("eval/{suite}/response_tokens", "tokens", "mean response length"),
-    Metric("eval/{suite}/truncation_rate", "fraction", "responses that met the length limit"),
-    Metric("score", "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
-    Metric("response_tokens", "tokens", "mean over suites of eval/{suite}/response_tokens"),
+    *_family(
+        names.sampled(LEVEL, "*", "reward/std"),
+        "all admitted",
+        "",
+        "standard deviation of the shaped reward over responses",
+    ),
+    *_family(names.sampled(LEVEL, "*", "accuracy"), "all admitted", "fraction", "correct responses, before shaping"),
+    *_family(
+        names.sampled(LEVEL, "all", "solved_*"),
+        "none some all",
+        "fraction of groups",
+        "groups with no / some / all correct",
+    ),
+    *_family(names.sampled(LEVEL, "all", "response_tokens/*"), "mean p90 max", "tokens", "response length"),
+    Metric(names.sampled(LEVEL, "all", "truncation_rate"), "fraction", "responses that met the length limit"),
+    Metric(names.generated(LEVEL), "groups", "sampled this step; the sum of the five verdicts, always"),
+    *_family(names.groups(LEVEL, "*"), " ".join(VERDICTS), "groups", "groups with this verdict"),
+    Metric(names.groups(LEVEL, "surplus"), "groups", "admitted groups beyond N_l when the update was made"),
+    Metric(names.groups(LEVEL, "stale_dropped"), "groups", "carried groups dropped for their age"),
+    Metric(names.buffer(LEVEL, "admission_rate"), "fraction", "admitted / generated"),
+    Metric(
+        names.buffer(LEVEL, "fill_fraction"), "fraction", "waiting groups / N_l, at most 1, when the update was decided"
+    ),
+    Metric(names.buffer(LEVEL, "rounds"), "rounds", "sampling rounds of this step"),
+    Metric(names.buffer(LEVEL, "staleness"), "updates", "mean age of the groups trained on"),
+    Metric(names.buffer(LEVEL, "tokens_per_admitted_group"), "tokens", "generated tokens / admitted groups"),
+    Metric(names.reward_variance(LEVEL, "within"), "", "mean over groups of the unbiased variance within a group"),
+    Metric(names.reward_variance(LEVEL, "between"), "", "unbiased variance of the groups' mean rewards"),
+    Metric(names.sampler(LEVEL, NAME), "", "what the problem sampler says of itself, as `target`"),
+    Metric(names.admission(LEVEL, NAME), "", "what the level's admission rule says of itself"),
+    Metric(names.schedule(NAME), "", "what the schedule says of itself"),
+    Metric(names.policy(LEVEL, "loss"), "", "the objective's value"),
+    Metric(names.policy(LEVEL, "entropy"), "nats a token", "entropy of the policy on sampled tokens' contexts"),
+    Metric(
+        names.policy(LEVEL, "kl_ref"),
+        "nats a token",
+        "k3 estimate to the frozen reference; only with a positive coefficient",
+    ),
+    Metric(names.policy(LEVEL, "approx_kl"), "nats a token", "k3 estimate of the new against the sampling policy"),
+    Metric(names.policy(LEVEL, "mismatch_kl"), "nats a token", "k3 estimate of trainer against sampler, equal weights"),
+    Metric(
+        names.policy(LEVEL, "mismatch_max"),
+        "nats",
+        "largest difference of a token's log-probability in that comparison",
+    ),
+    Metric(
+        names.clip_fraction(LEVEL, "low"), "fraction of tokens", "of negative-advantage tokens, ratio < 1 - eps_low"
+    ),
+    Metric(
+        names.clip_fraction(LEVEL, "high"), "fraction of tokens", "of positive-advantage tokens, ratio > 1 + eps_high"
+    ),
+    Metric(names.optim("lr"), "", "learning rate of the update"),
+    Metric(names.optim("grad_norm"), "", "gradient norm before clipping, mean over the update's optimizer steps"),
+    Metric(names.seconds("generate"), "s", "sampling, this step"),
+    Metric(names.seconds("verify"), "s", "grading, this step"),
+    Metric(names.seconds("update"), "s", "training, this step"),
+    Metric(names.seconds("evaluate"), "s", "one evaluation of all suites"),
+    Metric(names.seconds("step"), "s", "this step in all"),
+    Metric(names.TOTAL_SECONDS, "s", "the run so far, evaluation included"),
+    *_family(
+        names.engine_seconds("*"), "rollout train broadcast reference", "s", "an OpenRLHF phase, since the last update"
+    ),
+    Metric(names.performance("tokens_per_second"), "tokens/s", "generated tokens / time/step"),
+    Metric(names.TOKENS, "tokens", "generated for training so far"),
+    Metric(names.progress("responses"), "responses", "generated for training so far"),
+    Metric(names.progress("problems"), "problems", "drawn for training so far"),
+    Metric(names.UPDATES, "updates", "made so far"),
+    *_family(names.verification("*"), "timeout error no_answer", "responses", "so far, with this status"),
+    Metric(names.accuracy(SUITE), "fraction", "mean over problems of the share of k samples that are correct"),
+    Metric(names.evaluation(SUITE, "pass_at_k"), "fraction", "unbiased estimate (arXiv 2107.03374) at k = samples"),
+    Metric(names.evaluation(SUITE, "maj_at_k"), "fraction", "problems whose most frequent answer is correct"),
+    Metric(names.evaluation(SUITE, "response_tokens"), "tokens", "mean response length"),
+    Metric(names.evaluation(SUITE, "truncation_rate"), "fraction", "responses that met the length limit"),
+    Metric(names.SCORE, "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
+    Metric(names.RESPONSE_TOKENS, "tokens", "mean over suites of eval/{suite}/response_tokens"),
 )
-_HOLES = {r"\{l\}": "[^/]+", r"\{suite\}": "[^/]+", r"\{name\}": ".+"}
+_HOLES = {re.escape(LEVEL): "[^/]+", re.escape(SUITE): "[^/]+", re.escape(NAME): ".+"}
 
 
 def _pattern(name: str) -> re.Pattern[str]:
@@ -111,34 +141,35 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
 
 
-def _rewards(prefix: str, groups: Sequence[Group]) -> dict[str, float]:
+def _rewards(level: str, which: str, groups: Sequence[Group]) -> dict[str, float]:
+    """Names -> values of these groups; `which` is their part of the name."""
     if not groups:
         return {}
     rewards = [r for g in groups for r in g.rewards]
     return {
-        f"{prefix}/reward/mean": statistics.fmean(rewards),
-        f"{prefix}/reward/std": statistics.pstdev(rewards),
-        f"{prefix}/accuracy": statistics.fmean(g.accuracy for g in groups),
+        names.sampled(level, which, "reward/mean"): statistics.fmean(rewards),
+        names.sampled(level, which, "reward/std"): statistics.pstdev(rewards),
+        names.sampled(level, which, "accuracy"): statistics.fmean(g.accuracy for g in groups),
     }
 
 
 def sampling_metrics(level: str, groups: Sequence[Group]) -> dict[str, float]:
     """train/{l}/...: of all groups sampled in a step, errored ones left out, and of the admitted ones."""
     known = [g for g in groups if g.verdict != "errored"]
-    out = _rewards(f"train/{level}/all", known)
-    out |= _rewards(f"train/{level}/admitted", [g for g in known if g.verdict == "admitted"])
+    out = _rewards(level, "all", known)
+    out |= _rewards(level, "admitted", [g for g in known if g.verdict == "admitted"])
     if known:
         solved = [g.accuracy for g in known]
-        out[f"train/{level}/all/solved_none"] = sum(a == 0.0 for a in solved) / len(solved)
-        out[f"train/{level}/all/solved_some"] = sum(0.0 < a < 1.0 for a in solved) / len(solved)
-        out[f"train/{level}/all/solved_all"] = sum(a == 1.0 for a in solved) / len(solved)
+        out[names.sampled(level, "all", "solved_none")] = sum(a == 0.0 for a in solved) / len(solved)
+        out[names.sampled(level, "all", "solved_some")] = sum(0.0 < a < 1.0 for a in solved) / len(solved)
+        out[names.sampled(level, "all", "solved_all")] = sum(a == 1.0 for a in solved) / len(solved)
     responses = [r for g in groups for r in g.responses]
     if responses:
         lengths = [len(r.tokens) for r in responses]
-        out[f"train/{level}/all/response_tokens/mean"] = statistics.fmean(lengths)
-        out[f"train/{level}/all/response_tokens/p90"] = quantile(lengths, 0.9)
-        out[f"train/{level}/all/response_tokens/max"] = max(lengths)
-        out[f"train/{level}/all/truncation_rate"] = sum(r.truncated for r in responses) / len(responses)
+        out[names.sampled(level, "all", "response_tokens/mean")] = statistics.fmean(lengths)
+        out[names.sampled(level, "all", "response_tokens/p90")] = quantile(lengths, 0.9)
+        out[names.sampled(level, "all", "response_tokens/max")] = max(lengths)
+        out[names.sampled(level, "all", "truncation_rate")] = sum(r.truncated for r in responses) / len(responses)
     return {k: float(v) for k, v in out.items()}
 
 
@@ -146,50 +177,48 @@ def buffer_metrics(
     level: str, tally: Tally, groups: Sequence[Group], *, waiting: int, size: int, ages: Sequence[int]
 ) -> dict[str, float]:
     """buffer/{l}/...: the tally of a step, the groups sampled in it, and the ages (updates) of those trained on."""
-    p = f"buffer/{level}"
-    out: dict[str, float] = {f"{p}/groups/{v}": tally.verdicts[v] for v in VERDICTS}
-    out[f"{p}/groups/generated"] = tally.generated
-    out[f"{p}/groups/surplus"] = tally.overflow
-    out[f"{p}/groups/stale_dropped"] = tally.stale_dropped
-    out[f"{p}/rounds"] = tally.rounds
-    out[f"{p}/fill_fraction"] = min(1.0, waiting / size)
+    out: dict[str, float] = {names.groups(level, v): tally.verdicts[v] for v in VERDICTS}
+    out[names.generated(level)] = tally.generated
+    out[names.groups(level, "surplus")] = tally.overflow
+    out[names.groups(level, "stale_dropped")] = tally.stale_dropped
+    out[names.buffer(level, "rounds")] = tally.rounds
+    out[names.buffer(level, "fill_fraction")] = min(1.0, waiting / size)
     if tally.generated:
-        out[f"{p}/admission_rate"] = tally.verdicts["admitted"] / tally.generated
+        out[names.buffer(level, "admission_rate")] = tally.verdicts["admitted"] / tally.generated
     if tally.verdicts["admitted"]:
-        out[f"{p}/tokens_per_admitted_group"] = tally.tokens / tally.verdicts["admitted"]
+        out[names.buffer(level, "tokens_per_admitted_group")] = tally.tokens / tally.verdicts["admitted"]
     if ages:
-        out[f"{p}/staleness"] = statistics.fmean(ages)
+        out[names.buffer(level, "staleness")] = statistics.fmean(ages)
     known = [g for g in groups if g.verdict != "errored"]
     if known:
-        out[f"{p}/reward_variance/within"] = statistics.fmean(statistics.variance(g.rewards) for g in known)
+        out[names.reward_variance(level, "within")] = statistics.fmean(statistics.variance(g.rewards) for g in known)
     if len(known) > 1:
-        out[f"{p}/reward_variance/between"] = statistics.variance([statistics.fmean(g.rewards) for g in known])
+        out[names.reward_variance(level, "between")] = statistics.variance([statistics.fmean(g.rewards) for g in known])
     return {k: float(v) for k, v in out.items()}
 
 
 def policy_metrics(level: str, terms: LossTerms, lr: float) -> dict[str, float]:
     """policy/{l}/... and optim/... of one update."""
-    p = f"policy/{level}"
     out = {
-        f"{p}/loss": terms.loss,
-        f"{p}/entropy": terms.entropy,
-        f"{p}/approx_kl": terms.approx_kl,
-        f"{p}/clip_fraction/low": terms.clip_fraction_low,
-        f"{p}/clip_fraction/high": terms.clip_fraction_high,
-        "optim/lr": lr,
-        "optim/grad_norm": terms.grad_norm,
+        names.policy(level, "loss"): terms.loss,
+        names.policy(level, "entropy"): terms.entropy,
+        names.policy(level, "approx_kl"): terms.approx_kl,
+        names.clip_fraction(level, "low"): terms.clip_fraction_low,
+        names.clip_fraction(level, "high"): terms.clip_fraction_high,
+        names.optim("lr"): lr,
+        names.optim("grad_norm"): terms.grad_norm,
     }
-    out |= {f"time/engine/{name}": seconds for name, seconds in terms.phases}
+    out |= {names.engine_seconds(name): seconds for name, seconds in terms.phases}
     optional = {"kl_ref": terms.kl_ref, "mismatch_kl": terms.mismatch_kl, "mismatch_max": terms.mismatch_max}
-    out |= {f"{p}/{name}": value for name, value in optional.items() if value is not None}
+    out |= {names.policy(level, name): value for name, value in optional.items() if value is not None}
     return out
 
 
 def extension_metrics(level: str, schedule: Schedule, sampler: ProblemSampler, rule: AdmissionRule) -> dict[str, float]:
     """sampler/{l}/..., admission/{l}/..., schedule/...: what these say of themselves."""
-    out = {f"schedule/{k}": v for k, v in schedule.metrics().items()}
-    out |= {f"sampler/{level}/{k}": v for k, v in sampler.metrics().items()}
-    out |= {f"admission/{level}/{k}": v for k, v in rule.metrics().items()}
+    out = {names.schedule(k): v for k, v in schedule.metrics().items()}
+    out |= {names.sampler(level, k): v for k, v in sampler.metrics().items()}
+    out |= {names.admission(level, k): v for k, v in rule.metrics().items()}
     return {k: float(v) for k, v in out.items()}
 
 
@@ -205,7 +234,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 def progress_metrics(progress: Progress) -> dict[str, float]:
     """progress/...: the x axes."""
-    return {f"progress/{k}": float(getattr(progress, k)) for k in ("tokens", "responses", "problems", "updates")}
+    return {names.progress(k): float(getattr(progress, k)) for k in ("tokens", "responses", "problems", "updates")}
 
 
 def catalogue_markdown() -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
+import json
 import math
 import os
 import shutil
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import planted
 import pytest
 from scipy import stats
 from stores import LEVELS, STEPS, SUITES, describe, open_parent, plant
@@ -26,10 +27,11 @@ from eprli_lab.errors import UserError
 from eprli_lab.reporting.figures import buffer_rates, mean_curve
 from eprli_lab.reporting.load import History, RunData, StudyData, load_study
 from eprli_lab.reporting.report.write import write_report
+from eprli_lab.reporting.tables.printers.text import WIDTH
 from eprli_lab.reporting.tables.rows import ablation_table
-from eprli_lab.reporting.tables.text import WIDTH
 from eprli_lab.reporting.tables.verdicts import verdict
 from eprli_lab.sweeping.lifecycle import finish_study
+from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.store import mlflow_client, prepare
 from eprli_lab.tracking.uri import resolve_uri
 
@@ -112,13 +114,13 @@ def test_the_table_equals_the_store(here):
         assert row.seconds == STEPS + 1
         lengths = [average(f"eval/{s}/response_tokens", lambda v: v[-1]) for s in SUITES]
         assert row.response_tokens == pytest.approx(statistics.fmean(lengths))
-        assert list(row.admission) == LEVELS[row.arm]
+        assert list(row.admission_rate) == LEVELS[row.arm]
         for level in LEVELS[row.arm]:
             admitted = sum(sum(sql.values(row.arm, s, f"buffer/{level}/groups/admitted")) for s in seeds)
             generated = sum(sum(sql.values(row.arm, s, f"buffer/{level}/groups/generated")) for s in seeds)
-            assert row.admission[level] == pytest.approx(admitted / generated)
+            assert row.admission_rate[level] == pytest.approx(admitted / generated)
             clip = average(f"policy/{level}/clip_fraction/high", statistics.fmean)
-            assert row.clip_high[level] == pytest.approx(clip)
+            assert row.clip_fraction_high[level] == pytest.approx(clip)
 
 
 def test_differences_are_paired_and_corrected(here):
@@ -152,12 +154,9 @@ def test_differences_are_paired_and_corrected(here):
 
 def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     data = load("levels")
-    d = data.description
-    objectives = [
-        {"metric": "score", "direction": "maximize"},
-        {"metric": "eval/heldout_hard/response_tokens", "direction": "minimize"},
-    ]
-    two = dataclasses.replace(data, description={**d, "objectives": objectives, "arm_baselines": {"l3": "l2"}})
+    length = "eval/heldout_hard/response_tokens"
+    objectives = [("score", "maximize"), (length, "minimize")]
+    two = planted.described(data, objectives=objectives, arm_baselines={"l3": "l2"})
     table = ablation_table(two)
     rows = {r.arm: r for r in table.rows}
     assert [rows[a].baseline for a in ("l1", "l2", "l3")] == ["l1", "l1", "l2"]
@@ -165,15 +164,13 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     common = sorted(last["l2"].keys() & last["l3"].keys())
     own = statistics.fmean(last["l3"][s] - last["l2"][s] for s in common)
     assert rows["l3"].difference.mean == pytest.approx(own) and rows["l3"].difference.n == len(common)
-    tokens = {a: {r.seed: r.last(objectives[1]["metric"]) for r in data.of(a)} for a in ("l1", "l2")}
+    tokens = {a: {r.seed: r.last(length) for r in data.of(a)} for a in ("l1", "l2")}
     shorter = statistics.fmean(tokens["l2"][s] - tokens["l1"][s] for s in tokens["l1"])
-    assert rows["l2"].others[objectives[1]["metric"]].mean == pytest.approx(shorter)
+    assert rows["l2"].secondary[length].mean == pytest.approx(shorter)
     text = table.text()
     assert " to l2" in text and "eval/heldout_hard/response_tokens" in text
-    assert ablation_table(two, "l1").rows[2].against == "l1", "a given baseline goes before an arm's own"
-    falling = dataclasses.replace(
-        two, description={**two.description, "objectives": [dict(objectives[0], direction="minimize")]}
-    )
+    assert ablation_table(two, "l1").rows[2].baseline == "l1", "a given baseline goes before an arm's own"
+    falling = planted.described(two, objectives=[("score", "minimize")])
     better, worse = ("better", "worse") if rows["l2"].difference.mean > 0 else ("worse", "better")
     assert better in verdict(rows["l2"], "l1", "score") and worse in verdict(rows["l2"], "l1", "score", "minimize")
     assert f"l2: {verdict(rows['l2'], 'l1', 'score', 'minimize')}" in " ".join(ablation_table(falling).text().split())
@@ -202,7 +199,7 @@ def test_a_forced_change_is_in_the_table(here):
 
 def test_a_search_is_no_comparison(here):
     data = load("levels")
-    search = dataclasses.replace(data, description={**data.description, "kind": "search", "confirmed_in": "levels"})
+    search = planted.described(data, kind="search", confirmed_in="levels")
     with pytest.raises(
         UserError, match="is a search: the values of its trials chose its winners and are no comparison"
     ):
@@ -279,7 +276,7 @@ def test_wide_tables_are_split(here):
     for run in runs:
         for i in range(12):
             run.histories[f"eval/benchmark_number_{i}/avg_at_k"] = History.of([(0, 0.1), (1, 0.2)])
-    text = ablation_table(StudyData("wide", {"arms": list(many)}, None, runs, [])).text()
+    text = ablation_table(StudyData("wide", StudyDescription(arms=tuple(many)), None, runs, [])).text()
     assert max(len(line) for line in text.splitlines()) <= WIDTH
     assert "benchmark_number_11" in text
 
@@ -305,7 +302,20 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     assert parent.info.status == "RUNNING", "the sweep ends the study, not its report"
     assert parent.data.metrics["summary/l2/score"] == table.rows[1].score
     assert parent.data.metrics["summary/l2/difference"] == table.rows[1].difference.mean
-    assert parent.data.tags["mlflow.note.content"] == table.markdown()
+    note = parent.data.tags["mlflow.note.content"]
+    assert table.markdown().startswith(note) and "<!--" not in note, "the ids of runs are in the file alone"
+    assert (tmp_path / "out" / "table.md").read_text() == table.markdown()
+
+
+@pytest.mark.slow
+def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path):
+    write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    for form, ending in (("csv", "csv"), ("md", "md"), ("latex", "tex"), ("text", "txt")):
+        command = [sys.executable, "-m", "analysis.table", "study=levels", f"format={form}"]
+        done = subprocess.run(command, cwd=here, capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == (tmp_path / f"table.{ending}").read_bytes(), form
 
 
 @pytest.mark.slow
@@ -393,6 +403,6 @@ def test_unknown_studies_are_refused_with_those_that_exist(here):
 
 def test_the_description_is_what_the_parent_holds(here):
     study = load("levels")
-    described = describe(["l1", "l2", "l3"], [0, 1, 2])
-    assert {k: study.description[k] for k in described} == described
+    assert study.description == StudyDescription.from_tag(json.dumps(describe(["l1", "l2", "l3"], [0, 1, 2])))
+    assert (study.description.baseline, study.description.seeds) == ("l1", (0, 1, 2))
     assert study.suites == list(SUITES)

@@ -15,6 +15,7 @@ from eprli_lab.errors import UserError
 from eprli_lab.reporting import artifacts
 from eprli_lab.reporting.check import compare, restricted, utilisation
 from eprli_lab.reporting.load import StudyData, Unfinished
+from eprli_lab.tracking.description import StudyDescription
 
 
 def test_a_difference_its_absence_and_neither():
@@ -92,5 +93,5 @@ def test_first_and_last_evaluation_are_read_and_what_is_missing_is_said(tmp_path
     assert [(r["step"], r["correct"]) for r in found.outcomes["plain-0"]] == [(0, 1), (40, 3)]
     assert found.ledger == {} and "other-0" not in found.outcomes
     assert found.notes[0].endswith("of other seed 0") and "ledger.parquet" in found.notes[1]
-    many = StudyData("many", {}, None, study.runs * 150, [])
+    many = StudyData("many", StudyDescription(), None, study.runs * 150, [])
     assert "300 runs" in artifacts.read_artifacts(TrackingSpec(), many).notes[0]

@@ -29,6 +29,7 @@ from eprli_lab.reporting.stats.power import equivalence, minimum_detectable_effe
 from eprli_lab.reporting.tables.columns import best, columns
 from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.reporting.tables.verdicts import is_significant
+from eprli_lab.tracking.description import StudyDescription
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def as_study(scores: np.ndarray) -> StudyData:
     ]
     for run, row in zip(logged, scores.reshape(len(logged), -1), strict=True):
         run.histories.update({f"eval/s{i}/avg_at_k": History.of([(0, float(v))]) for i, v in enumerate(row)})
-    return StudyData("simulated", {"arms": [f"arm{i}" for i in range(len(scores))]}, None, logged, [])
+    return StudyData("simulated", StudyDescription(arms=tuple(f"arm{i}" for i in range(len(scores)))), None, logged, [])
 
 
 def by_seed(scores: np.ndarray) -> dict[int, float]:

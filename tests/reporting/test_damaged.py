@@ -30,7 +30,8 @@ from eprli_lab.reporting.report.write import NOTE_LENGTH, _again, _note, write_r
 from eprli_lab.reporting.report.write import read as report_read
 from eprli_lab.reporting.tables.columns import chosen, columns
 from eprli_lab.reporting.tables.render import render
-from eprli_lab.reporting.tables.rows import ablation_table, headline
+from eprli_lab.reporting.tables.rows import ablation_table
+from eprli_lab.reporting.tables.verdicts import headline
 from eprli_lab.tracking.store import experiment_id, mlflow_client, prepare
 from eprli_lab.tracking.uri import check_reachable
 
@@ -121,13 +122,19 @@ def test_a_note_that_is_too_long_is_a_sentence():
 @pytest.mark.parametrize(
     "broken",
     ["{broken", "[]", "null", '{"arms": ["l1"], "seeds": 4}', '{"objectives": ["score"]}',
-     '{"objectives": [{"metric": "score"}]}', '{"arm_baselines": ["x"]}', '{"seeds": ["a"]}'],
+     '{"objectives": [{"direction": "maximize"}]}', '{"objectives": [{"metric": "score", "direction": "up"}]}', '{"arm_baselines": ["x"]}', '{"seeds": ["a"]}'],
 )  # fmt: skip
 def test_a_broken_description_is_said_and_the_runs_are_shown(store, broken):
     tag(store, "eprli.study", broken)
     data = load_study(URI, "eprli_lab", "s")
     assert sorted(data.arms) == ["l1", "l2"] and "(tag eprli.study) cannot be read" in data.notes[0]
     assert len(ablation_table(data).rows) == 2
+
+
+def test_an_objective_without_a_direction_is_maximized(store):
+    tag(store, "eprli.study", '{"objectives": [{"metric": "score"}]}')
+    data = load_study(URI, "eprli_lab", "s")
+    assert data.objectives == [("score", "maximize")] and data.notes == []
 
 
 @pytest.mark.slow
@@ -213,11 +220,11 @@ def test_a_suite_may_be_named_like_a_column():
         logged = dict(run.histories)
         run.histories.clear()
         for metric, history in logged.items():
-            run.histories[metric.replace("heldout_hard", "low").replace("heldout_easy", "arm")] = history
+            run.histories[metric.replace("heldout_hard", "p_holm").replace("heldout_easy", "arm")] = history
     shown = ablation_table(study)
     assert len({c.name for c in columns(shown)}) == len(columns(shown))
     names = [c.name for c in chosen(shown)]
-    assert names[0] == "arm" and {"suite/low", "suite/arm", "heldout_medium"} <= set(names)
+    assert names[0] == "arm" and {"suite/p_holm", "suite/arm", "heldout_medium"} <= set(names)
     assert "| plain | 4 |" in render(shown, chosen(shown), "md")
 
 

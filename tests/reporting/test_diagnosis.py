@@ -8,7 +8,7 @@ import random
 import statistics
 
 import pytest
-from planted import START, STEPS, SUITES, change, clean_run, params, put, study
+from planted import START, STEPS, SUITES, change, clean_run, described, params, put, study
 
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.diagnosis import diagnose
@@ -16,6 +16,7 @@ from eprli_lab.reporting.diagnosis.finding import KINDS, Finding
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, suite_effects
 from eprli_lab.reporting.stats.power import minimum_detectable_effect
+from eprli_lab.tracking.description import StudyDescription
 
 
 def only(findings: list[Finding], kind: str) -> list[Finding]:
@@ -35,7 +36,7 @@ def test_a_clean_study_with_tables_has_no_finding():
 
 
 def test_an_empty_study_one_arm_and_missing_metrics_have_no_finding():
-    assert diagnose(StudyData("empty", {}, None, [], [])) == []
+    assert diagnose(StudyData("empty", StudyDescription(), None, [], [])) == []
     assert diagnose(study(("alone",))) == []
     bare = study()
     for run in bare.runs:
@@ -140,7 +141,7 @@ def test_a_fall_within_the_noise_of_few_problems_is_no_forgetting():
 def test_a_single_level_has_no_other_level_to_blame():
     run = clean_run("one", 0, levels=("l1",))
     change(run, "eval/heldout_easy/avg_at_k", lambda step, v: 0.8 - 0.02 * step)
-    assert diagnose(StudyData("s", {}, None, [run], [])) == []
+    assert diagnose(StudyData("s", StudyDescription(), None, [run], [])) == []
 
 
 def test_problem_by_problem_forgetting_is_found_with_few_problems():
@@ -148,7 +149,7 @@ def test_problem_by_problem_forgetting_is_found_with_few_problems():
     run = clean_run("one", 0)
     change(run, "eval/heldout_easy/avg_at_k", lambda step, v: 34 / 60 if step > STEPS else 0.8)
     run.params.update({f"evaluation.suites.{s}.generated.problems": "60" for s in SUITES})
-    alone = StudyData("s", {}, None, [run], [])
+    alone = StudyData("s", StudyDescription(), None, [run], [])
     assert diagnose(alone) == []
     rows = [
         {"suite": "heldout_easy", "step": step, "problem": f"q{i}", "difficulty": None, "samples": 1, "correct": right}
@@ -312,7 +313,7 @@ def test_a_planted_effect_on_one_stratum_is_found_there():
 
 def test_effects_have_their_baseline():
     data = study(("a", "b", "c"))
-    own = dataclasses.replace(data, description=data.description | {"arm_baselines": {"c": "b"}})
+    own = described(data, arm_baselines={"c": "b"})
     assert baselines(own) == {"b": "a", "c": "b"}
     assert baselines(own, "c") == {"a": "c", "b": "c"}
     found = {e.arm: e.baseline for e in suite_effects(own)}

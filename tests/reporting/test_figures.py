@@ -16,6 +16,7 @@ from eprli_lab.reporting import figures
 from eprli_lab.reporting.figures import arms, curves, levels, sampling, search, stages
 from eprli_lab.reporting.figures.style import MOST_ARMS, shown_arms, styled
 from eprli_lab.reporting.load import History, RunData, StudyData
+from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.training.metrics import CATALOGUE
 
 NAMES = ["effects", "learning_curves", "buffer", "reward_variance", "forgetting", "q_order", "clipping_entropy_kl"]
@@ -108,7 +109,7 @@ def test_the_forest_says_what_an_arm_is_compared_to_where_that_differs():
     study = planted.study(arms=("a", "b", "c"))
     labels = lambda s: [t.get_text() for t in drawn(s, "effects")["effects"].figure.axes[0].get_yticklabels()]
     assert labels(study) == ["b (n=4)", "c (n=4)"]
-    study.description["arm_baselines"] = {"c": "b"}
+    study = planted.described(study, arm_baselines={"c": "b"})
     assert labels(study) == ["b − a (n=4)", "c − b (n=4)"]
 
 
@@ -170,7 +171,7 @@ def test_profiles_from_five_seeds_only():
 
 @pytest.mark.slow
 def test_poor_studies_draw_what_there_is():
-    assert drawn(StudyData("none", {}, None, [], [])) == {}
+    assert drawn(StudyData("none", StudyDescription(), None, [], [])) == {}
     assert "effects" not in drawn(planted.study(arms=("only",)))
     assert "learning_curves" in drawn(planted.study(seeds=1))
     bare = planted.study()
@@ -200,11 +201,11 @@ def searched(trials: int, keys: tuple[str, ...] = ("algorithm.x", "algorithm.y",
         given = dict(zip(keys, (json.dumps(x), json.dumps(y), ("one", "two")[i % 2]), strict=False))
         runs += [RunData(f"{i}-{s}", f"t{i:04d}", s, given, {"score": History.of([(0, x)])}) for s in (0, 1)]
     space = {k: "..." for k in keys}
-    return StudyData("thresholds-search", {"kind": "search", "space": space, "objective": "score"}, None, runs, [])
+    return StudyData("thresholds-search", StudyDescription(kind="search", space=space), None, runs, [])
 
 
 def test_importance_names_its_evaluator_and_finds_the_planted_value():
-    shares = search.importances(search.trials(searched(30)))
+    shares = search.trial_importances(search.trials(searched(30)))
     assert next(iter(shares)) == "algorithm.x" and shares["algorithm.x"] > 0.8
     found = drawn(searched(30))
     assert list(found) == ["importance", "response_surface"]
@@ -219,8 +220,8 @@ def test_importance_names_its_evaluator_and_finds_the_planted_value():
 def test_a_value_swept_at_every_level_counts_and_a_pruned_trial_does_not():
     keys = ("curriculum.levels.l1.clip.high", "curriculum.levels.l2.clip.high")
     study = searched(12, keys)
-    study.description["space"] = {"curriculum.levels.*.clip.high": "...", "curriculum": "l1 or l2"}
-    study.description["seeds"] = [0, 1]
+    space = {"curriculum.levels.*.clip.high": "...", "curriculum": "l1 or l2"}
+    study = planted.described(study, space=space, seeds=(0, 1))
     gone = study.runs.pop()
     assert gone.arm == "t0011"
     found = search.trials(study)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import planted
 import pytest
@@ -19,11 +20,14 @@ from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
 from eprli_lab.reporting.diagnosis.finding import Finding
 from eprli_lab.reporting.load import History, StudyData
-from eprli_lab.reporting.report.page import Cell, Page, Section, TableBlock
+from eprli_lab.reporting.report.page import Page, Section
 from eprli_lab.reporting.report.sections import FOLDED, comparison_page, finding_items, study_page
-from eprli_lab.reporting.tables.columns import best, chosen, columns
+from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
+from eprli_lab.reporting.tables.document import Cell, TableBlock, document
+from eprli_lab.reporting.tables.printers import html, markdown
 from eprli_lab.reporting.tables.render import render
-from eprli_lab.reporting.tables.rows import ablation_table, headline, search_note
+from eprli_lab.reporting.tables.rows import ablation_table, search_note
+from eprli_lab.reporting.tables.verdicts import headline, verdicts
 
 NOTHING = Artifacts({}, {}, [])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -48,9 +52,12 @@ def test_bold_only_where_every_interval_says_so():
     assert best(table, by_name["updates"]) is None, "not compared seed by seed"
     same = ablation_table(planted.study())
     assert best(same, {c.name: c for c in columns(same)}["score"]) is None
-    shown = render(table, chosen(table), "md")
-    assert "**" in shown.splitlines()[3] and "**" not in shown.splitlines()[2] + shown.splitlines()[4]
+    lines = [line for line in render(table, chosen(table), "md").splitlines() if line.startswith("| ")]
+    assert "**" in lines[3] and "**" not in lines[2] + lines[4], "of the first block"
     assert r"\textbf{" in render(table, chosen(table), "latex")
+    assert "<strong>" in render(table, chosen(table), "html") and "**" not in render(table, chosen(table), "text")
+    lone = ablation_table(planted.study(arms=("only",)))
+    assert document(table).bold_note and not document(lone).bold_note
 
 
 def test_every_format_traces_to_run_ids():
@@ -67,8 +74,11 @@ def test_latex_is_escaped_and_balanced():
     study = planted.study(arms=("plain", "a_b&50%"))
     text = render(ablation_table(study), chosen(ablation_table(study)), "latex")
     assert r"a\_b\&50\%" in text and r"heldout\_easy" in text
-    body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {len(chosen(ablation_table(study))) - 1}
+    blocks = document(ablation_table(study)).blocks
+    assert len(blocks) == text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    for block, part in zip(blocks, text.split(r"\begin{tabular}")[1:], strict=True):
+        body = [line for line in part.splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {len(block.header) - 1}
 
 
 def test_latex_sets_a_minus_before_numbers_only():
@@ -94,10 +104,8 @@ def test_further_objectives_are_columns_with_their_own_direction():
     for run in study.runs:
         length = {"plain": 20.0, "short": 15.0}[run.arm] + 0.1 * run.seed * (1 if run.arm == "plain" else -1)
         run.histories["response_tokens"] = History.of([(0, 20.0), (40, length)])
-    study.description["objectives"] = [
-        {"metric": "score", "direction": "maximize"},
-        {"metric": "response_tokens", "direction": "minimize"},
-    ]
+    objectives = [("score", "maximize"), ("response_tokens", "minimize")]
+    study = planted.described(study, objectives=objectives)
     table = ablation_table(study)
     by_name = {c.name: c for c in columns(table)}
     assert len(by_name) == len(columns(table)), "each name once"
@@ -106,28 +114,91 @@ def test_further_objectives_are_columns_with_their_own_direction():
     assert by_name["response_tokens/difference"].text(table.rows[0]) == "baseline"
     assert best(table, by_name["response_tokens"]) == "short", "less is better"
     row = table.rows[1]
-    assert row.others_p == {"response_tokens": row.others["response_tokens"].p}, "one comparison: nothing to correct"
-    assert "; response_tokens -5.300" in (reads := table.verdicts(row)) and reads.endswith("]: better (p <.001)")
+    assert row.secondary_p == {"response_tokens": row.secondary["response_tokens"].p}, (
+        "one comparison: nothing to correct"
+    )
+    assert "; response_tokens -5.300" in (reads := verdicts(table, row)) and reads.endswith("]: better (p <.001)")
     assert reads in page_of(study).markdown().split("## What to look at")[0]
-    three = planted.study(arms=("plain", "short", "same"))
-    three.description["objectives"] = study.description["objectives"]
+    three = planted.described(planted.study(arms=("plain", "short", "same")), objectives=objectives)
     for run in three.runs:
         run.histories["response_tokens"] = History.of([(40, 20 - (run.arm == "short") * (1 + run.seed))])
     of_three = ablation_table(three).rows[1]
-    p = of_three.others["response_tokens"].p
-    assert 0.025 < p < 0.05 and of_three.others_p["response_tokens"] == pytest.approx(2 * p)
-    assert (
-        ablation_table(three)
-        .verdicts(of_three)
-        .endswith(f"by itself, not after correction (p {2 * p:.3f})".replace("0.", "."))
-    )
+    p = of_three.secondary["response_tokens"].p
+    assert 0.025 < p < 0.05 and of_three.secondary_p["response_tokens"] == pytest.approx(2 * p)
+    reads = verdicts(ablation_table(three), of_three)
+    assert reads.endswith(f"by itself, not after correction (p {2 * p:.3f})".replace("0.", "."))
 
 
 def test_columns_by_name():
     table = ablation_table(planted.study())
-    assert [c.name for c in chosen(table, ["arm", "score", "admission/l1", "arm"])] == ["arm", "score", "admission/l1"]
+    names = ["arm", "score", "admission_rate/l1"]
+    assert [c.name for c in chosen(table, [*names, "arm"])] == names
     with pytest.raises(UserError, match=r"columns=scor: planted has no such column \(did you mean 'score'\?\)"):
         chosen(table, ["scor"])
+
+
+@pytest.mark.parametrize(
+    ("old", "hint"),
+    [
+        ("p", "(p: p_raw or p_holm)"),
+        ("low", "(did you mean 'difference_low'?)"),
+        ("high", "(did you mean 'difference_high'?)"),
+        ("differs", "(did you mean 'config_diff'?)"),
+        ("admission/l1", "(did you mean 'admission_rate/l1'?)"),
+        ("clip_low/l2", "(did you mean 'clip_fraction_low/l2'?)"),
+        ("clip_high/l2", "(did you mean 'clip_fraction_high/l2'?)"),
+    ],
+)
+def test_a_name_of_an_earlier_version_is_refused_with_that_of_today(old, hint):
+    with pytest.raises(UserError) as error:
+        chosen(ablation_table(planted.study()), ["arm", old])
+    assert str(error.value) == f"columns={old}: planted has no such column {hint}"
+
+
+def test_each_column_has_one_name_and_one_meaning():
+    table = ablation_table(planted.study(arms=("plain", "other", "third"), other=(0.01, 0.01, 0.01)))
+    listed = [c.name for c in columns(table)]
+    assert len(set(listed)) == len(listed) and set(MACHINE) <= set(listed)
+    rows = {r["arm"]: r for r in csv.DictReader(io.StringIO(table.csv()))}
+    row = table.rows[1]
+    assert [list(rows["other"])[i] for i in (0, -1)] == ["arm", "runs"]
+    assert "p" not in rows["other"]
+    assert float(rows["other"]["p_raw"]) == row.difference.p
+    assert float(rows["other"]["p_holm"]) == row.p_holm == pytest.approx(min(1, 2 * row.difference.p))
+    assert float(rows["other"]["difference_low"]) == row.difference.low
+    assert float(rows["other"]["heldout_easy/start"]) == row.start["heldout_easy"]
+    assert float(rows["other"]["heldout_easy/end"]) == row.final["heldout_easy"]
+    assert float(rows["other"]["clip_fraction_high/l2"]) == row.clip_fraction_high["l2"]
+    assert rows["plain"]["p_raw"] == rows["plain"]["p_holm"] == "" and rows["plain"]["common_seeds"] == "0"
+
+
+def test_a_csv_holds_one_number_a_cell_whatever_is_asked_for():
+    table = ablation_table(planted.study())
+    assert render(table, chosen(table), "csv") == render(table, chosen(table, None, MACHINE), "csv") == table.csv()
+    text = render(table, chosen(table, ["arm", "score", "clip_fraction/l1"]), "csv")
+    assert text.splitlines()[0] == "arm,score/start,score/end,clip_fraction_low/l1,clip_fraction_high/l1,runs"
+
+
+def test_five_printers_print_the_same_document():
+    table = ablation_table(clear_winner())
+    whole = document(table)
+    assert [b.title for b in whole.blocks] == ["accuracy", "what training took", "levels"]
+    printed = {form: render(table, None, form) for form in ("text", "md", "latex", "html")}
+    printed["html"] = unescape(printed["html"])
+    for form, text in printed.items():
+        for block in whole.blocks:
+            for row in block.rows:
+                for cell in row:
+                    number = cell.text.split(" -> ")[-1].split(" [")[0].lstrip("-")
+                    assert number in text, (form, number)
+        for remark in whole.remarks:
+            for line in remark.lines:
+                assert line in (" ".join(text.split()) if form == "text" else text), (form, line)
+    page = page_of(clear_winner())
+    (arms,) = [s for s in page.sections if s.id == "arms"]
+    assert list(arms.tables) == list(whole.blocks), "the report's tables are the document's"
+    picked = document(table, chosen(table, ["arm", "score"]))
+    assert (picked.title, picked.remarks, len(picked.blocks)) == ("", [], 1)
 
 
 # --- the page ----------------------------------------------------------------------------------------------------
@@ -135,7 +206,7 @@ def test_columns_by_name():
 
 def test_the_page_needs_no_network_and_escapes_what_it_shows():
     study = planted.study(arms=("plain", "<script>alert(1)</script>"))
-    study.description["question"] = "Is a < b & 'c'?"
+    study = planted.described(study, question="Is a < b & 'c'?")
     text = page_of(study).html()
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
     assert "a &lt; b &amp;" in text
@@ -148,11 +219,13 @@ def test_words_begin_at_the_left_and_numbers_end_at_the_right():
         "t", ["arm", "n", "why"], [[Cell("a"), Cell("4", 4), Cell("x|y")], [Cell("b"), Cell("-", math.nan), Cell("z")]]
     )
     assert grid.texts == [True, False, True]
-    assert grid.markdown.splitlines()[1] == "| --- | ---: | --- |" and "x\\|y" in grid.markdown
-    long = TableBlock("t", ["arm"], [[Cell("x" * 49)]]).html
-    assert 'class="left long"' in long and "long" not in grid.html, "what is long may wrap, names may not"
-    assert '<th scope="col">n</th>' in grid.html and '<th scope="col" class="left">why</th>' in grid.html
-    assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in grid.html
+    assert markdown.print_table(grid).splitlines()[1] == "| --- | ---: | --- |"
+    assert "x\\|y" in markdown.print_table(grid)
+    long = html.print_table(TableBlock("t", ["arm"], [[Cell("x" * 49)]]))
+    markup = html.print_table(grid)
+    assert 'class="left long"' in long and "long" not in markup, "what is long may wrap, names may not"
+    assert '<th scope="col">n</th>' in markup and '<th scope="col" class="left">why</th>' in markup
+    assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in markup
 
 
 def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
@@ -174,7 +247,7 @@ def test_the_headline_counts_what_the_corrected_intervals_say():
     )
     worse = planted.study(other=(-0.2, -0.2, -0.2))
     assert headline(ablation_table(worse)).endswith("in score: other (worse).")
-    worse.description["objectives"] = [{"metric": "score", "direction": "minimize"}]
+    worse = planted.described(worse, objectives=[("score", "minimize")])
     assert headline(ablation_table(worse)).endswith("in score: other (better).")
     lone = ablation_table(planted.study(arms=("only",)))
     assert headline(lone) == "There is one arm, so nothing is compared."
@@ -226,8 +299,7 @@ def test_unequal_seeds_and_what_is_left_out_are_said():
 
 
 def test_a_search_has_a_page_of_its_own():
-    study = planted.study()
-    study.description.update(kind="search", confirmed_in="planted", space={})
+    study = planted.described(planted.study(), kind="search", confirmed_in="planted", space={})
     page = study_page(study, None, [], NOTHING, None, 0.03)
     assert page.summary == search_note(study) and "no comparison" in page.summary
 

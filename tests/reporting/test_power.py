@@ -7,10 +7,10 @@ import math
 import pytest
 from scipy import stats
 
+from eprli_lab.reporting.stats.paired import paired_sd
 from eprli_lab.reporting.stats.power import (
     equivalence,
     minimum_detectable_effect,
-    paired_sd,
     power_of,
     sd_interval,
     seeds_needed,

@@ -22,14 +22,15 @@ from eprli_lab.reporting.report.sections import study_page
 from eprli_lab.reporting.stats.aggregates import probability_of_improvement
 from eprli_lab.reporting.stats.effects import suite_effects
 from eprli_lab.reporting.stats.hierarchical import new_problems
-from eprli_lab.reporting.stats.paired import holm
+from eprli_lab.reporting.stats.paired import holm, paired_sd
 from eprli_lab.reporting.stats.passk import evaluation_interval
-from eprli_lab.reporting.stats.power import minimum_detectable_effect, paired_sd, seeds_needed, seeds_range
+from eprli_lab.reporting.stats.power import minimum_detectable_effect, seeds_needed, seeds_range
 from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
 from eprli_lab.reporting.tables.numbers import p_text
 from eprli_lab.reporting.tables.render import render
-from eprli_lab.reporting.tables.rows import ablation_table, headline
-from eprli_lab.reporting.tables.verdicts import verdict
+from eprli_lab.reporting.tables.rows import ablation_table
+from eprli_lab.reporting.tables.verdicts import headline, verdict, verdicts
+from eprli_lab.tracking.description import StudyDescription
 
 APART = (0.01, 0.02, 0.03, 0.04)  # differences at four seeds: t = 3.87, p = .0305
 P = float(stats.ttest_1samp(APART, 0).pvalue)
@@ -46,9 +47,9 @@ def scored(arms: Mapping[str, Sequence[float]], direction: str = "maximize", sui
     for run in runs:
         ends = History.of([(0, 0.3), (40, arms[run.arm][run.seed])])
         run.histories.update({"score": ends, f"eval/{suite}/avg_at_k": ends})
-    described = {"arms": list(arms), "baseline": next(iter(arms)), "seeds": [0, 1, 2, 3]}
-    described["objectives"] = [{"metric": "score", "direction": direction}]
-    return StudyData("scored", described, None, runs, [])
+    description = StudyDescription(arms=tuple(arms), baseline=next(iter(arms)), seeds=(0, 1, 2, 3))
+    study = StudyData("scored", description, None, runs, [])
+    return planted.described(study, objectives=[("score", direction)])
 
 
 def over(base: Sequence[float], differences: Sequence[float]) -> list[float]:
@@ -138,7 +139,7 @@ def test_a_winner_over_the_runner_up_alone_is_none():
 def test_a_difference_names_the_baseline_and_the_seeds_that_are_not_the_tables():
     nan = math.nan
     study = scored({"a": BASE, "b": over(BASE, APART), "c": [nan, *over(BASE, APART)[1:]]})
-    study.description["arm_baselines"] = {"c": "b"}
+    study = planted.described(study, arm_baselines={"c": "b"})
     table = ablation_table(study)
     for form in ("md", "latex", "html"):
         assert render(table, chosen(table), form).count(" to b") == 1, form
@@ -148,14 +149,16 @@ def test_a_difference_names_the_baseline_and_the_seeds_that_are_not_the_tables()
     text = table.text()
     assert "Differs from its baseline by:" in text and "c (from b): no config value" in text
     again = ablation_table(study, "c")
-    assert again.gain(again.rows[0], again.rows[0].difference).endswith("(n=3)"), "a has four seeds, c three of them"
+    assert again.format_difference(again.rows[0], again.rows[0].difference).endswith("(n=3)"), (
+        "a has four seeds, c three of them"
+    )
     assert "Differs from c by:" in again.text()
 
 
 def test_differences_of_exactly_zero_are_identical_runs_and_no_equivalence():
     study = scored({"a": BASE, "b": BASE})
     table = ablation_table(study)
-    assert table.rows[1].difference.identical and "identical at every seed" in table.verdicts(table.rows[1])
+    assert table.rows[1].difference.identical and "identical at every seed" in verdicts(table, table.rows[1])
     assert cells(study, "what the seeds can show", "b")[3:6] == ["-", "-", "identical"]
     assert cells(study, "differences by suite", "b")[2] == "identical at every seed"
     assert compare(study)[0].endswith("over 4 common seeds: identical at every seed")

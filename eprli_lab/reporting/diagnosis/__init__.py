@@ -6,8 +6,9 @@ noisy numbers ask for several standard errors, since a study has many arms, leve
 
 from __future__ import annotations
 
+from eprli_lab.reporting.derived import sampled_levels
 from eprli_lab.reporting.diagnosis.between_arms import inactive_arms, too_few_seeds, unequal_updates
-from eprli_lab.reporting.diagnosis.finding import KINDS, Finding, Rows, equivalence_margin, level_names
+from eprli_lab.reporting.diagnosis.finding import KINDS, Finding, Rows, equivalence_margin
 from eprli_lab.reporting.diagnosis.labels import label_order, suite_order
 from eprli_lab.reporting.diagnosis.levels import starved_levels, unequal_variance, unused_clip_bounds
 from eprli_lab.reporting.diagnosis.over_time import entropy_collapse, forgetting
@@ -25,13 +26,13 @@ def diagnose(
 
     `ledger`, `outcomes`: rows of those artifacts by run id, as training/rollout.py and training/evaluate.py log them;
     optional, they sharpen what is said of labels and forgetting. `margin`: the smallest difference in the objective
-    that matters; None: what `smallest_that_matters` says. What was not logged gives no finding. Raises UserError when
+    that matters; None: what `equivalence_margin` says. What was not logged gives no finding. Raises UserError when
     the baseline is no arm of the study.
     """
     out: list[Finding] = []
     for arm in study.arms:
         runs = study.of(arm)
-        for level in level_names(runs):
+        for level in sampled_levels(runs):
             for look in (starved_levels, unused_clip_bounds):
                 out += look(runs, arm, level)
         out += entropy_collapse(runs, arm)

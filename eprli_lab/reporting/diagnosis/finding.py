@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.tracking import names
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # run id -> rows of its artifact ledger or outcomes
 MARGIN = 0.03  # score; the smallest difference that matters: one binomial standard error of 256 problems
@@ -30,8 +30,7 @@ def equivalence_margin(study: StudyData, metric: str, given: float | None = None
     """The margin that was given, else MARGIN: of a fraction as it is, of any other metric as a share of its mean."""
     if given is not None:
         return given
-    name = metric.rpartition("/")[2]
-    if name in FRACTIONS:
+    if names.measure_of(metric) in FRACTIONS:
         return MARGIN
     size = abs(mean([r.last(metric) for r in study.runs]))
     return MARGIN * size if size > 0 else MARGIN
@@ -59,18 +58,6 @@ def problem_count(run: RunData, suite: str, *, partial: bool) -> int:
     if partial and isinstance(few, int) and few > 0:
         return min([few, *known])
     return known[0] if known else 0
-
-
-def level_names(runs: Sequence[RunData]) -> list[str]:
-    """Levels that any of these runs sampled."""
-    ends: Callable[[str], bool] = lambda k: k.startswith("buffer/") and k.endswith("/groups/generated")  # noqa: E731
-    return sorted({k.split("/")[1] for r in runs for k in r.histories if ends(k)})
-
-
-def summed(runs: Sequence[RunData], metric: str) -> float:
-    """Over all steps of all runs; what was not logged is nothing."""
-    totals = [r.total(metric) for r in runs]
-    return math.fsum(t for t in totals if not math.isnan(t))
 
 
 def param_of(run: RunData, path: str, default: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from eprli_lab.reporting.diagnosis.finding import Finding, Rows, problem_count
 from eprli_lab.reporting.load import StudyData, difficulty_rank
 from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.tracking import names
 
 ORDER_ERRORS = 2.0  # standard errors by which a harder suite or label must be easier than it claims
 MIN_GROUPS = 100  # of a ledger, or problems, before a rank correlation says anything (its error is 0.1)
@@ -23,7 +24,7 @@ def suite_order(study: StudyData) -> list[Finding]:
         if difficulty_rank(easier)[0] >= difficulty_rank(harder)[0]:
             continue
         # the same policy and problems start every run of a study that changes no model: not more than one run's data
-        start = {s: mean([r.first(f"eval/{s}/avg_at_k") for r in study.runs]) for s in (easier, harder)}
+        start = {s: mean([r.first(names.accuracy(s)) for r in study.runs]) for s in (easier, harder)}
         sizes = {s: max((problem_count(r, s, partial=False) for r in study.runs), default=0) for s in start}
         if not all(sizes.values()) or any(math.isnan(v) for v in start.values()):
             continue
@@ -50,18 +51,21 @@ def label_order(study: StudyData, ledger: Rows, outcomes: Rows) -> list[Finding]
         for i in ids:
             rows = [r for r in ledger.get(i, ()) if r["verdict"] != "errored"]
             for level in dict.fromkeys(r["level"] for r in rows):
-                pairs = [(r["difficulty"], r["accuracy"]) for r in rows if r["level"] == level]
-                trained.setdefault(level, []).append(pairs)
+                of_level = [(r["difficulty"], r["accuracy"]) for r in rows if r["level"] == level]
+                trained.setdefault(level, []).append(of_level)
         for level, groups in [("", held), *trained.items()]:
-            found = rank_correlation(groups)
-            if found is None or not found[0] > -ORDER_ERRORS / math.sqrt(found[1]):
+            correlation = rank_correlation(groups)
+            if correlation is None:
+                continue
+            rho, pairs = correlation
+            error = ORDER_ERRORS / math.sqrt(pairs)
+            if not rho > -error:
                 continue
             what = f"at level {level}" if level else "of the held-out problems before training"
-            error = ORDER_ERRORS / math.sqrt(found[1])
-            not_shown = "order accuracy the wrong way round" if found[0] > error else "are not shown to order accuracy"
+            not_shown = "order accuracy the wrong way round" if rho > error else "are not shown to order accuracy"
             sentence = (
-                f"{arm}: the difficulty labels {what} {not_shown} (rank correlation {found[0]:+.2f} ± {error:.2f} over "
-                f"{found[1]} {'groups' if level else 'problems'}; labels that mean something are negative)"
+                f"{arm}: the difficulty labels {what} {not_shown} (rank correlation {rho:+.2f} ± {error:.2f} over "
+                f"{pairs} {'groups' if level else 'problems'}; labels that mean something are negative)"
             )
             out.append(Finding("difficulty_order", arm, level, sentence))
     return out

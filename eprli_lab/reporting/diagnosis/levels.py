@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
-from eprli_lab.reporting.diagnosis.finding import Finding, current_value, level_names, param_of, summed
+from eprli_lab.algorithm.starvation import REJECTIONS, main_rejection, remedy
+from eprli_lab.reporting.derived import (
+    admission_rate,
+    clip_fractions,
+    generated_groups,
+    reward_variance,
+    sampled_levels,
+    verdict_counts,
+)
+from eprli_lab.reporting.diagnosis.finding import Finding, current_value, param_of
 from eprli_lab.reporting.load import RunData
 from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.tracking import names
 
 SKIPPED_SHARE = 0.2  # steps of a level without an update; below, a fifth more sampling is the price, not a fault
 SKIPPED_STEPS = 3  # at least, in one run: the default max_skipped_updates ends a level after so many
@@ -21,43 +32,35 @@ def starved_levels(runs: Sequence[RunData], arm: str, level: str) -> list[Findin
     """Too many steps without an update, or next to nothing admitted; and the threshold that did it."""
     skipped = [skipped_updates(run, level) for run in runs]
     hit = sum(n >= SKIPPED_STEPS and n >= SKIPPED_SHARE * steps for n, steps in skipped)
-    counts = {v: summed(runs, f"buffer/{level}/groups/{v}") for v in ("generated", "admitted", *ADVICE)}
-    generated = counts["generated"]
-    rate = counts["admitted"] / generated if generated else math.nan
+    counts = verdict_counts(runs, level)
+    generated = generated_groups(runs, level)
+    rate = admission_rate(runs, level)
     if not hit and not rate < ADMITTED_SHARE:
         return []
-    missing, steps = sum(n for n, _ in skipped), sum(n for _, n in skipped)
-    rejected = {v: counts[v] for v in ADVICE}
-    worst = max(rejected, key=lambda v: rejected[v])
-    if generated and counts["admitted"] >= rejected[worst]:
-        how = "more groups were admitted than rejected for any one reason: raise {p}.admission.max_rounds{max_rounds} "
-        how += "or lower {p}.buffer_groups{buffer_groups}"
+    missing = sum(n for n, _ in skipped)
+    steps = sum(n for _, n in skipped)
+    rejection = main_rejection(counts) if generated else REJECTIONS[0]
+    advice = remedy(level, rejection, partial(_value_now, runs, level))
+    if rejection is None:
+        why = f"more groups were admitted than rejected for any one reason: {advice}"
     else:
-        share = rejected[worst] / generated if generated else math.nan
-        how = f"{share:.0%} of all groups were {worst.replace('_', ' ')}: {ADVICE[worst]}"
-    path = f"curriculum.levels.{level}"
-    names = ("accuracy_min", "accuracy_max", "max_rounds", "quality_threshold", "buffer_groups", "group_size")
-    where = {n: n if n in ("quality_threshold", "buffer_groups", "group_size") else f"admission.{n}" for n in names}
-    now = {n: current_value(runs, f"{path}.{where[n]}") for n in names}
+        share = counts[rejection] / generated if generated else math.nan
+        why = f"{share:.0%} of all groups were {rejection.replace('_', ' ')}: {advice}"
     sentence = (
         f"{arm}: level {level} starved in {hit or len(runs)} of {len(runs)} runs ({missing} of {steps} steps without "
-        f"an update, {rate:.0%} of groups admitted); {how.format(p=path, **now)}"
+        f"an update, {rate:.0%} of groups admitted); {why}"
     )
     return [Finding("starved", arm, level, sentence)]
 
 
-ADVICE = {
-    "too_hard": "lower {p}.admission.accuracy_min{accuracy_min} or {p}.quality_threshold{quality_threshold}",
-    "too_easy": "raise {p}.admission.accuracy_max{accuracy_max} or {p}.quality_threshold{quality_threshold}",
-    "no_signal": "narrow {p}.admission.accuracy_min{accuracy_min} to accuracy_max{accuracy_max}, or raise "
-    "{p}.group_size{group_size}",
-    "errored": "the grader failed, see verify/*",
-}
+def _value_now(runs: Sequence[RunData], level: str, setting: str) -> str:
+    path = f"curriculum.levels.{level}.{setting}"
+    return ", ".join(dict.fromkeys(r.params[path] for r in runs if path in r.params))
 
 
 def skipped_updates(run: RunData, level: str) -> tuple[int, int]:
     """(steps of a level whose buffer was not filled, steps); a last one alone is the budget's end and not counted."""
-    fill = sorted(run.by_step(f"buffer/{level}/fill_fraction").items())
+    fill = sorted(run.by_step(names.buffer(level, "fill_fraction")).items())
     short = [value < 1 for _, value in fill]
     if short and short[-1] and not any(short[-2:-1]):
         short = short[:-1]
@@ -66,9 +69,11 @@ def skipped_updates(run: RunData, level: str) -> tuple[int, int]:
 
 def unused_clip_bounds(runs: Sequence[RunData], arm: str, level: str) -> list[Finding]:
     """A clip bound that no token met."""
-    path, out, inert = f"curriculum.levels.{level}", [], []
+    path = f"curriculum.levels.{level}"
+    out = []
+    inert = []
     for side in ("low", "high"):
-        values = [v for r in runs for v in r.by_step(f"policy/{level}/clip_fraction/{side}").values()]
+        values = clip_fractions(runs, level, side)
         if len(values) >= CLIP_UPDATES and mean(values) < CLIP_INERT:
             inert.append(f"{path}.clip.{side}{current_value(runs, f'{path}.clip.{side}')}")
     if inert:
@@ -86,7 +91,7 @@ def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
     """Levels whose groups spread so differently that a normalised advantage means different rewards."""
     if any(param_of(r, "algorithm.advantage", "group_norm") != "group_norm" for r in runs):
         return []
-    within = {lv: mean([r.mean(f"buffer/{lv}/reward_variance/within") for r in runs]) for lv in level_names(runs)}
+    within = {lv: reward_variance(runs, lv, "within") for lv in sampled_levels(runs)}
     known = {lv: v for lv, v in within.items() if math.isfinite(v)}
     if len(known) < 2:
         return []

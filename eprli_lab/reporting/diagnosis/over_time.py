@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from eprli_lab.reporting.diagnosis.finding import Finding, Rows, current_value, level_names, problem_count
+from eprli_lab.reporting.derived import sampled_levels
+from eprli_lab.reporting.diagnosis.finding import Finding, Rows, current_value, problem_count
 from eprli_lab.reporting.load import RunData, StudyData
-from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.reporting.stats.paired import mean, spread
+from eprli_lab.tracking import names
 
 ENTROPY_SHARE = 0.1  # of its first value: a policy that lost 90% of its entropy explores one path only
 ENTROPY_FLOOR = 0.02  # nats a token: exp(-.02 * 50) = a third of 50-token responses are the same one; see _collapse
 WINDOW = 5  # updates that a first or last value is the mean of: single updates swing by a third
 FORGOTTEN_ERRORS = 3.0  # standard errors; with 5 arms x 3 levels x 3 suites 0.06 false alarms a study (from 2 seeds)
-FORGOTTEN_DROP = 0.02  # accuracy; a smaller fall is not worth a reader's time, however certain
+FORGOTTEN_DROP = 0.02  # accuracy; a smaller drop is not worth a reader's time, however certain
 
 
 def entropy_collapse(runs: Sequence[RunData], arm: str) -> list[Finding]:
@@ -30,8 +31,8 @@ def entropy_collapse(runs: Sequence[RunData], arm: str) -> list[Finding]:
     for run in runs:
         points = sorted(
             (step, level, value)
-            for level in level_names(runs)
-            for step, value in run.by_step(f"policy/{level}/entropy").items()
+            for level in sampled_levels(runs)
+            for step, value in run.by_step(names.policy(level, "entropy")).items()
             if math.isfinite(value)
         )
         if len(points) < 2 * WINDOW:
@@ -66,23 +67,23 @@ class AccuracyDrop:
 
 def forgetting(study: StudyData, runs: Sequence[RunData], arm: str, outcomes: Rows) -> list[Finding]:
     """A suite that fell while one of several levels trained, beyond what the number of problems explains."""
-    if len(level_names(runs)) < 2:
+    if len(sampled_levels(runs)) < 2:
         return []
-    falls: dict[tuple[str, str], list[AccuracyDrop]] = {}
+    drops_by_stage: dict[tuple[str, str], list[AccuracyDrop]] = {}
     for run in runs:
         for suite in study.suites:
             for level, start, end in training_spans(run, suite):
-                fall = accuracy_drop(run, suite, start, end, outcomes.get(run.run_id, ()))
-                if fall is not None:
-                    falls.setdefault((level, suite), []).append(fall)
+                drop = accuracy_drop(run, suite, start, end, outcomes.get(run.run_id, ()))
+                if drop is not None:
+                    drops_by_stage.setdefault((level, suite), []).append(drop)
     out = []
-    for (level, suite), found in sorted(falls.items()):
-        before, after = mean([f.before for f in found]), mean([f.after for f in found])
-        error = max(math.sqrt(math.fsum(f.error**2 for f in found)) / len(found), _error_over_seeds(found))
+    for (level, suite), drops in sorted(drops_by_stage.items()):
+        before, after = mean([f.before for f in drops]), mean([f.after for f in drops])
+        error = max(math.sqrt(math.fsum(f.error**2 for f in drops)) / len(drops), _error_over_seeds(drops))
         if before - after > max(FORGOTTEN_DROP, FORGOTTEN_ERRORS * error):
             sentence = (
                 f"{arm}: {suite} fell from {before:.3f} to {after:.3f} while level {level} trained (mean of "
-                f"{len(found)} run{'s' if len(found) > 1 else ', another seed may not show it'}, "
+                f"{len(drops)} run{'s' if len(drops) > 1 else ', another seed may not show it'}, "
                 f"{(before - after) / error:.1f} standard errors): that level's training damaged it; "
                 f"compare curriculum.schedule=mixed or curriculum.strata=cumulative"
             )
@@ -90,24 +91,24 @@ def forgetting(study: StudyData, runs: Sequence[RunData], arm: str, outcomes: Ro
     return out
 
 
-def _error_over_seeds(found: Sequence[AccuracyDrop]) -> float:
-    """Standard error of the mean fall from its spread over seeds, widened so that FORGOTTEN_ERRORS of it hold by t.
+def _error_over_seeds(drops: Sequence[AccuracyDrop]) -> float:
+    """Standard error of the mean drop from its spread over seeds, widened so that FORGOTTEN_ERRORS of it hold by t.
 
     The number of problems alone knows nothing of the luck of training. 0 for one run, which shows no spread.
     """
-    if len(found) < 2:
+    if len(drops) < 2:
         return 0.0
     from scipy import stats
 
-    falls = [f.before - f.after for f in found]
-    wider = float(stats.t.isf(stats.norm.sf(FORGOTTEN_ERRORS), len(falls) - 1)) / FORGOTTEN_ERRORS
-    return wider * statistics.stdev(falls) / math.sqrt(len(falls))
+    sizes = [f.before - f.after for f in drops]
+    wider = float(stats.t.isf(stats.norm.sf(FORGOTTEN_ERRORS), len(sizes) - 1)) / FORGOTTEN_ERRORS
+    return wider * spread(sizes) / math.sqrt(len(sizes))
 
 
 def training_spans(run: RunData, suite: str) -> Iterator[tuple[str, int, int]]:
     """(level, step of the evaluation before, and after) of every unbroken stretch in which one level trained."""
-    trained = {s: lv for lv in level_names([run]) for s in run.by_step(f"buffer/{lv}/groups/generated")}
-    points = sorted(run.by_step(f"eval/{suite}/avg_at_k"))
+    trained = {s: lv for lv in sampled_levels([run]) for s in run.by_step(names.generated(lv))}
+    points = sorted(run.by_step(names.accuracy(suite)))
     current: tuple[str, int, int] | None = None
     for start, end in pairwise(points):
         levels = {trained[s] for s in range(start + 1, end + 1) if s in trained}
@@ -138,7 +139,7 @@ def accuracy_drop(
         variance = math.fsum((c - centre) ** 2 for c in changes) / (len(changes) - 1)
         # one problem changed by one sample, at least: no spread among few problems is no certainty
         return AccuracyDrop(before, after, math.sqrt(max(variance, 1 / len(common)) / len(common)))
-    history = run.by_step(f"eval/{suite}/avg_at_k")
+    history = run.by_step(names.accuracy(suite))
     steps, before, after = sorted(history), history[start], history[end]
     sizes = [problem_count(run, suite, partial=s not in (steps[0], steps[-1])) for s in (start, end)]
     if not all(sizes):

@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Iterator
 
 from eprli_lab.reporting.diagnosis.finding import Rows
 from eprli_lab.reporting.figures.arms import effects, pareto, profiles
-from eprli_lab.reporting.figures.curves import curve, dynamics, learning_curves, mean_curve
+from eprli_lab.reporting.figures.curves import DYNAMICS, curve, dynamics, learning_curves, mean_curve
 from eprli_lab.reporting.figures.levels import buffer, buffer_rates, reward_variance
 from eprli_lab.reporting.figures.sampling import passk
 from eprli_lab.reporting.figures.search import importance, response_surface, trials
 from eprli_lab.reporting.figures.stages import forgetting, q_order
 from eprli_lab.reporting.figures.style import Picture, styled, svg, write
 from eprli_lab.reporting.load import StudyData
+from eprli_lab.tracking import names
 
 __all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", "trials", "wanted", "write"]
 
@@ -24,7 +25,7 @@ def pictures(
 
     `outcomes`: rows of that artifact by run id, for what only single problems show.
     """
-    if study.description.get("kind") == "search":
+    if study.is_search:
         makers: dict[str, Callable[[], Picture | None]] = {
             "importance": lambda: importance(study),
             "response_surface": lambda: response_surface(study),
@@ -32,9 +33,9 @@ def pictures(
     else:
         makers = {
             "effects": lambda: effects(study, baseline),
-            "learning_curves": lambda: learning_curves(study, "progress/tokens", baseline),
-            "learning_curves_updates": lambda: learning_curves(study, "progress/updates", baseline),
-            "learning_curves_seconds": lambda: learning_curves(study, "time/total", baseline),
+            "learning_curves": lambda: learning_curves(study, names.TOKENS, baseline),
+            "learning_curves_updates": lambda: learning_curves(study, names.UPDATES, baseline),
+            "learning_curves_seconds": lambda: learning_curves(study, names.TOTAL_SECONDS, baseline),
             "buffer": lambda: buffer(study, baseline),
             "reward_variance": lambda: reward_variance(study, baseline),
             "forgetting": lambda: forgetting(study, baseline),
@@ -52,10 +53,9 @@ def pictures(
 
 def wanted(metric: str) -> bool:
     """The metrics that the figures read."""
-    parts = metric.split("/")
     return (
-        parts[0] in ("eval", "buffer", "progress")
-        or len(parts) == 1
-        or metric == "time/total"
-        or (parts[0] == "policy" and len(parts) > 2 and parts[2] in ("entropy", "approx_kl", "kl_ref", "clip_fraction"))
+        names.is_summary(metric)
+        or names.family(metric) in ("eval", "buffer", "progress")
+        or metric == names.TOTAL_SECONDS
+        or names.is_policy(metric, [quantity for quantity, _ in DYNAMICS])
     )

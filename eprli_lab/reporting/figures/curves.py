@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from eprli_lab.reporting.figures.style import Picture, hide, legend, look, panels, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
-from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.reporting.stats.paired import mean, t_quantile
+from eprli_lab.tracking import names
 
 AXES = {
-    "progress/tokens": ("tokens", "generated training tokens (thousands)", 1e-3),
-    "progress/updates": ("updates", "updates", 1.0),
-    "time/total": ("seconds", "seconds of the run, evaluation included", 1.0),
+    names.TOKENS: ("tokens", "generated training tokens (thousands)", 1e-3),
+    names.UPDATES: ("updates", "updates", 1.0),
+    names.TOTAL_SECONDS: ("seconds", "seconds of the run, evaluation included", 1.0),
 }
 POINTS = 60  # of the grid where seeds were evaluated at different places, and of long curves
 FEW_SEEDS = 5  # up to so many, each is drawn
@@ -33,7 +34,7 @@ class Band(NamedTuple):
     high: Array
 
 
-def curve(run: RunData, metric: str, axis: str = "progress/tokens") -> Curve:
+def curve(run: RunData, metric: str, axis: str = names.TOKENS) -> Curve:
     """A metric against an axis, in the axis' unit (tokens in thousands)."""
     x, y = run.against(metric, axis)
     return list(zip((x * AXES[axis][2]).tolist(), y.tolist(), strict=True))
@@ -41,8 +42,8 @@ def curve(run: RunData, metric: str, axis: str = "progress/tokens") -> Curve:
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
     """Mean over seeds: point by point where all have as many points, else between points, over the common range."""
-    found = band(curves)
-    return list(zip(found.x.tolist(), found.mean.tolist(), strict=True))
+    mean_band = band(curves)
+    return list(zip(mean_band.x.tolist(), mean_band.mean.tolist(), strict=True))
 
 
 def band(curves: Sequence[Curve]) -> Band:
@@ -59,26 +60,25 @@ def band(curves: Sequence[Curve]) -> Band:
     centre, n = values.mean(axis=0), len(values)
     if n < 2:
         return Band(x, centre, *[np.full_like(centre, math.nan)] * 2)
-    from scipy import stats
-
-    half = float(stats.t.ppf(0.975, n - 1)) * values.std(axis=0, ddof=1) / math.sqrt(n)
+    half = t_quantile(n - 1) * values.std(axis=0, ddof=1) / math.sqrt(n)
     return Band(x, centre, centre - half, centre + half)
 
 
-def learning_curves(study: StudyData, axis: str = "progress/tokens", baseline: str | None = None) -> Picture | None:
+def learning_curves(study: StudyData, axis: str = names.TOKENS, baseline: str | None = None) -> Picture | None:
     """Accuracy of every suite over training: a panel a suite, an arm's mean over seeds and its band."""
     suites, arms, (word, label, _) = study.suites, shown_arms(study, baseline), AXES[axis]
-    of = {(s, a): [curve(r, f"eval/{s}/avg_at_k", axis) for r in study.of(a)] for s in suites for a in arms}
+    of = {(s, a): [curve(r, names.accuracy(s), axis) for r in study.of(a)] for s in suites for a in arms}
     if not any(c for curves in of.values() for c in curves):
         return None
     columns = min(3, len(suites))
     figure, axes = panels(math.ceil(len(suites) / columns), columns, 2.6, sharey=True)
-    finding_items, ends = look(arms), []
+    styles = look(arms)
+    ends = []
     for ax, suite in zip(axes.flat, suites, strict=False):
         for arm in arms:
-            _draw(ax, of[suite, arm], f"{arm} (n={len(of[suite, arm])})", finding_items[arm])
+            _draw(ax, of[suite, arm], f"{arm} (n={len(of[suite, arm])})", styles[arm])
         ax.set_title(suite)
-        last = {a: mean([r.last(f"eval/{suite}/avg_at_k") for r in study.of(a)]) for a in arms}
+        last = {a: mean([r.last(names.accuracy(suite)) for r in study.of(a)]) for a in arms}
         ends.append(f"{suite}: " + ", ".join(f"{a} {v:.3f}" for a, v in last.items() if math.isfinite(v)))
     hide(list(axes.flat)[len(suites) :])
     figure.supxlabel(label, fontsize=9)
@@ -92,12 +92,12 @@ def learning_curves(study: StudyData, axis: str = "progress/tokens", baseline: s
 
 
 def _draw(ax: object, curves: Sequence[Curve], label: str, style: dict[str, str]) -> None:
-    found = band(curves)
-    if not len(found.x):
+    mean_band = band(curves)
+    if not len(mean_band.x):
         return
-    ax.plot(found.x, found.mean, label=label, linewidth=1.8, **style)  # type: ignore[attr-defined]
-    if np.isfinite(found.low).any():
-        ax.fill_between(found.x, found.low, found.high, color=style["color"], alpha=0.13, linewidth=0)  # type: ignore[attr-defined]
+    ax.plot(mean_band.x, mean_band.mean, label=label, linewidth=1.8, **style)  # type: ignore[attr-defined]
+    if np.isfinite(mean_band.low).any():
+        ax.fill_between(mean_band.x, mean_band.low, mean_band.high, color=style["color"], alpha=0.13, linewidth=0)  # type: ignore[attr-defined]
     if 1 < len(curves) <= FEW_SEEDS:
         for c in curves:
             if c:
@@ -114,8 +114,8 @@ DYNAMICS: tuple[tuple[str, str], ...] = (
 
 
 def over_levels(run: RunData, levels: Sequence[str], key: str) -> Curve:
-    """policy/{level}/{key}, which each level logs while it trains, as one curve over updates."""
-    return sorted(p for level in levels for p in curve(run, f"policy/{level}/{key}", "progress/updates"))
+    """A quantity of the policy, which each level logs while it trains, as one curve over updates."""
+    return sorted(p for level in levels for p in curve(run, names.policy(level, key), names.UPDATES))
 
 
 def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
@@ -127,16 +127,17 @@ def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
         return None
     columns = min(2, len(kept))
     figure, axes = panels(math.ceil(len(kept) / columns), columns, 2.1)
-    finding_items, said = look(arms), []
+    styles = look(arms)
+    alt = []
     for ax, (key, title) in zip(axes.flat, kept, strict=False):
         for arm in arms:
-            _draw(ax, of[key, arm], arm, finding_items[arm])
+            _draw(ax, of[key, arm], arm, styles[arm])
         ax.set_title(title)
         ax.set_ylim(bottom=0)
         means = {a: np.mean([v for c in of[key, a] for _, v in c]) for a in arms if any(of[key, a])}
-        said.append(f"{title}: " + ", ".join(f"{a} {v:.2g}" for a, v in means.items()))
+        alt.append(f"{title}: " + ", ".join(f"{a} {v:.2g}" for a, v in means.items()))
     hide(list(axes.flat)[len(kept) :])
     figure.supxlabel("updates", fontsize=9)
     legend(figure, axes)
     title = f"Clip fractions, entropy and KL over updates{some(study, arms)}"
-    return Picture("clipping_entropy_kl", title, f"Means over all updates. {'; '.join(said)}.", figure)
+    return Picture("clipping_entropy_kl", title, f"Means over all updates. {'; '.join(alt)}.", figure)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from eprli_lab.records import VERDICTS
+from eprli_lab.reporting.derived import admission_rate, sampled_levels
+from eprli_lab.reporting.derived import reward_variance as variance_over_runs
 from eprli_lab.reporting.figures.curves import band, curve
 from eprli_lab.reporting.figures.style import Picture, hide, legend, panels, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
-from eprli_lab.reporting.stats.paired import mean
-from eprli_lab.reporting.tables.rows import pooled_admission
+from eprli_lab.tracking import names
 
 VERDICT_COLOURS = {
     "admitted": "#009E73",
@@ -36,7 +37,7 @@ def buffer_rates(runs: Sequence[RunData], level: str, edges: Sequence[float]) ->
     for verdict in VERDICTS:
         total = np.zeros(len(edges) - 1)
         for run in runs:
-            groups, tokens = run.histories.get(f"buffer/{level}/groups/{verdict}"), run.histories.get("progress/tokens")
+            groups, tokens = run.histories.get(names.groups(level, verdict)), run.histories.get(names.TOKENS)
             if groups is None or tokens is None:
                 continue
             after = np.interp(groups.steps, tokens.steps, tokens.values) / 1000
@@ -52,19 +53,19 @@ def buffer_rates(runs: Sequence[RunData], level: str, edges: Sequence[float]) ->
 
 def has(study: StudyData, arm: str, level: str) -> bool:
     """Did any run of the arm sample at this level?"""
-    return any(f"buffer/{level}/groups/generated" in r.histories for r in study.of(arm))
+    return level in sampled_levels(study.of(arm))
 
 
 def buffer(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Groups admitted and rejected over training, stacked: a panel an arm and level, mean over seeds."""
     arms = [a for a in shown_arms(study, baseline) if any(has(study, a, lv) for lv in study.levels)]
     levels = study.levels[:6]
-    totals = [t for r in study.runs if math.isfinite(t := r.last("progress/tokens"))]
+    totals = [t for r in study.runs if math.isfinite(t := r.last(names.TOKENS))]
     if not arms or not totals:
         return None
     edges = np.linspace(0, max(totals) / 1000, BINS + 1)
     figure, axes = panels(len(arms), len(levels), 1.25, sharex=True, sharey=True)
-    said = []
+    alt = []
     for i, arm in enumerate(arms):
         for j, level in enumerate(levels):
             ax = axes[i][j]
@@ -79,12 +80,12 @@ def buffer(study: StudyData, baseline: str | None = None) -> Picture | None:
                 )  # fmt: skip
                 below = below + counts
             ax.set_title(f"{arm}, level {level}", loc="left", fontsize=8.5)
-            said.append(f"{arm} {level} {pooled_admission(study.of(arm), level):.2f}")
+            alt.append(f"{arm} at level {level} {admission_rate(study.of(arm), level):.2f}")
     figure.supxlabel("generated training tokens (thousands)", fontsize=9)
     figure.supylabel("groups per thousand tokens", fontsize=9)
     legend(figure, axes)
     title = f"What the buffer admitted and rejected{some(study, arms)}"
-    return Picture("buffer", title, f"Admitted groups / generated groups: {', '.join(said)}.", figure)
+    return Picture("buffer", title, f"Admitted groups / generated groups: {', '.join(alt)}.", figure)
 
 
 def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | None:
@@ -92,7 +93,7 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
     arms = [a for a in shown_arms(study, baseline) if any(has(study, a, lv) for lv in study.levels)]
     kinds = {"within": "-", "between": ":"}
     of = {
-        (a, lv, k): [curve(r, f"buffer/{lv}/reward_variance/{k}") for r in study.of(a)]
+        (a, lv, k): [curve(r, names.reward_variance(lv, k)) for r in study.of(a)]
         for a in arms
         for lv in study.levels
         for k in kinds
@@ -102,23 +103,23 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
     columns = min(3, len(arms))
     figure, axes = panels(math.ceil(len(arms) / columns), columns, 1.9, sharex=True, sharey=True)
     colours = dict(zip(study.levels, ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000"), strict=False))
-    said = []
+    alt = []
     for ax, arm in zip(axes.flat, arms, strict=False):
         for level in [lv for lv in study.levels if lv in colours]:
             for kind, style in kinds.items():
-                found = band(of[arm, level, kind])
+                mean_band = band(of[arm, level, kind])
                 ax.plot(
-                    found.x,
-                    found.mean,
+                    mean_band.x,
+                    mean_band.mean,
                     style,
                     color=colours[level],
                     linewidth=1.6,
                     label=f"level {level}" if kind == "within" else None,
                 )
-            means = [mean([r.mean(f"buffer/{level}/reward_variance/{k}") for r in study.of(arm)]) for k in kinds]
+            means = [variance_over_runs(study.of(arm), level, k) for k in kinds]
             if math.isfinite(means[0]):
                 between = f", {means[1]:.3g} between" if math.isfinite(means[1]) else ""
-                said.append(f"{arm} {level} {means[0]:.3g} within{between}")
+                alt.append(f"{arm} at level {level} {means[0]:.3g} within{between}")
         ax.set_title(arm)
         ax.set_ylim(bottom=0)
     hide(list(axes.flat)[len(arms) :])
@@ -127,4 +128,4 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
     legend(figure, np.array([fullest]))
     title = f"Reward variance within groups (lines) and between them (dotted), by level{some(study, arms)}"
-    return Picture("reward_variance", title, f"Means over training: {'; '.join(said)}.", figure)
+    return Picture("reward_variance", title, f"Means over training: {'; '.join(alt)}.", figure)

@@ -39,12 +39,12 @@ def passk(study: StudyData, outcomes: Rows, baseline: str | None = None) -> Pict
     }
 
     def curves(arm: str, suite: str, end: int) -> list[Curve]:
-        found = (
+        by_run = (
             over_k([o for o in outcomes[r.run_id] if o["suite"] == suite and o["step"] == ends[r.run_id][end]])
             for r in study.of(arm)
             if r.run_id in ends and ends[r.run_id][0] < ends[r.run_id][1]
         )
-        return [c for c in found if len(c) > 1]
+        return [c for c in by_run if len(c) > 1]
 
     after = {(s, a): curves(a, s, 1) for s in study.suites for a in arms}
     suites = [s for s in study.suites if any(after[s, a] for a in arms)]
@@ -52,27 +52,30 @@ def passk(study: StudyData, outcomes: Rows, baseline: str | None = None) -> Pict
         return None
     columns = min(3, len(suites))
     figure, axes = panels(math.ceil(len(suites) / columns), columns, 2.4, sharey=True)
-    finding_items, said = look(arms), []
+    styles = look(arms)
+    alt = []
     for ax, suite in zip(axes.flat, suites, strict=False):
         start = band([c for a in arms for c in curves(a, suite, 0)])
         ax.plot(start.x, start.mean, color="#555555", linewidth=1.2, marker=".", label="before training")
         words = [f"before {start.mean[0]:.3f} to {start.mean[-1]:.3f}"]
         for arm in arms:
-            found = band(after[suite, arm])
-            if not len(found.x):
+            mean_band = band(after[suite, arm])
+            if not len(mean_band.x):
                 continue
-            ax.plot(found.x, found.mean, label=arm, linewidth=1.8, **finding_items[arm])
-            ax.fill_between(found.x, found.low, found.high, color=finding_items[arm]["color"], alpha=0.13, linewidth=0)
-            words.append(f"{arm} {found.mean[0]:.3f} to {found.mean[-1]:.3f}")
+            ax.plot(mean_band.x, mean_band.mean, label=arm, linewidth=1.8, **styles[arm])
+            ax.fill_between(
+                mean_band.x, mean_band.low, mean_band.high, color=styles[arm]["color"], alpha=0.13, linewidth=0
+            )
+            words.append(f"{arm} {mean_band.mean[0]:.3f} to {mean_band.mean[-1]:.3f}")
         ax.set_title(suite)
         ax.set_xscale("log", base=2)
         ticks = [2**i for i in range(int(math.log2(start.x[-1])) + 1)]
         ax.set_xticks(ticks, list(map(str, ticks)))
         ax.minorticks_off()
-        said.append(f"{suite}: {', '.join(words)}")
+        alt.append(f"{suite}: {', '.join(words)}")
     hide(list(axes.flat)[len(suites) :])
     figure.supxlabel("k (samples)", fontsize=9)
     figure.supylabel("pass@k", fontsize=9)
     legend(figure, axes)
     title = f"pass@k before and after training{some(study, arms)}; unbiased; band: 95% t interval over seeds"
-    return Picture("pass_at_k", title, f"pass@1 to pass@k at the most samples. {'; '.join(said)}.", figure)
+    return Picture("pass_at_k", title, f"pass@1 to pass@k at the most samples. {'; '.join(alt)}.", figure)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from eprli_lab.reporting.figures.style import Picture, panels
 from eprli_lab.reporting.load import StudyData
+from eprli_lab.reporting.stats.importance import Trial, importances
 from eprli_lab.reporting.stats.paired import mean
 
-ENOUGH = 8  # trials, for importances
 SURFACE = 12  # trials, for a contour between them
 
 
@@ -32,11 +32,11 @@ def trials(study: StudyData) -> Trials:
 
     A pruned trial has fewer seeds than the others, so its mean is no value beside theirs: it is left out.
     """
-    seeds = {int(s) for s in study.description.get("seeds") or []}
+    seeds = set(study.description.seeds)
     runs = {a: study.of(a) for a in sorted(study.arms)}
-    found = {a: mean([r.last(study.objective) for r in rs]) for a, rs in runs.items() if {r.seed for r in rs} >= seeds}
-    scores = {a: score for a, score in found.items() if math.isfinite(score)}
-    values = {k: [_swept(runs[a][0].params, k) for a in scores] for k in study.description.get("space") or {}}
+    means = {a: mean([r.last(study.objective) for r in rs]) for a, rs in runs.items() if {r.seed for r in rs} >= seeds}
+    scores = {a: score for a, score in means.items() if math.isfinite(score)}
+    values = {k: [_swept(runs[a][0].params, k) for a in scores] for k in study.description.space}
     known = {
         k: vs for k, vs in values.items() if any(v is not None for v in vs)
     }  # a choice of config groups is no param
@@ -56,34 +56,30 @@ def _value(text: str) -> Any:
         return text
 
 
-def importances(found: Trials) -> dict[str, float]:
-    """Key -> share of the variance by fANOVA (Hutter et al. 2014; Optuna's, seed 0), largest first."""
+def trial_importances(complete: Trials) -> dict[str, float]:
+    """Key -> share of the variance by fANOVA, largest first; numbers as a range, all else as a choice."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     space: dict[str, Any] = {}
-    for key, values in found.values.items():
+    for key, values in complete.values.items():
         if len({str(v) for v in values}) < 2:
             continue
         if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
             space[key] = optuna.distributions.FloatDistribution(min(values), max(values))
         else:
             space[key] = optuna.distributions.CategoricalDistribution(sorted({str(v) for v in values}))
-    if len(space) < 2 or len(found.scores) < ENOUGH:
-        return {}
-    study = optuna.create_study(direction="maximize")
-    for i, score in enumerate(found.scores):
-        given = {k: found.values[k][i] for k in space}
-        floats = {k: float(v) if hasattr(space[k], "low") else str(v) for k, v in given.items()}
-        study.add_trial(optuna.trial.create_trial(params=floats, distributions=space, value=score))
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+    points = []
+    for i, score in enumerate(complete.scores):
+        drawn = {k: complete.values[k][i] for k in space}
+        typed = {k: float(v) if hasattr(space[k], "low") else str(v) for k, v in drawn.items()}
+        points.append(Trial(typed, space, score))
+    return importances(points)
 
 
 def importance(study: StudyData) -> Picture | None:
     """A bar a swept value: its share of the variance over the finished trials."""
-    found = trials(study)
-    shares = importances(found)
+    complete = trials(study)
+    shares = trial_importances(complete)
     if not shares:
         return None
     figure, axes = panels(1, 1, 0.3 * len(shares) + 0.9)
@@ -91,9 +87,9 @@ def importance(study: StudyData) -> Picture | None:
     axes[0][0].barh(names, list(shares.values()), color="#0072B2")
     axes[0][0].invert_yaxis()
     axes[0][0].set_xlabel("share of the variance")
-    said = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
-    title = f"Which swept values mattered: fANOVA over {len(found.scores)} complete trials"
-    return Picture("importance", title, f"{said}.", figure)
+    alt = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
+    title = f"Which swept values mattered: fANOVA over {len(complete.scores)} complete trials"
+    return Picture("importance", title, f"{alt}.", figure)
 
 
 def _spread(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
@@ -104,20 +100,22 @@ def _spread(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
 
 def response_surface(study: StudyData) -> Picture | None:
     """The objective over the two numeric values that mattered most, a point a trial; a contour from SURFACE."""
-    found = trials(study)
-    numeric = [k for k, vs in found.values.items() if all(isinstance(v, int | float) for v in vs) and len(set(vs)) > 1]
-    order = list(importances(found)) or numeric
+    complete = trials(study)
+    numeric = [
+        k for k, vs in complete.values.items() if all(isinstance(v, int | float) for v in vs) and len(set(vs)) > 1
+    ]
+    order = list(trial_importances(complete)) or numeric
     keys = [k for k in order if k in numeric][:2]
-    if not keys or len(found.scores) < 3:
+    if not keys or len(complete.scores) < 3:
         return None
     figure, axes = panels(1, 1, 3.4)
-    ax, scores = axes[0][0], np.array(found.scores)
-    x = np.array(found.values[keys[0]], dtype=float)
+    ax, scores = axes[0][0], np.array(complete.scores)
+    x = np.array(complete.values[keys[0]], dtype=float)
     if len(keys) == 1:
         ax.plot(x, scores, "o", color="#0072B2")
         ax.set(xlabel=keys[0], ylabel=study.objective)
     else:
-        y = np.array(found.values[keys[1]], dtype=float)
+        y = np.array(complete.values[keys[1]], dtype=float)
         if len(scores) >= SURFACE and _spread(x, y):
             ax.tricontourf(x, y, scores, levels=10, cmap="cividis", alpha=0.7)
         sizes = [45 * (1 + sum((x[:i] == x[i]) & (y[:i] == y[i]))) for i in range(len(x))]  # rings where points meet
@@ -129,6 +127,6 @@ def response_surface(study: StudyData) -> Picture | None:
         ax.margins(0.05)
         ax.set(xlabel=keys[0], ylabel=keys[1])
     top = int(np.argmax(scores) if study.objectives[0][1] == "maximize" else np.argmin(scores))
-    at = ", ".join(f"{k}={found.values[k][top]:.4g}" for k in keys)
-    said = f"{len(scores)} trials, {scores.min():.3f} to {scores.max():.3f}; best (the choice flatters it) at {at}."
-    return Picture("response_surface", f"{study.objective} over {' and '.join(keys)}", said, figure)
+    at = ", ".join(f"{k}={complete.values[k][top]:.4g}" for k in keys)
+    alt = f"{len(scores)} trials, {scores.min():.3f} to {scores.max():.3f}; best (the choice flatters it) at {at}."
+    return Picture("response_surface", f"{study.objective} over {' and '.join(keys)}", alt, figure)

@@ -85,9 +85,9 @@ def shown_arms(study: StudyData, baseline: str | None = None) -> list[str]:
     arms = [a for a in study.arms if study.of(a)]
     if len(arms) <= MOST_ARMS:
         return arms
-    against = baselines(study, baseline)
-    size = {a: abs(difference(study, a, b, study.objective).mean) for a, b in against.items() if a in arms}
-    kept = [a for a in arms if a not in against][:2] or arms[:1]
+    compared_to = baselines(study, baseline)
+    size = {a: abs(difference(study, a, b, study.objective).mean) for a, b in compared_to.items() if a in arms}
+    kept = [a for a in arms if a not in compared_to][:2] or arms[:1]
     kept += sorted(size, key=lambda a: -size[a] if math.isfinite(size[a]) else math.inf)[: MOST_ARMS - len(kept)]
     return [a for a in arms if a in kept]
 

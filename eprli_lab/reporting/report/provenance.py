@@ -13,10 +13,10 @@ from eprli_lab.reporting.report.page import Item, Section
 def _made_by(tags: Mapping[str, str]) -> dict[str, Any]:
     """What a run says made it; {} where it does not, or what it says cannot be read."""
     try:
-        found = json.loads(tags.get("eprli.provenance", "{}"))
+        record = json.loads(tags.get("eprli.provenance", "{}"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def provenance_section(study: StudyData, again: Sequence[str]) -> Section:

@@ -14,10 +14,14 @@ from eprli_lab.reporting.artifacts import read_artifacts
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData, load_study
 from eprli_lab.reporting.report.page import Page
-from eprli_lab.reporting.tables.columns import chosen
+from eprli_lab.reporting.tables.arm import Comparison
+from eprli_lab.reporting.tables.document import document
+from eprli_lab.reporting.tables.printers import markdown
 from eprli_lab.reporting.tables.render import render
-from eprli_lab.reporting.tables.rows import Table, ablation_table, headline, search_note
+from eprli_lab.reporting.tables.rows import Table, ablation_table, search_note
 from eprli_lab.reporting.tables.rows import wanted as in_table
+from eprli_lab.reporting.tables.verdicts import headline
+from eprli_lab.tracking import names
 from eprli_lab.tracking.parent import parent_summary
 
 NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
@@ -51,10 +55,9 @@ def write_report(
     from eprli_lab.reporting.report.sections import study_page
 
     tracking, data = TrackingSpec(uri=uri, experiment=experiment), read(uri, experiment, study)
-    searched = data.description.get("kind") == "search"
-    if searched and baseline is not None:
+    if data.is_search and baseline is not None:
         raise UserError(f"baseline={baseline}: {study} is a search, which compares nothing: leave it out")
-    table = None if searched else ablation_table(data, baseline)
+    table = None if data.is_search else ablation_table(data, baseline)
     text = table.text() if table else search_note(data)
     artifacts = read_artifacts(tracking, data)
     drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
@@ -69,7 +72,7 @@ def write_report(
     if data.parent_run_id is not None:
         shown = table if baseline is None else None
         note, summary = (_note(shown), summary_metrics(shown)) if shown is not None else (None, {})
-        columns = [f"eval/{suite}/avg_at_k" for suite in data.suites]
+        columns = [names.accuracy(suite) for suite in data.suites]
         try:
             parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, end=end)
         except Exception as error:  # of a database, a server, or any kind of artifact store
@@ -80,9 +83,9 @@ def write_report(
     return text
 
 
-def _note(table: Table) -> str:
-    """The table, or where MLflow would refuse its length what it says in a sentence."""
-    whole = table.markdown()
+def _note(table: Comparison) -> str:
+    """The table without ids of runs, or where MLflow would refuse its length what it says in a sentence."""
+    whole = markdown.print_document(document(table), runs=False)
     if len(whole) < NOTE_LENGTH:
         return whole
     return f"## {table.study.name}\n\n{headline(table)} The table is too long for this place: see report/report.html."
@@ -101,7 +104,7 @@ def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Pa
     texts = {"report.html": page.html(), "report.md": page.markdown(), "table.txt": text + "\n"}
     if table is not None:
         texts |= {"table.md": table.markdown(), "table.csv": table.csv(), "seeds.csv": table.seeds_csv()}
-        texts["table.tex"] = render(table, chosen(table), "latex")
+        texts["table.tex"] = render(table, None, "latex")
     files = []
     for name, content in texts.items():
         files.append(out_dir / name)
@@ -109,18 +112,18 @@ def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Pa
     return files
 
 
-def summary_metrics(table: Table) -> dict[str, float]:
+def summary_metrics(table: Comparison) -> dict[str, float]:
     """summary/{arm}/...: what the parent's row shows."""
     out = {}
     objective = table.study.objective
     for row in table.rows:
-        out[f"summary/{row.arm}/{objective}"] = row.score
-        out[f"summary/{row.arm}/updates"] = row.updates
+        out[names.summary(row.arm, objective)] = row.score
+        out[names.summary(row.arm, "updates")] = row.updates
         if row.difference is not None:
-            out[f"summary/{row.arm}/difference"] = row.difference.mean
-            out[f"summary/{row.arm}/difference_low"] = row.difference.low
-            out[f"summary/{row.arm}/difference_high"] = row.difference.high
-            out[f"summary/{row.arm}/p_holm"] = row.p_holm
+            out[names.summary(row.arm, "difference")] = row.difference.mean
+            out[names.summary(row.arm, "difference_low")] = row.difference.low
+            out[names.summary(row.arm, "difference_high")] = row.difference.high
+            out[names.summary(row.arm, "p_holm")] = row.p_holm
     return {k: v for k, v in out.items() if not math.isnan(v)}
 
 

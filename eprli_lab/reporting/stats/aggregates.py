@@ -2,7 +2,8 @@
 
 Source: Agarwal et al., "Deep RL at the Edge of the Statistical Precipice" (arXiv 2108.13264), with one change: whole
 rows (seeds) are resampled, never cells. One policy answers every suite, so the cells of a row are correlated, and
-resampling them one by one covers the truth about 60% of the time where 95% is claimed (tests/test_coverage.py).
+resampling them one by one covers the truth about 60% of the time where 95% is claimed
+(tests/reporting/test_coverage.py).
 
 The plain percentile interval is too narrow for few rows. Its two levels are therefore widened as Hesterberg's
 expanded percentile interval has it ("What Teachers Should Know about the Bootstrap", arXiv 1411.5279).
@@ -18,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from eprli_lab.reporting.stats.paired import t_quantile
 
 Matrix = NDArray[np.float64]
 MIN_SEEDS = 5  # rows below which no bootstrap is claimed: n^n resamples say next to nothing (27 for 3 rows)
@@ -192,6 +195,6 @@ def expanded_levels(n: int, confidence: float) -> tuple[float, float]:
     """Percentiles that make the interval of a mean as wide as the t interval: Phi(-t_{n-1} sqrt(n / (n - 1)))."""
     from scipy import stats
 
-    t = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    t = t_quantile(n - 1, confidence)
     tail = float(stats.norm.cdf(-t * math.sqrt(n / (n - 1))))
     return tail, 1.0 - tail

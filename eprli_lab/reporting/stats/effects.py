@@ -8,6 +8,7 @@ from eprli_lab.errors import UserError, nearest
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.aggregates import Matrix, score_matrix
 from eprli_lab.reporting.stats.paired import PairedDifference, holm, paired_difference
+from eprli_lab.tracking import names
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ def baselines(study: StudyData, baseline: str | None = None) -> dict[str, str]:
     A given baseline goes before those that arms have of their own. Raises UserError when it is no arm of the study.
     """
     arms = study.arms
-    base = baseline or str(study.description.get("baseline") or (arms[0] if arms else ""))
+    base = baseline or study.description.baseline or (arms[0] if arms else "")
     if arms and base not in arms:
         raise UserError(f"baseline={base}: {study.name} has no such arm{nearest(base, arms)}")
-    against = {arm: base for arm in arms}
+    compared_to = {arm: base for arm in arms}
     if baseline is None:
-        own = study.description.get("arm_baselines") or {}
-        against |= {arm: str(b) for arm, b in own.items() if arm in arms and b in arms}
-    return {arm: b for arm, b in against.items() if arm != b}
+        of_arms = study.description.arm_baselines
+        compared_to |= {arm: b for arm, b in of_arms.items() if arm in arms and b in arms}
+    return {arm: b for arm, b in compared_to.items() if arm != b}
 
 
 def last_by_seed(study: StudyData, arm: str, metric: str) -> dict[int, float]:
@@ -45,7 +46,7 @@ def last_by_seed(study: StudyData, arm: str, metric: str) -> dict[int, float]:
 
 def suite_scores(study: StudyData, arm: str) -> tuple[list[int], Matrix]:
     """(seeds, seeds x suites) of the arm's last avg_at_k; a seed that lacks a suite is left out."""
-    values = {run.seed: {s: run.last(f"eval/{s}/avg_at_k") for s in study.suites} for run in study.of(arm)}
+    values = {run.seed: {s: run.last(names.accuracy(s)) for s in study.suites} for run in study.of(arm)}
     return score_matrix(values, study.suites)
 
 
@@ -61,13 +62,13 @@ def suite_effects(study: StudyData, baseline: str | None = None, metric: str = "
     `baseline` None: those that the study names; an arm that is its own baseline has no effects. Raises UserError when
     the baseline is no arm of the study.
     """
-    found = {
-        (arm, against, suite): difference(study, arm, against, f"eval/{suite}/{metric}")
-        for arm, against in baselines(study, baseline).items()
+    differences = {
+        (arm, base, suite): difference(study, arm, base, names.evaluation(suite, metric))
+        for arm, base in baselines(study, baseline).items()
         for suite in study.suites
     }
-    adjusted = holm([d.p for d in found.values()])
+    corrected = holm([d.p for d in differences.values()])
     return [
-        SuiteEffect(arm, against, suite, metric, d, p)
-        for ((arm, against, suite), d), p in zip(found.items(), adjusted, strict=True)
+        SuiteEffect(arm, base, suite, metric, d, p)
+        for ((arm, base, suite), d), p in zip(differences.items(), corrected, strict=True)
     ]

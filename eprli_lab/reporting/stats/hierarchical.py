@@ -1,6 +1,6 @@
 """Are two arms different on *new* problems? Seeds and problems are both a sample. Pure.
 
-The headline (analysis.statistics) takes the evaluation's problems as they are; its interval speaks of new seeds only.
+The headline (stats/paired.py) takes the evaluation's problems as they are; its interval speaks of new seeds only.
 Here a difference d[s, q] of seed s on problem q of suite u is
 
     d[s, q] = mu_u + a_s + b_q + e[s, q]
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eprli_lab.reporting.stats.aggregates import BLOCK, MIN_SEEDS, Estimate, Matrix, expanded_levels
-from eprli_lab.reporting.stats.paired import NO_SPREAD
+from eprli_lab.reporting.stats.paired import NO_SPREAD, t_quantile
 
 Outcomes = Mapping[int, Mapping[tuple[str, str], float]]  # seed -> (suite, problem) -> share of samples correct
 
@@ -65,28 +65,26 @@ def new_problems(arm: Outcomes, baseline: Outcomes, confidence: float = 0.95) ->
     Variance = V_seeds + V_problems - V_rest: the first two each contain the third. It is never taken below the
     larger of the first two. The problems at hand count as a random sample of each suite's kind.
     """
-    found = list(differences(arm, baseline).values())
-    if not found:
+    by_suite = list(differences(arm, baseline).values())
+    if not by_suite:
         return NewProblems(math.nan, math.nan, math.nan, len(set(arm) & set(baseline)), 0, *[math.nan] * 3)
-    n, count, problems = len(found[0]), len(found), sum(d.shape[1] for d in found)
-    mean = float(np.mean([d.mean() for d in found]))
-    if n < 2 or any(d.shape[1] < 2 for d in found):
+    n, count, problems = len(by_suite[0]), len(by_suite), sum(d.shape[1] for d in by_suite)
+    mean = float(np.mean([d.mean() for d in by_suite]))
+    if n < 2 or any(d.shape[1] < 2 for d in by_suite):
         return NewProblems(mean, math.nan, math.nan, n, problems, *[math.nan] * 3)
-    by_seed = np.mean([d.mean(axis=1) for d in found], axis=0)
+    by_seed = np.mean([d.mean(axis=1) for d in by_suite], axis=0)
     seeds = float(by_seed.var(ddof=1)) / n
-    of_problems = [float(d.mean(axis=0).var(ddof=1)) / d.shape[1] / count**2 for d in found]
-    of_rest = [_rest(d) / d.size / count**2 for d in found]
+    of_problems = [float(d.mean(axis=0).var(ddof=1)) / d.shape[1] / count**2 for d in by_suite]
+    of_rest = [_rest(d) / d.size / count**2 for d in by_suite]
     items, rest = math.fsum(of_problems), math.fsum(of_rest)
     total = max(seeds + items - rest, seeds, items)
     if total <= (NO_SPREAD * max(1.0, abs(mean))) ** 2:  # equal differences, not zero, show no spread: nothing claimed
-        flat = 0.0 if all((d == 0).all() for d in found) else math.nan
+        flat = 0.0 if all((d == 0).all() for d in by_suite) else math.nan
         return NewProblems(mean, flat, flat, n, problems, *[math.nan] * 3)
     freedom = total**2 / (
-        seeds**2 / (n - 1) + math.fsum(v**2 / (d.shape[1] - 1) for v, d in zip(of_problems, found, strict=True))
+        seeds**2 / (n - 1) + math.fsum(v**2 / (d.shape[1] - 1) for v, d in zip(of_problems, by_suite, strict=True))
     )
-    from scipy import stats
-
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * math.sqrt(total)
+    half = t_quantile(freedom, confidence) * math.sqrt(total)
     parts = [max(0.0, seeds - rest), max(0.0, items - rest), rest]
     scale = math.fsum(parts) or math.nan
     return NewProblems(mean, mean - half, mean + half, n, problems, *(p / scale for p in parts))
@@ -97,11 +95,11 @@ def crossed_bootstrap(
 ) -> Estimate:
     """The mean difference with a percentile interval of seeds and problems drawn with replacement; from MIN_SEEDS.
 
-    Percentiles are widened for the number of seeds as in analysis.aggregates.
+    Percentiles are widened for the number of seeds as in stats/aggregates.py.
     """
-    found = list(differences(arm, baseline).values())
-    n = len(found[0]) if found else 0
-    mean = float(np.mean([d.mean() for d in found])) if found else math.nan
+    by_suite = list(differences(arm, baseline).values())
+    n = len(by_suite[0]) if by_suite else 0
+    mean = float(np.mean([d.mean() for d in by_suite])) if by_suite else math.nan
     if n < MIN_SEEDS:
         return Estimate(mean, math.nan, math.nan, n)
     rng = np.random.default_rng(seed)
@@ -110,7 +108,7 @@ def crossed_bootstrap(
         size = min(BLOCK, resamples - done)
         seeds = rng.multinomial(n, [1 / n] * n, size=size) / n
         parts = []
-        for d in found:
+        for d in by_suite:
             m = d.shape[1]
             items = rng.multinomial(m, [1 / m] * m, size=size) / m
             parts.append(((seeds @ d) * items).sum(axis=1))

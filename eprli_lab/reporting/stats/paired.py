@@ -1,4 +1,4 @@
-"""Paired differences over common seeds and Holm's correction (docs: DESIGN section 6). Pure; scipy only inside.
+"""Paired differences over common seeds and Holm's correction (docs/reports.md). Pure; scipy only inside.
 
 The resampling unit is the seed: one policy answers all problems, so scores within a run are correlated.
 """
@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+ALPHA = 0.05  # of every test, after its correction
 NO_SPREAD = 1e-12  # differences closer than this, relative to their size, carry no information on their spread
 
 
@@ -41,9 +42,9 @@ def paired_difference(
     exactly zero give [0, 0] and p = 1; differences that are all equal and not zero say nothing about their
     spread, so no interval is claimed.
     """
-    seeds = sorted(set(arm) & set(baseline))
-    differences = [arm[s] - baseline[s] for s in seeds if math.isfinite(arm[s] - baseline[s])]
-    n, nan = len(differences), math.nan
+    differences = differences_by_seed(arm, baseline)
+    n = len(differences)
+    nan = math.nan
     if n == 0:
         return PairedDifference(nan, nan, nan, nan, 0)
     mean = math.fsum(differences) / n
@@ -51,15 +52,43 @@ def paired_difference(
         return PairedDifference(0.0, 0.0, 0.0, 1.0, n)
     if n == 1:
         return PairedDifference(mean, nan, nan, nan, 1)
-    sd = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
-    if sd <= NO_SPREAD * max(1.0, abs(mean)):
+    sd = spread(differences)
+    if sd == 0.0:
         return PairedDifference(mean, nan, nan, nan, n)
     from scipy import stats
 
     error = sd / math.sqrt(n)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
+    half = t_quantile(n - 1, confidence) * error
     p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     return PairedDifference(mean, mean - half, mean + half, p, n)
+
+
+def differences_by_seed(arm: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """Arm minus baseline at every common seed, by seed; those that are not finite are left out."""
+    seeds = sorted(set(arm) & set(baseline))
+    return [arm[s] - baseline[s] for s in seeds if math.isfinite(arm[s] - baseline[s])]
+
+
+def spread(values: Sequence[float]) -> float:
+    """Unbiased standard deviation; nan below two values, 0 where it is float noise beside their mean."""
+    n = len(values)
+    if n < 2:
+        return math.nan
+    centre = math.fsum(values) / n
+    sd = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (n - 1))
+    return sd if sd > NO_SPREAD * max(1.0, abs(centre)) else 0.0
+
+
+def paired_sd(arm: Mapping[int, float], baseline: Mapping[int, float]) -> float:
+    """Unbiased standard deviation of the differences over common seeds; nan below two seeds, 0 for float noise."""
+    return spread(differences_by_seed(arm, baseline))
+
+
+def t_quantile(freedom: float, confidence: float = 0.95) -> float:
+    """What a standard error is multiplied by to give half the two-sided t interval."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.5 + confidence / 2, freedom))
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -68,7 +97,8 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     Sorted ascending, p_(i) becomes max over j <= i of (m - j + 1) * p_(j), at most 1.
     """
     order = sorted((i for i, p in enumerate(pvalues) if not math.isnan(p)), key=lambda i: pvalues[i])
-    adjusted, highest = [math.nan] * len(pvalues), 0.0
+    adjusted = [math.nan] * len(pvalues)
+    highest = 0.0
     for rank, i in enumerate(order):
         highest = max(highest, min(1.0, (len(order) - rank) * pvalues[i]))
         adjusted[i] = highest

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from eprli_lab.reporting.stats.aggregates import wilson
-from eprli_lab.reporting.stats.paired import NO_SPREAD
+from eprli_lab.reporting.stats.paired import spread, t_quantile
 from eprli_lab.training.metrics import pass_at_k
 
 Count = tuple[int, int]  # n, c
@@ -68,13 +68,12 @@ def evaluation_interval(counts: Sequence[Count], confidence: float = 0.95) -> Ev
     if not counts:
         raise ValueError("an evaluation without problems has no interval")
     shares = [pass_at_k(n, c, 1) for n, c in counts]
-    m, mean = len(shares), math.fsum(shares) / len(shares)
-    sd = math.sqrt(math.fsum((s - mean) ** 2 for s in shares) / (m - 1)) if m > 1 else 0.0
-    if sd <= NO_SPREAD or all(s in (0.0, 1.0) for s in shares):
+    m = len(shares)
+    mean = math.fsum(shares) / m
+    sd = spread(shares)
+    if not sd > 0 or all(s in (0.0, 1.0) for s in shares):
         return published(mean, m, confidence)
-    from scipy import stats
-
-    half = float(stats.t.ppf(0.5 + confidence / 2, m - 1)) * sd / math.sqrt(m)
+    half = t_quantile(m - 1, confidence) * sd / math.sqrt(m)
     return Evaluation(mean, max(0.0, mean - half), min(1.0, mean + half), m, "clustered t")
 
 

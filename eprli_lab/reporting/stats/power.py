@@ -1,6 +1,6 @@
 """What a number of seeds can show: minimum detectable effect, seeds needed, equivalence (TOST). Pure.
 
-All of it is for the paired t test over common seeds, the test of the headline (analysis.statistics). `sd` is the
+All of it is for the paired t test over common seeds, the test of the headline (stats/paired.py). `sd` is the
 standard deviation of the paired differences from seed to seed, in the unit of the objective. Under a true effect d the
 statistic follows the noncentral t with n - 1 degrees of freedom and noncentrality d sqrt(n) / sd (Cohen 1988; Julious
 2004, doi 10.1002/sim.1783).
@@ -12,10 +12,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from eprli_lab.reporting.stats.paired import NO_SPREAD, PairedDifference, paired_difference
+from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference, paired_difference, paired_sd, t_quantile
 
 POWER = 0.80  # the convention of Cohen (1988): four true effects in five are found
-ALPHA = 0.05
 MOST_SEEDS = 10_000  # nobody runs more; also where the search for seeds ends
 
 
@@ -29,18 +28,6 @@ class Equivalence(NamedTuple):
     n: int  # common seeds
     margin: float
     equivalent: bool  # p <= alpha: the interval lies within (-margin, margin)
-
-
-def paired_sd(arm: Mapping[int, float], baseline: Mapping[int, float]) -> float:
-    """Unbiased standard deviation of the differences over common seeds; nan below two seeds, 0 for float noise."""
-    seeds = sorted(set(arm) & set(baseline))
-    differences = [arm[s] - baseline[s] for s in seeds if math.isfinite(arm[s] - baseline[s])]
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    mean = math.fsum(differences) / n
-    sd = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
-    return sd if sd > NO_SPREAD * max(1.0, abs(mean)) else 0.0
 
 
 def sd_interval(sd: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -66,7 +53,7 @@ def power_of(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
         return math.nan
     from scipy import stats
 
-    critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
+    critical = t_quantile(n - 1, 1 - alpha)
     shift = abs(effect) * math.sqrt(n) / sd
     right, left = float(stats.nct.sf(critical, n - 1, shift)), float(stats.nct.cdf(-critical, n - 1, shift))
     # scipy answers nan where a tail is 1 or 0 to every digit

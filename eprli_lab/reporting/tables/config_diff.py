@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from eprli_lab.reporting.load import RunData
 
 NOT_COMPARED = ("seed", "study", "arm", "objective", "tracking.", "checkpoint.")  # params that change no result
+LEVELS = "curriculum.levels."
 
 
-def differing(runs: Sequence[RunData], base: Sequence[RunData]) -> list[str]:
+def config_differences(runs: Sequence[RunData], base: Sequence[RunData]) -> list[str]:
     """Config values by which an arm's runs differ from the baseline's, as `path=value`, without seed and tracking.
 
     A level that the baseline does not have reads `level l2 added (...)` with its bounds, and whatever else it does
@@ -19,21 +20,26 @@ def differing(runs: Sequence[RunData], base: Sequence[RunData]) -> list[str]:
         return []
     if not runs[0].params and not base[0].params:
         return ["(params were not logged)"]
-    mine, theirs = _values(runs), _values(base)
-    prefix = "curriculum.levels."
-    own = list(dict.fromkeys(k.split(".")[2] for k in mine if k.startswith(prefix)))
-    old = list(dict.fromkeys(k.split(".")[2] for k in theirs if k.startswith(prefix)))
+    values = _values(runs)
+    base_values = _values(base)
+    levels = _level_names(values)
+    base_levels = _level_names(base_values)
     out = []
-    for level in sorted(set(own) - set(old)):
-        out.append(f"level {level} added ({', '.join(_level_values(mine, level, own[0]))})")
-    out += [f"level {level} left out" for level in sorted(set(old) - set(own))]
-    changed = set(own) ^ set(old)
-    for key in sorted(mine.keys() | theirs.keys()):
-        if key.startswith(prefix) and key.split(".")[2] in changed:
+    for level in sorted(set(levels) - set(base_levels)):
+        out.append(f"level {level} added ({', '.join(_level_values(values, level, levels[0]))})")
+    out += [f"level {level} left out" for level in sorted(set(base_levels) - set(levels))]
+    changed = set(levels) ^ set(base_levels)
+    for key in sorted(values.keys() | base_values.keys()):
+        if key.startswith(LEVELS) and key.split(".")[2] in changed:
             continue
-        if mine.get(key) != theirs.get(key):
-            out.append(f"{key}={mine.get(key, '(absent)')}")
+        if values.get(key) != base_values.get(key):
+            out.append(f"{key}={values.get(key, '(absent)')}")
     return out
+
+
+def _level_names(params: Mapping[str, str]) -> list[str]:
+    """In the order of the params."""
+    return list(dict.fromkeys(k.split(".")[2] for k in params if k.startswith(LEVELS)))
 
 
 def _values(runs: Sequence[RunData]) -> dict[str, str]:
@@ -49,8 +55,8 @@ def _values(runs: Sequence[RunData]) -> dict[str, str]:
 def _level_values(params: Mapping[str, str], level: str, first: str) -> list[str]:
     out = []
     for key, value in params.items():
-        path = key.removeprefix(f"curriculum.levels.{level}.")
+        path = key.removeprefix(f"{LEVELS}{level}.")
         always = path in ("quality_threshold", "max_response_tokens")
-        if path != key and (always or params.get(f"curriculum.levels.{first}.{path}") != value):
+        if path != key and (always or params.get(f"{LEVELS}{first}.{path}") != value):
             out.append(f"{path}={value}")
     return out

@@ -1,13 +1,12 @@
-"""What may be said of a difference, in words."""
+"""What may be said of differences, in words."""
 
 from __future__ import annotations
 
 import math
 
-from eprli_lab.reporting.tables.arm import ArmRow
+from eprli_lab.reporting.stats.paired import ALPHA
+from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.numbers import difference_text, p_text, signed
-
-ALPHA = 0.05  # of Holm-corrected p
 
 
 def is_significant(row: ArmRow) -> bool:
@@ -34,3 +33,44 @@ def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximi
     if not is_significant(row):
         return f"{what}: {better} by itself, not after correction for the number of arms (p {p_text(row.p_holm)})"
     return f"{what}: {better} than {baseline} (p {p_text(row.p_holm)})"
+
+
+def verdicts(table: Comparison, row: ArmRow) -> str:
+    """The headline's sentence, and a short one for each further objective."""
+    objective, direction = table.study.objectives[0]
+    out = verdict(row, row.baseline, objective, direction)
+    for metric, way in table.study.objectives[1:]:
+        out += f"; {metric} {difference_text(row.secondary[metric])}: {_short_verdict(row, metric, way)}"
+    return out
+
+
+def _short_verdict(row: ArmRow, metric: str, direction: str) -> str:
+    d = row.secondary[metric]
+    if d.distinguishable:
+        better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
+        p = row.secondary_p[metric]
+        return f"{better} (p {p_text(p)})" if p < ALPHA else f"{better} by itself, not after correction (p {p_text(p)})"
+    if d.identical:
+        return "identical at every seed"
+    return "no comparison" if math.isnan(d.low) else "not distinguishable from zero"
+
+
+def headline(table: Comparison) -> str:
+    """How many arms a study tells apart from their baselines, and which."""
+    compared = [r for r in table.rows if r.difference is not None and r.difference.n]
+    if len(table.rows) < 2:
+        return "There is one arm, so nothing is compared."
+    if not compared:
+        return "No arm has a seed in common with a baseline, so nothing is compared."
+    is_more_better = table.study.objectives[0][1] == "maximize"
+    bases = {r.baseline for r in compared}
+    base = bases.pop() if len(bases) == 1 else "their baselines"
+    significant = [
+        f"{r.arm} ({'better' if (r.difference.mean > 0) == is_more_better else 'worse'})"
+        for r in compared
+        if r.difference is not None and is_significant(r)
+    ]
+    arms = f"{len(significant) or 'None'} of {len(compared)} arms" if len(compared) > 1 else "The arm"
+    is_not = "" if significant or len(compared) > 1 else "not"
+    which = f": {', '.join(significant)}" if significant else ""
+    return f"{arms} can{is_not} be told apart from {base} in {table.study.objective}{which}."

@@ -1,4 +1,4 @@
-"""The tables of a report as grids of cells."""
+"""The tables of a report beside that of the arms. Each is a TableBlock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
+from eprli_lab.reporting.derived import seed_values
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.report.page import Cell, TableBlock
 from eprli_lab.reporting.stats.aggregates import (
     MIN_SEEDS,
     Estimate,
@@ -19,61 +19,44 @@ from eprli_lab.reporting.stats.aggregates import (
 )
 from eprli_lab.reporting.stats.effects import last_by_seed, suite_effects, suite_scores
 from eprli_lab.reporting.stats.hierarchical import Outcomes, new_problems
-from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.reporting.stats.paired import mean, paired_sd
 from eprli_lab.reporting.stats.power import (
     comparisons,
     equivalence,
     minimum_detectable_effect,
-    paired_sd,
     seeds_needed,
     seeds_range,
     seeds_text,
 )
-from eprli_lab.reporting.tables.columns import best, columns
+from eprli_lab.reporting.tables.arm import Comparison
+from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, p_text, signed
-from eprli_lab.reporting.tables.render import BOLD
-from eprli_lab.reporting.tables.rows import Table, seed_values
+from eprli_lab.tracking import names
 
 NAN = math.nan
 SEEDS_OF_NEW_PROBLEMS = 3  # at 2 its interval covers 89 to 97%
 
 
-def _trials(study: StudyData) -> TableBlock:
-    """A row a complete trial, as they were drawn."""
-    found = figures.trials(study)
+def trials_block(study: StudyData) -> TableBlock:
+    """A row a complete trial of a search, as they were drawn."""
+    complete = figures.trials(study)
     metric = study.objective
-    header = ["trial", "seeds", metric, *found.values]
-    rows, runs = [], []
-    for i, name in enumerate(found.names):
+    header = ["trial", "seeds", metric, *complete.values]
+    rows = []
+    runs = []
+    for i, name in enumerate(complete.names):
         of = study.of(name)
-        swept = [Cell(f"{v[i]:.4g}" if isinstance(v[i], float) else str(v[i]), v[i]) for v in found.values.values()]
-        rows.append([Cell(name), Cell(str(len(of)), len(of)), Cell(fraction(found.scores[i]), found.scores[i]), *swept])
+        score = complete.scores[i]
+        swept = [Cell(f"{v[i]:.4g}" if isinstance(v[i], float) else str(v[i]), v[i]) for v in complete.values.values()]
+        rows.append([Cell(name), Cell(str(len(of)), len(of)), Cell(fraction(score), score), *swept])
         runs.append(" ".join(r.run_id for r in of))
     left = len(study.arms) - len(rows)
     note = f"{metric}: mean over the search's seeds. Trials that were pruned or failed are not shown: {left}."
     return TableBlock("complete trials", header, rows, runs, note, filter=True)
 
 
-def arms_grid(table: Table) -> TableBlock:
-    """The ablation table with every column; the best value is marked only where its intervals say so."""
-    hidden = ("low", "high") if _own_baselines(table) else ("low", "high", "baseline")
-    shown = [c for c in columns(table) if c.name not in hidden]
-    winners = {c.name: best(table, c) for c in shown}
-    rows = [
-        [Cell(c.text(r).replace("->", "→") + (" ★" if winners[c.name] == r.arm else ""), c.key(r)) for c in shown]
-        for r in table.rows
-    ]
-    ids = [" ".join(run.run_id for run in table.study.of(r.arm)) for r in table.rows]
-    note = "admitted: groups admitted / generated; clipped: fraction of tokens at that bound."
-    marked = BOLD.replace("Bold", "★") if any(winners.values()) else "No value is told apart from every other arm's."
-    return TableBlock("the arms", [c.title for c in shown], rows, ids, f"{note} {marked}", filter=len(rows) > 3)
-
-
-def _own_baselines(table: Table) -> bool:
-    return any(r.difference is not None and r.baseline != table.baseline for r in table.rows)
-
-
-def _suites(study: StudyData, baseline: str | None) -> TableBlock:
+def suites_block(study: StudyData, baseline: str | None) -> TableBlock:
+    """A row an arm and suite: its difference to its baseline there."""
     rows = []
     for e in suite_effects(study, baseline):
         d = e.difference
@@ -87,16 +70,17 @@ def _suites(study: StudyData, baseline: str | None) -> TableBlock:
     return TableBlock("differences by suite", header, rows, note=note, filter=len(rows) > 6)
 
 
-def _sampling(study: StudyData) -> TableBlock:
+def sampling_block(study: StudyData) -> TableBlock:
     """One answer, any of k, and the majority, before and after: does training find answers, or only sharpen them?"""
-    names = {"avg_at_k": "avg@k", "pass_at_k": "pass@k", "maj_at_k": "maj@k", "truncation_rate": "truncated"}
-    rows, ids = [], []
+    titles = {"avg_at_k": "avg@k", "pass_at_k": "pass@k", "maj_at_k": "maj@k", "truncation_rate": "truncated"}
+    rows = []
+    ids = []
     for arm in study.arms:
         runs = study.of(arm)
         for suite in study.suites:
             ends = [
                 (mean([r.first(m) for r in runs]), mean([r.last(m) for r in runs]))
-                for m in (f"eval/{suite}/{name}" for name in names)
+                for m in (names.evaluation(suite, measure) for measure in titles)
             ]
             cells = [Cell(f"{fraction(start)} → {fraction(end)}", end) for start, end in ends]
             rows.append([Cell(arm), Cell(suite), *cells])
@@ -107,25 +91,31 @@ def _sampling(study: StudyData) -> TableBlock:
         "sharpens what the policy could do already."
     )
     return TableBlock(
-        "one sample, any of k, and the majority", ["arm", "suite", *names.values()], rows, ids, note, filter=True
+        "one sample, any of k, and the majority", ["arm", "suite", *titles.values()], rows, ids, note, filter=True
     )
 
 
-def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[TableBlock]:
-    study, rows = table.study, []
+def seeds_blocks(table: Comparison, artifacts: Artifacts, margin: float) -> list[TableBlock]:
+    """What the seeds can show of each arm, and from MIN_SEEDS seeds aggregates over suites."""
+    study = table.study
+    rows = []
     outcomes = {arm: _outcomes(study, arm, artifacts) for arm in study.arms}
     many = comparisons(r.difference for r in table.rows if r.difference is not None)
     for r in table.rows:
         if r.difference is None:
             continue
-        mine, theirs = (last_by_seed(study, a, study.objective) for a in (r.arm, r.baseline))
-        sd, n = paired_sd(mine, theirs), r.difference.n
-        least, needed, ends = NAN, NAN, ""
+        by_seed = last_by_seed(study, r.arm, study.objective)
+        base_by_seed = last_by_seed(study, r.baseline, study.objective)
+        sd = paired_sd(by_seed, base_by_seed)
+        n = r.difference.n
+        least = NAN
+        needed = NAN
+        ends = ""
         if sd > 0:
             least = minimum_detectable_effect(sd, n, comparisons=many)
             needed = seeds_needed(margin, sd, comparisons=many)
             ends = "{} ({} to {})".format(*map(seeds_text, (needed, *seeds_range(margin, sd, n, many))))
-        same = "equivalent" if equivalence(mine, theirs, margin).equivalent else "not shown"
+        same = "equivalent" if equivalence(by_seed, base_by_seed, margin).equivalent else "not shown"
         anew = new_problems(outcomes[r.arm], outcomes[r.baseline])
         rows.append([
             Cell(r.arm), Cell(str(n), n), Cell(fraction(sd), sd), Cell(fraction(least), least),
@@ -147,7 +137,7 @@ def _statistics(table: Table, artifacts: Artifacts, margin: float) -> list[Table
         f"makes of it; within ±{margin:g}: two one-sided tests at 5%; on new problems: mean over suites, seeds and "
         f"problems both drawn anew, from {SEEDS_OF_NEW_PROBLEMS} seeds."
     )
-    return [TableBlock("what the seeds can show", header, rows, note=note), *_aggregates(table)]
+    return [TableBlock("what the seeds can show", header, rows, note=note), *_aggregate_blocks(table)]
 
 
 def _interval(mean: float, low: float, high: float) -> str:
@@ -164,9 +154,10 @@ def _outcomes(study: StudyData, arm: str, artifacts: Artifacts) -> Outcomes:
     return out
 
 
-def _aggregates(table: Table) -> list[TableBlock]:
+def _aggregate_blocks(table: Comparison) -> list[TableBlock]:
     """IQM, mean, probability of improvement: from MIN_SEEDS seeds."""
-    study, rows = table.study, []
+    study = table.study
+    rows = []
     for r in table.rows:
         seeds, matrix = suite_scores(study, r.arm)
         if len(seeds) < MIN_SEEDS:
@@ -198,16 +189,18 @@ def _estimate(e: Estimate) -> Cell:
     return Cell(fraction(e.value) + interval, e.value)
 
 
-def _configuration(table: Table) -> TableBlock:
+def configuration_block(table: Comparison) -> TableBlock:
+    """A row an arm: the config values that are not its baseline's."""
     rows = []
     for r in table.rows:
-        differs = ", ".join(r.differs) or ("no config value" if r.difference else "baseline")
-        rows.append([Cell(r.arm), Cell(r.baseline if r.difference else "-"), Cell(differs, words=True)])
+        changes = ", ".join(r.config_diff) or ("no config value" if r.difference else "baseline")
+        rows.append([Cell(r.arm), Cell(r.baseline if r.difference else "-"), Cell(changes, words=True)])
     return TableBlock("config differences", ["arm", "compared to", "differs by"], rows)
 
 
-def _runs(table: Table) -> TableBlock:
-    values = [seed_values(run, table.study) for run in table.study.runs]
+def runs_block(study: StudyData) -> TableBlock:
+    """A row a run, with the numbers of seeds.csv."""
+    values = [seed_values(run, study) for run in study.runs]
     keys = list(values[0]) if values else ["arm", "seed", "run_id"]
     rows = [[Cell(_number(v[k]), v[k] if isinstance(v[k], int | float) else str(v[k])) for k in keys] for v in values]
     return TableBlock("runs", keys, rows, [str(v["run_id"]) for v in values], filter=True)

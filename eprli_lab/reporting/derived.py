@@ -1,0 +1,79 @@
+"""What is derived of logged metrics, each in one place: for table, figures, diagnosis and checks alike. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from eprli_lab.records import VERDICTS, Verdict
+from eprli_lab.reporting.load import RunData, StudyData
+from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.tracking import names
+
+
+def sampled_levels(runs: Sequence[RunData]) -> list[str]:
+    """Levels that any of these runs sampled, by the alphabet."""
+    logged = {k for r in runs for k in r.histories if names.is_generated(k)}
+    return sorted({level for k in logged if (level := names.level_of(k)) is not None})
+
+
+def verdict_counts(runs: Sequence[RunData], level: str) -> dict[Verdict, float]:
+    """Verdict -> groups over all steps of all runs; what was not logged is nothing."""
+    return {verdict: _summed(runs, names.groups(level, verdict)) for verdict in VERDICTS}
+
+
+def generated_groups(runs: Sequence[RunData], level: str) -> float:
+    """Groups of any verdict over all steps of all runs; what was not logged is nothing."""
+    return _summed(runs, names.generated(level))
+
+
+def _summed(runs: Sequence[RunData], metric: str) -> float:
+    totals = [r.total(metric) for r in runs]
+    return math.fsum(t for t in totals if math.isfinite(t))
+
+
+def admission_rate(runs: Sequence[RunData], level: str) -> float:
+    """All groups admitted / all groups generated, over the steps of all these runs; nan without any."""
+    counts = [(r.total(names.admitted(level)), r.total(names.generated(level))) for r in runs]
+    known = [(a, g) for a, g in counts if not math.isnan(a + g)]
+    generated = math.fsum(g for _, g in known)
+    return math.fsum(a for a, _ in known) / generated if generated else math.nan
+
+
+def clip_fraction(run: RunData, level: str, side: str) -> float:
+    """Fraction of tokens at the clip bound (`side`: low, high), mean over the level's updates; nan without any."""
+    return run.mean(names.clip_fraction(level, side))
+
+
+def clip_fractions(runs: Sequence[RunData], level: str, side: str) -> list[float]:
+    """That fraction at every update of every run."""
+    return [v for r in runs for v in r.by_step(names.clip_fraction(level, side)).values()]
+
+
+def reward_variance(runs: Sequence[RunData], level: str, kind: str) -> float:
+    """Variance of rewards (`kind`: within, between groups), mean over a run's steps and over runs; nan without any."""
+    return mean([r.mean(names.reward_variance(level, kind)) for r in runs])
+
+
+def response_tokens(run: RunData, suites: Sequence[str]) -> float:
+    """Mean response length after training, mean over suites, in tokens; nan without any."""
+    return mean([run.last(names.evaluation(s, "response_tokens")) for s in suites])
+
+
+def seed_values(run: RunData, study: StudyData) -> dict[str, float | str | int]:
+    """Column -> value of one run, named as the columns of the table."""
+    out: dict[str, float | str | int] = {"arm": run.arm, "seed": run.seed, "run_id": run.run_id}
+    for suite in study.suites:
+        out[f"{suite}/start"] = run.first(names.accuracy(suite))
+        out[f"{suite}/end"] = run.last(names.accuracy(suite))
+    out[f"{study.objective}/start"] = run.first(study.objective)
+    out[f"{study.objective}/end"] = run.last(study.objective)
+    out["updates"] = run.last(names.UPDATES)
+    out["tokens"] = run.last(names.TOKENS)
+    out["response_tokens"] = response_tokens(run, study.suites)
+    out["seconds"] = run.last(names.TOTAL_SECONDS)
+    for level in study.levels:
+        out[f"admission_rate/{level}"] = admission_rate([run], level)
+        out[f"clip_fraction_low/{level}"] = clip_fraction(run, level, "low")
+        out[f"clip_fraction_high/{level}"] = clip_fraction(run, level, "high")
+    return out

@@ -1,0 +1,142 @@
+"""A table of arms as a document: made once, printed as text, Markdown, LaTeX, CSV or HTML (printers/)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eprli_lab.reporting.tables.arm import Comparison
+from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded
+from eprli_lab.reporting.tables.verdicts import verdicts
+
+BOLD = "Bold: told apart from every other arm, seed by seed, after correction for the number of arms and columns."
+# block of columns -> what stands under it; in the order of the document
+NOTES = {
+    "accuracy": "",
+    "objectives": "",
+    "training": "",
+    "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
+}
+TITLES = {
+    "accuracy": "accuracy",
+    "objectives": "further objectives",
+    "training": "what training took",
+    "levels": "levels",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and what it is sorted by."""
+
+    text: str
+    key: Value | None = None  # None: the text
+    words: bool = False  # prose: may wrap
+    best: bool = False  # printed bold
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """A table of any kind. `runs`: the ids behind each row, where there are some."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    runs: Sequence[str] = ()
+    note: str = ""
+    filter: bool = False  # in HTML: rows can be searched
+
+    @property
+    def texts(self) -> list[bool]:
+        """Which columns hold words, not numbers: they begin at the left."""
+        return [all(isinstance(row[j].key, str | None) for row in self.rows) for j in range(len(self.header))]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A heading and its lines."""
+
+    heading: str
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What every printer prints. Of columns that were picked by name it is one block, without title and remarks."""
+
+    title: str
+    lead: Sequence[str]  # lines under the title
+    blocks: Sequence[TableBlock]
+    remarks: Sequence[Remark]  # those with lines
+    runs: Sequence[str]  # a line an arm: the ids of its runs
+    fields: Sequence[str]  # names of the columns that programs read
+    records: Sequence[Sequence[Value]]  # one an arm; nan: not known
+
+    @property
+    def bold_note(self) -> str:
+        """What bold means, where something is bold."""
+        return BOLD if any(cell.best for block in self.blocks for row in block.rows for cell in row) else ""
+
+
+def document(table: Comparison, columns: Sequence[Column] | None = None) -> Document:
+    """Of these columns, by default those that people read."""
+    shown = chosen(table) if columns is None else columns
+    is_whole = all(c.block != PICKED for c in shown)
+    fields = expanded(table, shown)
+    title, *lead = _title(table) if is_whole else [""]
+    return Document(
+        title,
+        lead,
+        _blocks(table, shown) if is_whole else [_block(table, "", shown)],
+        [r for r in _remarks(table) if r.lines] if is_whole else [],
+        [f"{row.arm}: runs {table.run_ids(row) or 'none'}" for row in table.rows],
+        [*(c.name for c in fields), "runs"],
+        [[*(c.key(row) for c in fields), table.run_ids(row)] for row in table.rows],
+    )
+
+
+def _title(table: Comparison) -> list[str]:
+    study, d = table.study, table.study.description
+    seeds = ", ".join(map(str, d.seeds or sorted({r.seed for r in study.runs})))
+    return [
+        f"{study.name}: {d.question}" if d.question else study.name,
+        *([f"Claim: {d.claim}"] if d.claim else []),
+        f"Baseline {table.baseline}; seeds {seeds}; objective {study.objective}; start -> end.",
+    ]
+
+
+def _blocks(table: Comparison, columns: Sequence[Column]) -> list[TableBlock]:
+    """The columns by their block; the arm heads each."""
+    heads = [c for c in columns if c.block not in NOTES]
+    of = {name: [c for c in columns if c.block == name] for name in NOTES}
+    return [_block(table, name, [*heads, *members]) for name, members in of.items() if members]
+
+
+def _block(table: Comparison, name: str, columns: Sequence[Column]) -> TableBlock:
+    winners = [best(table, c) for c in columns]
+    rows = [
+        [Cell(c.text(row), c.key(row), best=winner == row.arm) for c, winner in zip(columns, winners, strict=True)]
+        for row in table.rows
+    ]
+    runs = [table.run_ids(row) for row in table.rows]
+    title, note = TITLES.get(name, "the arms"), NOTES.get(name, "")
+    return TableBlock(title, [c.title for c in columns], rows, runs, note, filter=len(rows) > 3)
+
+
+def _remarks(table: Comparison) -> list[Remark]:
+    compared = [r for r in table.rows if r.difference is not None]
+    has_own = table.has_other_baselines
+    changes = [
+        f"{r.arm}{f' (from {r.baseline})' if has_own else ''}: {', '.join(r.config_diff) or 'no config value'}"
+        for r in compared
+        if r.seeds
+    ]
+    unfinished = [
+        f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in table.study.unfinished
+    ]
+    return [
+        Remark("How it reads:", [f"{r.arm}: {verdicts(table, r)}" for r in compared]),
+        Remark(f"Differs from {'its baseline' if has_own else table.baseline} by:", changes),
+        Remark("Runs that are not in the table:", unfinished),
+        Remark("Notes:", table.study.notes),
+    ]

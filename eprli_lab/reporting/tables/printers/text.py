@@ -1,0 +1,70 @@
+"""A document as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eprli_lab.reporting.tables.document import Document, TableBlock
+
+WIDTH = 120  # columns of a terminal
+
+
+def print_document(document: Document) -> str:
+    """Aligned, at most WIDTH columns wide where a cell is not wider itself; blocks that are wider are split."""
+    parts = ["\n".join([document.title, *document.lead])] if document.title else []
+    for block in document.blocks:
+        parts += [print_table(part) for part in split_to_width(block)]
+    parts += ["\n".join([remark.heading, *map(_wrapped, remark.lines)]) for remark in document.remarks]
+    return "\n\n".join(parts) + "\n"
+
+
+def print_table(block: TableBlock) -> str:
+    """One table, with its note under it."""
+    lines = _cells(block)
+    widths = _widths(lines)
+    rule = ["-" * width for width in widths]
+    out = []
+    for line in [lines[0], rule, *lines[1:]]:
+        cells = [
+            cell.ljust(width) if words else cell.rjust(width)
+            for cell, width, words in zip(line, widths, block.texts, strict=True)
+        ]
+        out.append("  ".join(cells).rstrip())
+    return "\n".join([*out, block.note] if block.note else out)
+
+
+def split_to_width(block: TableBlock) -> list[TableBlock]:
+    """Blocks that fit WIDTH; every one begins with the first column, the last one has the note."""
+    widths = _widths(_cells(block))
+    groups: list[list[int]] = [[0]]
+    used = widths[0]
+    for i in range(1, len(widths)):
+        if len(groups[-1]) > 1 and used + 2 + widths[i] > WIDTH:
+            groups.append([0])
+            used = widths[0]
+        groups[-1].append(i)
+        used += 2 + widths[i]
+    return [
+        replace(
+            block,
+            header=[block.header[i] for i in group],
+            rows=[[row[i] for i in group] for row in block.rows],
+            note=block.note if group is groups[-1] else "",
+        )
+        for group in groups
+    ]
+
+
+def _cells(block: TableBlock) -> list[list[str]]:
+    """Header and rows as text."""
+    return [list(block.header), *([cell.text for cell in row] for row in block.rows)]
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
