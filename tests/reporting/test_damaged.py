@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from stores import describe, plant
 
-from eprli_lab.cli import options
-from eprli_lab.cli.check import main as check_main
-from eprli_lab.cli.report import main as report_main
-from eprli_lab.cli.table import main as table_main
+from eprli_lab.cli.check import command as check
+from eprli_lab.cli.errors import exit_code
+from eprli_lab.cli.report import command as report
+from eprli_lab.cli.table import command as table
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting import artifacts
@@ -172,8 +172,8 @@ def test_metrics_of_other_shapes_and_no_params(store):
 
 def test_unreadable_metrics_are_one_sentence(store, capsys):
     store("DROP TABLE metrics")
-    for command in (table_main, report_main):
-        assert command(["study=s"]) == 2
+    for command in (table, report):
+        assert command.run(["study=s"]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "the metrics of sqlite:///mlflow.db cannot be read: no such table" in error
 
@@ -196,9 +196,9 @@ def test_outcomes_that_cannot_be_are_no_outcomes(tmp_path, bad):
 
 
 def test_nothing_is_not_a_finding(store, capsys):
-    assert check_main(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
+    assert check.run(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
     store("UPDATE runs SET status = 'FAILED' WHERE name <> 's'")
-    assert check_main(["sharing", "study=s"]) == 2
+    assert check.run(["sharing", "study=s"]) == 2
     assert "has nothing to check" in capsys.readouterr().err
     assert headline(ablation_table(planted.study(("only",)))) == "There is one arm, so nothing is compared."
     lone = planted.study(seeds=1)
@@ -237,14 +237,14 @@ def test_the_end_of_the_search_for_seeds_is_no_number():
 
 
 @pytest.mark.parametrize(
-    ("main", "arguments", "sentence"),
+    ("command", "arguments", "sentence"),
     [
-        (check_main, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
-        (report_main, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
+        (check, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
+        (report, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
     ],
 )
-def test_what_has_no_meaning_is_refused(store, main, arguments, sentence, capsys):
-    assert main(arguments) == 2
+def test_what_has_no_meaning_is_refused(store, command, arguments, sentence, capsys):
+    assert command.run(arguments) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
 
@@ -262,14 +262,14 @@ def test_every_format_comes_with_the_figures_that_the_twin_links_to(store, tmp_p
 
 
 def test_interrupts_and_full_disks(capsys):
-    def interrupted(arguments):
+    def interrupted():
         raise KeyboardInterrupt
 
-    def full(arguments):
+    def full():
         raise OSError(28, "No space left on device")
 
-    assert options.command(interrupted, [], "") == 130
-    assert options.command(full, [], "") == 2
+    assert exit_code(interrupted) == 130
+    assert exit_code(full) == 2
     assert capsys.readouterr().err == (
         "eprli_lab: interrupted; the same command begins again\n"
         "eprli_lab: the output cannot be written (No space left on device)\n"
