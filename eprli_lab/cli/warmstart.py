@@ -21,11 +21,13 @@ def _warmstart(words: list[str]) -> None:
     from eprli_lab.config.paths import ASSETS_DIR
 
     given, overrides = split(words, ("out",))
+    if given.get("out") == "":
+        raise UserError("out=: name the directory to write, for instance out=policy")
     spec = compose_spec(overrides)
     if spec.model.config is None or spec.data.generated is None:
         raise UserError("a warm start needs a model built from a config and a generated data family")
     family = spec.data.generated.family
-    directory = Path(given["out"]) if given.get("out") else ASSETS_DIR / family
+    directory = Path(given["out"]) if "out" in given else ASSETS_DIR / family
     provenance = make(spec.model, family, directory, " ".join(["eprli-lab warmstart", *overrides]))
     print(f"{directory}: sha256 {provenance['sha256'][:12]}, start accuracy {provenance['start_accuracy']}")
 

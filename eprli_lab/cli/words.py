@@ -50,8 +50,8 @@ def split(words: Sequence[str], keys: Iterable[str]) -> tuple[dict[str, str], li
     given: dict[str, str] = {}
     overrides = []
     for word in words:
-        key, sep, value = word.partition("=")
-        if not sep or key not in known:
+        key, _, value = word.partition("=")
+        if key not in known:
             overrides.append(word)
             continue
         if key in given:

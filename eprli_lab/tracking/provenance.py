@@ -31,7 +31,7 @@ def provenance() -> dict[str, Any]:
 
 
 def command(argv: list[str]) -> str:
-    """The command line as a person types it: no folder, and no interpreter before a script's name. '' for a worker's."""
+    """The command line as a person types it: no folders, no interpreter before `eprli-lab`. '' for a worker's."""
     if "multiprocessing" in " ".join(argv) or not argv:
         return ""
     import shlex

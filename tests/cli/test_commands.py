@@ -140,6 +140,7 @@ MISTAKES = [
     (["difficulty", "k=1", "k=2"], "k: given twice (1, 2)"),
     (["difficulty", "data.generated.problms=3"], "data.generated.problms: unknown key (did you mean 'problems'?)"),
     (["warmstart", "model=mod11"], "model=mod11: there is no such model (did you mean 'mod10'?)"),
+    (["warmstart", "out="], "out=: name the directory to write"),
     (["upload"], "usage: eprli-lab upload RUN_DIR"),
     (["upload", "here", "tracking.url=x"], "tracking.url: unknown key (did you mean 'tracking.uri'?)"),
 ]

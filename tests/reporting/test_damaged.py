@@ -107,7 +107,7 @@ def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
 @pytest.mark.slow
 def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsys):
     store("UPDATE alembic_version SET version_num = 'deadbeef'")  # the tables of another MLflow
-    assert report_main(["study=s", "out=out"]) == 0
+    assert report.run(["study=s", "out=out"]) == 0
     done = capsys.readouterr()
     assert "How it reads" in done.out and (tmp_path / "out" / "report.html").stat().st_size > 1000
     assert done.err.count("\n") == 1 and "is written, but not attached to the study's parent run" in done.err
