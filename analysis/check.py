@@ -2,7 +2,7 @@
 
 import sys
 
-from eprli_lab.cli.check import main
+from eprli_lab.cli.check import command
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command.run(sys.argv[1:]))

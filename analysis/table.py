@@ -2,7 +2,7 @@
 
 import sys
 
-from eprli_lab.cli.table import main
+from eprli_lab.cli.table import command
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command.run(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """Learning curves of the local engine and of OpenRLHF from the same checkpoint, data and seeds, in one figure.
 
-python -m eprli_lab.run -m sweep=levels study.only=[l2] study.name=local
-python -m eprli_lab.run -m sweep=levels study.only=[l2] study.name=openrlhf backend=openrlhf_cpu
+eprli-lab run -m sweep=levels study.only=[l2] study.name=local
+eprli-lab run -m sweep=levels study.only=[l2] study.name=openrlhf backend=openrlhf_cpu
 python benchmarks/backends.py [DIR]          # where the two were run; writes backends.png there, prints the figures
 """
 

@@ -1,7 +1,7 @@
 """What pruning between seeds saves on `thresholds`: best score so far against runs made, with and without the pruner.
 
-    python -m eprli_lab.run -m sweep=thresholds
-    python -m eprli_lab.run -m sweep=thresholds study.search.pruner=none study.name=unpruned
+    eprli-lab run -m sweep=thresholds
+    eprli-lab run -m sweep=thresholds study.search.pruner=none study.name=unpruned
     python benchmarks/pruning.py [DIR]          # where the two were run; writes pruning.png there, prints the figures
 
 A run is one seed of one point, so the axis does not depend on the machine. The best score so far counts complete points

@@ -130,8 +130,8 @@ def main() -> None:
             size = Path("mlflow.db").stat().st_size / 2**20
             head = f"{runs} runs x {STEPS} steps x {len(metrics())} metrics"
             print(f"{head}: {size:.0f} MB, {time.perf_counter() - start:.0f} s to build", flush=True)
-        timed("-m", "analysis.table", "study=large")
-        timed("-m", "analysis.report", "study=large")
+        timed("-m", "eprli_lab", "table", "study=large")
+        timed("-m", "eprli_lab", "report", "study=large")
 
 
 if __name__ == "__main__":

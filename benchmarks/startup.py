@@ -9,6 +9,8 @@ import time
 
 CASES = {
     "--help": ["--help"],
+    "report --help": ["report", "--help"],
+    "run --help": ["run", "--help"],
     "--cfg job": ["--cfg", "job"],
     "refused config": ["budget.amount=-1"],
     "unknown sweep": ["-m", "sweep=levls"],
@@ -17,7 +19,7 @@ CASES = {
 
 def seconds(arguments: list[str]) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "eprli_lab.run", *arguments], capture_output=True)
+    subprocess.run([sys.executable, "-m", "eprli_lab", *arguments], capture_output=True)
     return time.perf_counter() - began
 
 

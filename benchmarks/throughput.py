@@ -1,4 +1,4 @@
-"""CPU-seconds by part of a run, for the cost estimates of `python -m eprli_lab.sweeps`.
+"""CPU-seconds by part of a run, for the cost estimates of `eprli-lab sweeps`.
 
     python benchmarks/throughput.py            # prints, and writes eprli_lab/assets/throughput.json
 

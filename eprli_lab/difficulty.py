@@ -2,7 +2,7 @@
 
 import sys
 
-from eprli_lab.cli.difficulty import main
+from eprli_lab.cli.difficulty import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(sys.argv[1:]))

@@ -1,14 +1,4 @@
-"""The three checks that readers of the paper ask for, each one command with its figure.
-
-    python -m analysis.check levels     # one level against two (study levels)
-    python -m analysis.check sharing    # one shared policy against one a level (study sharing)
-    python -m analysis.check buffer     # utilisation and reward variance across difficulty levels (study levels)
-
-    [preset=smoke] [study=NAME] [arms=l1,l2] [out=DIR] [margin=0.03] [tracking.uri=URI]
-
-Each reads what its sweep logged (run it first: python -m eprli_lab.run -m sweep=levels), prints what was found, and
-writes figures to reports/check-<check>/.
-"""
+"""`eprli-lab check`: the three checks that readers of the paper ask for, each one command with its figure."""
 
 from __future__ import annotations
 
@@ -16,25 +6,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eprli_lab.cli import options
+from eprli_lab.cli.command import Command
+from eprli_lab.cli.words import Key, parse
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.reporting.check import CHECKS, compare, restricted, utilisation
-from eprli_lab.reporting.load import load_study
 
-USAGE = f"usage: python -m analysis.check {{{','.join(CHECKS)}}} [preset=NAME] [study=NAME]; --help says more"
-KEYS = (*(k for k in options.COMMON if k != "baseline"), "arms", "out", "margin")
+KEYS = (
+    *options.STUDY,
+    Key("arms", "which arms, the first of them as baseline", example="l1,l2"),
+    Key("out", "the directory to write (default: reports/check-CHECK)", example="DIR"),
+    options.MARGIN,
+    *options.TRACKING,
+)
+ABOUT = """The three checks that readers of the paper ask for.
+
+\b
+  levels    one level against two (study levels)
+  sharing   one shared policy against one a level (study sharing)
+  buffer    utilisation and reward variance across difficulty levels (study levels)
+
+Each reads what its sweep logged (run it first: eprli-lab run -m sweep=levels), prints what was found, and writes
+figures to reports/check-CHECK."""
 
 
-def _command(arguments: Sequence[str]) -> None:
+def _checks() -> Sequence[str]:
+    from eprli_lab.reporting.check import CHECKS
+
+    return tuple(CHECKS)
+
+
+def usage() -> str:
+    return f"usage: eprli-lab check {{{','.join(_checks())}}} [preset=NAME] [study=NAME]; --help says more"
+
+
+def _check(words: list[str]) -> None:
     from eprli_lab.reporting import figures
+    from eprli_lab.reporting.check import CHECKS, compare, restricted, utilisation
+    from eprli_lab.reporting.load import load_study
 
-    check = arguments[0] if arguments else ""
+    check = words[0] if words else ""
     if check not in CHECKS:
-        raise UserError(f"which check? {USAGE}{nearest(check, CHECKS) if check else ''}")
-    given = options.parse(arguments[1:], KEYS, USAGE)
-    margin = options.margin(given["margin"]) if "margin" in given else None
+        raise UserError(f"which check? {usage()}{nearest(check, CHECKS) if check else ''}")
     sweep, arms = CHECKS[check]
+    given = parse(words[1:], [key.name for key in KEYS], usage())
+    margin = options.margin(given["margin"]) if "margin" in given else None
     where = options.tracking(given)
-    name = options.study_name(given if "study" in given else {"sweep": sweep} | given, USAGE)
+    name = options.study_name(given if "study" in given else {"sweep": sweep} | given, usage())
     study = load_study(where.uri, where.experiment, name, figures.wanted)
     chosen = tuple(given["arms"].split(",")) if "arms" in given else arms
     study = restricted(study, chosen) if chosen else study
@@ -43,16 +59,26 @@ def _command(arguments: Sequence[str]) -> None:
         raise UserError(f"study={name} has nothing to check: no finished run of two arms, or nothing was logged")
     print("\n".join(lines))
     out = Path(given.get("out", Path("reports") / f"check-{check}"))
-    wanted = ("buffer", "reward_variance") if check == "buffer" else ("effects", "learning_curves", "forgetting")
+    pictures = ("buffer", "reward_variance") if check == "buffer" else ("effects", "learning_curves", "forgetting")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files = [f for p in figures.pictures(study, only=wanted) for f in figures.write(p, out)]
+        files = [f for p in figures.pictures(study, only=pictures) for f in figures.write(p, out)]
     except OSError as error:
         raise UserError(f"out={out} cannot be written ({error.strerror}): give another directory") from None
     if files:
         print("figures: " + " ".join(map(str, files)))
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Exit code 0, or 2 with one sentence."""
-    return options.command(_command, arguments, __doc__)
+command = Command(
+    "check",
+    _check,
+    ABOUT,
+    usage="CHECK [KEY=VALUE]...",
+    keys=KEYS,
+    examples=(
+        ("levels", "one level against two"),
+        ("sharing preset=smoke", "shared weights, at the smallest scale"),
+        ("buffer study=mine arms=l1,l2 out=figures", "what the buffer keeps, of a study of another name"),
+    ),
+    first=_checks,
+)

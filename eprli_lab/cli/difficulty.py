@@ -1,10 +1,4 @@
-"""`python -m eprli_lab.difficulty`: measured difficulty, one minus the pass rate of the initial policy.
-
-    python -m eprli_lab.difficulty k=8                            # the default data, into ./mod10.difficulty.jsonl
-    python -m eprli_lab.difficulty k=8 data=jsonl data.source.path=problems.jsonl model.path=...   # beside the data
-
-Any config override is taken. The result is used with `data.difficulty_file=FILE`. Interrupted work goes on.
-"""
+"""`eprli-lab difficulty`: measured difficulty, one minus the pass rate of the initial policy."""
 
 from __future__ import annotations
 
@@ -12,23 +6,26 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eprli_lab.config.spec import RunSpec
+from eprli_lab.cli.command import Command
+from eprli_lab.cli.words import ANY, Key, split
 from eprli_lab.errors import UserError
-from eprli_lab.training.difficulty import CHUNK, measure, resume
+
+if TYPE_CHECKING:
+    from eprli_lab.config.spec import RunSpec
+
+KEYS = (
+    Key("k", "answers a problem (default: 8)", example="8"),
+    Key("out", "the file to write (default: DATA.difficulty.jsonl, beside a data file)", example="FILE"),
+    Key("limit", "the first so many problems only", example="100"),
+    ANY,
+)
 
 
 def _arguments(given: list[str]) -> tuple[int, Path | None, int | None, list[str]]:
-    """k, out, limit and the config overrides."""
-    own: dict[str, str] = {}
-    overrides = []
-    for a in given:
-        key, _, value = a.partition("=")
-        if key in ("k", "out", "limit"):
-            own[key] = value
-        else:
-            overrides.append(a)
+    """k, out, limit and the config overrides. Raises UserError."""
+    own, overrides = split(given, ("k", "out", "limit"))
     numbers = {}
     for key in ("k", "limit"):
         if key in own and not (own[key].isdecimal() and int(own[key]) >= 1):
@@ -57,6 +54,7 @@ def run(given: list[str]) -> Path:
     from eprli_lab.backends.build import build_backend
     from eprli_lab.data.load import read_training
     from eprli_lab.grading.grader import Grader
+    from eprli_lab.training.difficulty import CHUNK, measure, resume
 
     k, out, limit, overrides = _arguments(given)
     spec = _spec(overrides)
@@ -108,17 +106,23 @@ def run(given: list[str]) -> Path:
     return out
 
 
-def main() -> int:
-    """Command line; the exit code."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return 0
-    try:
-        run(sys.argv[1:])
-    except UserError as error:
-        print(f"eprli_lab: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+def _difficulty(words: list[str]) -> None:
+    run(words)
+
+
+command = Command(
+    "difficulty",
+    _difficulty,
+    """Measured difficulty: one minus the pass rate of the initial policy.
+
+The result is used with data.difficulty_file=FILE. Interrupted work goes on.""",
+    usage="[KEY=VALUE]...",
+    keys=KEYS,
+    examples=(
+        ("k=8", "the default data, into ./mod10.difficulty.jsonl"),
+        ("k=8 data=jsonl data.source.path=problems.jsonl model=path model.path=DIR", "your data, your policy"),
+        ("limit=100 out=first.jsonl", "the first hundred problems"),
+    ),
+    overrides=True,
+    sentences={"interrupted": "interrupted: the same command goes on from here"},
+)

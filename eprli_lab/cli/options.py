@@ -1,31 +1,27 @@
-"""`key=value` words of the analysis commands: which study, where it is tracked, where to write."""
+"""The keys that the commands over a logged study share: which study, where it is tracked, what matters."""
 
 from __future__ import annotations
 
-import io
 import math
-import sys
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from eprli_lab.config.spec import TrackingSpec
-from eprli_lab.errors import UserError, nearest
+from eprli_lab.cli.words import Key, preset_names, sweep_names
+from eprli_lab.errors import UserError
 
-COMMON = ("sweep", "preset", "study", "baseline", "tracking.uri", "tracking.experiment")
+if TYPE_CHECKING:
+    from eprli_lab.config.spec import TrackingSpec
 
-
-def parse(arguments: Sequence[str], keys: Sequence[str], usage: str) -> dict[str, str]:
-    """The words as a dict. Raises UserError on a word that is not key=value, an unknown key, one that stands twice."""
-    options: dict[str, str] = {}
-    for word in arguments:
-        key, sep, value = word.partition("=")
-        if not sep or not value:
-            raise UserError(f"'{word}' is not key=value; {usage}")
-        if key not in keys:
-            raise UserError(f"{key}: unknown key{nearest(key, keys)}")
-        if key in options:
-            raise UserError(f"{key}: given twice ({options[key]}, {value})")
-        options[key] = value
-    return options
+STUDY = (
+    Key("sweep", "the sweep whose study is meant", sweep_names, "levels"),
+    Key("preset", "the preset that it was run at (default: default)", preset_names, "smoke"),
+    Key("study", "the study by its own name, in place of sweep and preset", example="NAME"),
+)
+BASELINE = Key("baseline", "the arm that the others are compared with (default: the sweep's)", example="l1")
+TRACKING = (
+    Key("tracking.uri", "the tracking store (default: mlflow.db of the working directory)", example="URI"),
+    Key("tracking.experiment", "the experiment in it (default: eprli_lab)", example="NAME"),
+)
+MARGIN = Key("margin", "the smallest difference in the objective that matters (default: 0.03, or 3%)", example="0.03")
 
 
 def study_name(options: dict[str, str], usage: str) -> str:
@@ -45,6 +41,8 @@ def of_preset(sweep: str, options: dict[str, str]) -> str:
 
 def tracking(options: dict[str, str]) -> TrackingSpec:
     """Where the runs are. Raises UserError for a URI that is none."""
+    from eprli_lab.config.spec import TrackingSpec
+
     default = TrackingSpec()
     try:
         experiment = options.get("tracking.experiment", default.experiment)
@@ -63,27 +61,3 @@ def margin(text: str) -> float:
     if not 0 < value < math.inf:
         raise UserError(f"margin={text}: give the smallest difference in the objective that matters, above zero")
     return value
-
-
-def command(work: Callable[[Sequence[str]], None], arguments: Sequence[str], doc: str | None) -> int:
-    """Run it: exit code 0, or 2 with one sentence; `--help` prints `doc`."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no arrow shows a question mark
-    try:
-        if any(a in ("-h", "--help") for a in arguments):
-            print(doc)
-        else:
-            work(arguments)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"eprli_lab: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("eprli_lab: interrupted; the same command begins again", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `| head`: whoever read has enough
-        sys.stderr.close()
-    except OSError as error:
-        print(f"eprli_lab: the output cannot be written ({error.strerror})", file=sys.stderr)
-        return 2
-    return 0

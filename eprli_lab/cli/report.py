@@ -1,42 +1,40 @@
-"""The report of a study, again, from what was logged: HTML, Markdown, tables, figures.
-
-    python -m analysis.report sweep=levels [preset=smoke] [study=NAME] [baseline=ARM] [out=DIR] [tracking.uri=URI]
-        [formats=png,svg,pdf] [margin=0.03]
-    python -m analysis.report compare=levels,order [preset=smoke]
-
-Reads the tracking store of the working directory unless told otherwise; writes to reports/<study>/ there: report.html
-(one file, needs no network), report.md, table.txt, table.md, table.tex, table.csv, seeds.csv, and each figure. All of
-it is attached to the study's parent run. `margin`: the smallest difference in the objective that matters, by default
-0.03 (3% of its mean, for one that is no fraction).
-"""
+"""`eprli-lab report`: the report of a study, again, from what was logged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from eprli_lab.cli import options
+from eprli_lab.cli.command import Command
+from eprli_lab.cli.words import Key, parse, sweep_names
 from eprli_lab.errors import UserError
-from eprli_lab.reporting.report.write import write_comparison, write_report
-from eprli_lab.tracking.views import view_link
 
-KEYS = (*options.COMMON, "out", "compare", "formats", "margin")
-USAGE = "usage: python -m analysis.report sweep=NAME [preset=NAME] (or study=NAME) [baseline=ARM] [out=DIR]"
 FORMATS = ("png", "svg", "pdf")
+KEYS = (
+    *options.STUDY,
+    options.BASELINE,
+    Key("compare", "two studies or more, on one page", sweep_names, "levels,order"),
+    Key("out", "the directory to write (default: reports/STUDY)", example="DIR"),
+    Key("formats", f"of the figures: {', '.join(FORMATS)} (default: png)", lambda: FORMATS, "png,pdf"),
+    options.MARGIN,
+    *options.TRACKING,
+)
+USAGE = "usage: eprli-lab report sweep=NAME [preset=NAME] (or study=NAME) [baseline=ARM] [out=DIR]"
+ABOUT = """The report of a study, again, from what was logged: HTML, Markdown, tables, figures.
+
+Reads the tracking store of the working directory unless told otherwise; writes to reports/STUDY there: report.html
+(one file, needs no network), report.md, table.txt, table.md, table.tex, table.csv, seeds.csv, and each figure. All of
+it is attached to the study's parent run."""
 
 
-def _command(arguments: Sequence[str]) -> None:
-    given = options.parse(arguments, KEYS, USAGE)
-    tracking, baseline = options.tracking(given), given.get("baseline")
+def _report(words: list[str]) -> None:
+    from eprli_lab.reporting.report.write import write_report
+    from eprli_lab.tracking.views import view_link
+
+    given = parse(words, [key.name for key in KEYS], USAGE)
+    tracking = options.tracking(given)
     if "compare" in given:
-        idle = [k for k in ("sweep", "study", "formats", "margin") if k in given]
-        if idle:
-            raise UserError(f"{idle[0]}={given[idle[0]]} has no meaning beside compare=: leave it out")
-        names = [options.of_preset(s, given) for s in given["compare"].split(",") if s]
-        if len(set(names)) < 2:
-            raise UserError(f"compare={given['compare']}: give two studies or more, as in compare=levels,order")
-        out = Path(given.get("out", Path("reports") / f"compare-{'-'.join(names)}"))
-        print(f"report: {write_comparison(tracking, list(dict.fromkeys(names)), out, baseline)}")
+        _compare(given)
         return
     name = options.study_name(given, USAGE)
     formats = given.get("formats", "png").split(",")
@@ -44,10 +42,35 @@ def _command(arguments: Sequence[str]) -> None:
         raise UserError(f"formats={given['formats']}: there is {', '.join(FORMATS)}")
     out = Path(given.get("out", Path("reports") / name))
     margin = options.margin(given["margin"]) if "margin" in given else None
-    print(write_report(tracking.uri, tracking.experiment, name, out, baseline, formats, margin))
+    print(write_report(tracking.uri, tracking.experiment, name, out, given.get("baseline"), formats, margin))
     print(f"\nreport: {out / 'report.html'}\nruns: mlflow ui, then {view_link(tracking, name)}")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Exit code 0, or 2 with one sentence."""
-    return options.command(_command, arguments, __doc__)
+def _compare(given: dict[str, str]) -> None:
+    """Several studies on one page."""
+    from eprli_lab.reporting.report.write import write_comparison
+
+    idle = [k for k in ("sweep", "study", "formats", "margin") if k in given]
+    if idle:
+        raise UserError(f"{idle[0]}={given[idle[0]]} has no meaning beside compare=: leave it out")
+    names = [options.of_preset(s, given) for s in given["compare"].split(",") if s]
+    if len(set(names)) < 2:
+        raise UserError(f"compare={given['compare']}: give two studies or more, as in compare=levels,order")
+    out = Path(given.get("out", Path("reports") / f"compare-{'-'.join(names)}"))
+    page = write_comparison(options.tracking(given), list(dict.fromkeys(names)), out, given.get("baseline"))
+    print(f"report: {page}")
+
+
+command = Command(
+    "report",
+    _report,
+    ABOUT,
+    usage="KEY=VALUE...",
+    keys=KEYS,
+    examples=(
+        ("sweep=levels", "the report of the sweep levels"),
+        ("sweep=levels preset=smoke baseline=l1 margin=0.05", "of its smallest scale, against one level"),
+        ("study=mine formats=png,pdf out=paper", "figures for a paper"),
+        ("compare=levels,order", "two studies on one page"),
+    ),
+)

@@ -1,31 +1,53 @@
-"""The ablation table: one row an arm, as text for a terminal, Markdown, LaTeX, CSV or HTML.
-
-    python -m analysis.table sweep=levels [preset=smoke] (or study=NAME) [format=text|md|latex|csv|html]
-        [columns=arm,n,score,difference,p,...] [baseline=ARM] [tracking.uri=URI]
-
-A value is bold only when its interval tells it apart from every other arm's; every arm's run ids go along.
-"""
+"""`eprli-lab table`: the ablation table, one row an arm, for a terminal, Markdown, LaTeX, CSV or HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
+from eprli_lab.cli import options
+from eprli_lab.cli.command import Command
+from eprli_lab.cli.words import Key, parse
 from eprli_lab.errors import UserError
-from eprli_lab.reporting.load import load_study
-from eprli_lab.reporting.tables.rows import ablation_table, wanted
 
 
-def _command(arguments: Sequence[str]) -> None:
-    from eprli_lab.cli import options
+def _columns() -> Iterable[str]:
+    """Names that every study has; those of its suites are known when it is read."""
+    from eprli_lab.reporting.tables.columns import MACHINE
+
+    return [name for name in MACHINE if name.islower()]
+
+
+def _formats() -> Iterable[str]:
+    from eprli_lab.reporting.tables.render import FORMATS
+
+    return ("text", *FORMATS)
+
+
+KEYS = (
+    *options.STUDY,
+    options.BASELINE,
+    Key("format", "text, md, latex, csv or html (default: text)", _formats, "md"),
+    Key("columns", "which, in this order; a wrong name lists those that there are", _columns, "arm,n,score,difference"),
+    *options.TRACKING,
+)
+USAGE = "usage: eprli-lab table sweep=NAME [format=md] [columns=arm,score,difference]; --help says more"
+ABOUT = """The ablation table: one row an arm, as text for a terminal, Markdown, LaTeX, CSV or HTML.
+
+A value is bold only when its interval tells it apart from every other arm's; every arm's run ids go along."""
+
+
+def _table(words: list[str]) -> None:
+    from eprli_lab.reporting.load import load_study
     from eprli_lab.reporting.tables.columns import DEFAULT, MACHINE, chosen
     from eprli_lab.reporting.tables.render import FORMATS, render
+    from eprli_lab.reporting.tables.rows import ablation_table, wanted
 
-    usage = "usage: python -m analysis.table sweep=NAME [format=md] [columns=arm,score,difference]; --help says more"
-    given = options.parse(arguments, (*options.COMMON, "format", "columns"), usage)
-    form, where = given.get("format", "text"), options.tracking(given)
+    given = parse(words, [key.name for key in KEYS], USAGE)
+    form = given.get("format", "text")
+    where = options.tracking(given)
     if form not in (*FORMATS, "text"):
         raise UserError(f"format={form}: there is text, {', '.join(FORMATS)}")
-    study = load_study(where.uri, where.experiment, options.study_name(given, usage), wanted)
+    study = load_study(where.uri, where.experiment, options.study_name(given, USAGE), wanted)
     table = ablation_table(study, given.get("baseline"))
     names = given["columns"].split(",") if "columns" in given else None
     if form == "text" and names is None:
@@ -35,8 +57,15 @@ def _command(arguments: Sequence[str]) -> None:
         print(render(table, shown, "md" if form == "text" else form), end="")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Exit code 0, or 2 with one sentence."""
-    from eprli_lab.cli.options import command
-
-    return command(_command, arguments, __doc__)
+command = Command(
+    "table",
+    _table,
+    ABOUT,
+    usage="KEY=VALUE...",
+    keys=KEYS,
+    examples=(
+        ("sweep=levels", "as text"),
+        ("sweep=levels preset=smoke format=latex > table.tex", "for a paper, with booktabs"),
+        ("study=mine columns=arm,n,score,difference format=md", "four columns, as Markdown"),
+    ),
+)

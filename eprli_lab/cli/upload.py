@@ -1,29 +1,46 @@
-"""Runs that were spooled while their tracking server could not be reached, sent now.
-
-python -m eprli_lab.tracking upload RUN_DIR ... [tracking.uri=URI]
-"""
+"""`eprli-lab upload`: runs that were spooled while their tracking server could not be reached, sent now."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from eprli_lab.cli.command import Command
+from eprli_lab.cli.options import TRACKING
+from eprli_lab.cli.words import parse
 from eprli_lab.errors import UserError
-from eprli_lab.tracking.upload import upload
+
+KEYS = TRACKING[:1]
+USAGE = "usage: eprli-lab upload RUN_DIR ... [tracking.uri=URI]"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`python -m eprli_lab.tracking upload RUN_DIR [tracking.uri=URI]`"""
-    rest = [a for a in arguments[1:] if not a.startswith("tracking.uri=")]
-    uris = [a.removeprefix("tracking.uri=") for a in arguments[1:] if a.startswith("tracking.uri=")]
-    try:
-        if not arguments or arguments[0] != "upload" or not rest:
-            raise UserError("usage: python -m eprli_lab.tracking upload RUN_DIR ... [tracking.uri=URI]")
-        for directory in rest:
-            run_id, sent = upload(Path(directory), uris[-1] if uris else None)
-            print(f"{directory}: {sent} points sent to run {run_id}")
-    except UserError as error:
-        print(f"eprli_lab: {error}", file=sys.stderr)
-        return 2
-    return 0
+def _upload(words: list[str]) -> None:
+    from eprli_lab.tracking.upload import upload
+
+    directories = [word for word in words if not _is_key(word)]
+    given = parse([word for word in words if _is_key(word)], [key.name for key in KEYS], USAGE)
+    if not directories:
+        raise UserError(USAGE)
+    for directory in directories:
+        run_id, sent = upload(Path(directory), given.get("tracking.uri"))
+        print(f"{directory}: {sent} points sent to run {run_id}")
+
+
+def _is_key(word: str) -> bool:
+    """A directory may have a `=` in its name."""
+    return "=" in word and not Path(word).exists()
+
+
+command = Command(
+    "upload",
+    _upload,
+    """Runs that were spooled while their tracking server could not be reached, sent now.
+
+A run that is stored already is not sent again.""",
+    usage="RUN_DIR... [KEY=VALUE]",
+    keys=KEYS,
+    examples=(
+        ("outputs/levels/l2-seed0", "one run"),
+        ("outputs/levels/*/* tracking.uri=http://127.0.0.1:5000", "a study's runs, to another server"),
+    ),
+    files=True,
+)

@@ -94,7 +94,7 @@ class DataSpec(Strict):
     name: str
     generated: GeneratedSpec | None = None
     source: SourceSpec | None = None
-    difficulty_file: str | None = None  # pass rates written by `python -m eprli_lab.difficulty`
+    difficulty_file: str | None = None  # pass rates written by `eprli-lab difficulty`
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class DataSpec(Strict):
         if self.source is not None and self.source.columns.difficulty is None and self.difficulty_file is None:
             raise ValueError(
                 "a data source needs a difficulty: name source.columns.difficulty, or measure it with "
-                "python -m eprli_lab.difficulty and set difficulty_file"
+                "eprli-lab difficulty and set difficulty_file"
             )
         return self
 

@@ -71,7 +71,7 @@ def with_measured(problems: list[Problem], path: Path) -> list[Problem]:
     if missing:
         raise UserError(
             f"{path}: {len(missing)} of {len(problems)} problems have no pass rate, {missing[0]} for one: run "
-            "python -m eprli_lab.difficulty again for this data"
+            "eprli-lab difficulty again for this data"
         )
     # in decimals: 1 - 0.7 in binary is above 0.3, and the problem would fall into the stratum above
     return [dataclasses.replace(p, difficulty=float(1 - Decimal(repr(rates[p.id])))) for p in problems]

@@ -31,7 +31,7 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
     if unknown:
         raise UserError(
             f"{len(unknown)} of {len(problems)} problems have no difficulty, {unknown[0]} for one: name a difficulty "
-            "column or measure it with python -m eprli_lab.difficulty"
+            "column or measure it with eprli-lab difficulty"
         )
     thresholds = [level.quality_threshold for level in curriculum.levels.values()]
     below, levels = float("-inf"), {}

@@ -65,9 +65,9 @@ def finish_study(plan: Plan) -> None:
     link = view_link(where, plan.study)
     if not link:
         raise UserError(
-            f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with python -m "
-            f"eprli_lab.tracking upload outputs/{plan.study}/*/*, then python -m analysis.report study={plan.study}"
+            f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with "
+            f"eprli-lab upload outputs/{plan.study}/*/*, then eprli-lab report study={plan.study}"
         )
     print(write_report(where.uri, where.experiment, plan.study, out, end=True))  # with the baselines of the plan
-    print(f"\nreport: {out}/   again: python -m analysis.report study={plan.study}")
+    print(f"\nreport: {out}/   again: eprli-lab report study={plan.study}")
     print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")

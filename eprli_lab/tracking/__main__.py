@@ -2,6 +2,9 @@
 
 import sys
 
-from eprli_lab.cli.upload import main
+from eprli_lab.cli.upload import command
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    named = words[:1] == ["upload"]
+    sys.exit(command.run(words[1:] if named else [w for w in words if w in ("-h", "--help")]))

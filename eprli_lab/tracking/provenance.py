@@ -31,12 +31,13 @@ def provenance() -> dict[str, Any]:
 
 
 def command(argv: list[str]) -> str:
-    """The command line as a person types it: the interpreter without its folder. '' for a worker's."""
+    """The command line as a person types it: no folders, no interpreter before `eprli-lab`. '' for a worker's."""
     if "multiprocessing" in " ".join(argv) or not argv:
         return ""
     import shlex
 
-    return shlex.join([Path(argv[0]).name, *argv[1:]])
+    words = argv[1:] if len(argv) > 1 and Path(argv[1]).name == "eprli-lab" else argv
+    return shlex.join([Path(words[0]).name, *words[1:]])
 
 
 def _commit() -> str:

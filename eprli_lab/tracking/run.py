@@ -168,7 +168,7 @@ class RunTracker:
                 self._queue.clear()
                 log.warning(
                     "tracking: %s cannot be reached (%s): the run goes on and is spooled; when it can be reached, "
-                    "upload it with: python -m eprli_lab.tracking upload %s",
+                    "upload it with: eprli-lab upload %s",
                     self._tracking.uri,
                     self._offline,
                     self._directory,

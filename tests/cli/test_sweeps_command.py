@@ -1,4 +1,4 @@
-"""`python -m eprli_lab.sweeps`: what there is and what it costs; how far a study is."""
+"""`eprli-lab sweeps` and `eprli-lab status`: what there is and what it costs; how far a study is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conftest import REPO
 from plans import own_sweep
 from sweeping_work import arms, make_plan
 
-from eprli_lab.cli.sweeps import main as sweeps_main
+from eprli_lab.cli.main import main as eprli_lab
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.sweeping.cost import measured_rates, run_cost
 from eprli_lab.sweeping.study import Study
@@ -31,7 +31,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own_sweep(tmp_path, "    a: {}\n    b: {overrides: [curriculum=l3]}\n")
     own_sweep(tmp_path, "    a: {overrides: [optim.learning_rat=1]}\n", name="broken")
-    assert sweeps_main(["preset=smoke"]) == 0
+    assert eprli_lab(["sweeps", "preset=smoke"]) == 0
     out = capsys.readouterr().out
     listed = {line.partition(":")[0] for line in out.splitlines() if not line.startswith(" ") and ":" in line}
     assert listed >= {*ISSUE.split(), "mine", "broken"}
@@ -69,7 +69,7 @@ def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     study.succeed(first, {"score": 0.8125}, 1.0)
     study.fail(second, "the data is bad")
     study.heartbeat({third.number: 0.43})
-    assert sweeps_main(["status", "study"]) == 0
+    assert eprli_lab(["status", "study"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "study study: 1 of 4 runs complete, 1 running, 0 to be taken up again"
     assert [line.split() for line in lines[1:4]] == [
@@ -80,7 +80,7 @@ def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"process {os.getpid()} on " in lines[4] and lines[4].endswith("a seed 1")
     assert lines[5] == "failed: b seed 0: the data is bad"
     study.close()
-    sweeps_main(["status", "study"])
+    eprli_lab(["status", "study"])
     assert "0 running, 1 to be taken up again" in capsys.readouterr().out
 
 
@@ -92,7 +92,7 @@ def test_status_of_a_search(capsys: pytest.CaptureFixture[str]) -> None:
     assert task is not None
     study.succeed(task, {"score": 0.5}, 1.0)
     study.close()
-    sweeps_main(["status", "study"])
+    eprli_lab(["status", "study"])
     assert "study study-search: 1 of 3 trials complete, 0 pruned, 0 running" in capsys.readouterr().out
 
 
@@ -100,10 +100,12 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     Study(make_plan({"arms": arms("a"), "name": "levels"})).close()
     for arguments, words in (
         (["status", "level"], "there is no such study here (did you mean 'levels'?)"),
-        (["status"], "write: python -m eprli_lab.sweeps status NAME"),
-        (["status", "levels", "x=1"], "write: python -m"),
+        (["status"], "write: eprli-lab status NAME"),
+        (["status", "levels", "x=1"], "x: unknown key"),
+        (["sweeps", "levels"], "'levels' is not key=value"),
+        (["sweeps", "preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),
         (["status", "levels", "study.storage=nowhere"], "is no storage"),
     ):
-        assert sweeps_main(arguments) == 2
+        assert eprli_lab(arguments) == 2
         err = capsys.readouterr().err
         assert words in err and err.startswith("eprli_lab: ") and len(err.splitlines()) == 1

@@ -21,7 +21,7 @@ from scipy import stats
 from stores import LEVELS, STEPS, SUITES, describe, open_parent, plant
 
 from eprli_lab.cli import options
-from eprli_lab.cli.report import main as report_main
+from eprli_lab.cli.report import command as report
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.figures import buffer_rates, mean_curve
@@ -349,7 +349,7 @@ def test_poor_studies_give_a_report_too(here, tmp_path, study):
     ],
 )
 def test_mistakes_get_one_sentence(here, arguments, sentence, capsys):
-    assert report_main(arguments) == 2
+    assert report.run(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("eprli_lab: ") and len(error.splitlines()) == 1
     assert sentence in error

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eprli_lab.cli.check import main as check_main
+from eprli_lab.cli.check import command as check
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting import artifacts
@@ -71,7 +71,7 @@ def test_only_the_arms_asked_for():
 )
 def test_mistakes_get_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert check_main(arguments) == 2
+    assert check.run(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("eprli_lab: ") and len(error.splitlines()) == 1 and sentence in error
 

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from stores import describe, open_parent, plant
 
-from eprli_lab.cli import options
-from eprli_lab.cli.check import main as check_main
-from eprli_lab.cli.report import main as report_main
-from eprli_lab.cli.table import main as table_main
+from eprli_lab.cli.check import command as check
+from eprli_lab.cli.errors import exit_code
+from eprli_lab.cli.report import command as report
+from eprli_lab.cli.table import command as table
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting import artifacts
@@ -107,7 +107,7 @@ def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
 @pytest.mark.slow
 def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsys):
     store("UPDATE alembic_version SET version_num = 'deadbeef'")  # the tables of another MLflow
-    assert report_main(["study=s", "out=out"]) == 0
+    assert report.run(["study=s", "out=out"]) == 0
     done = capsys.readouterr()
     assert "How it reads" in done.out and (tmp_path / "out" / "report.html").stat().st_size > 1000
     assert done.err.count("\n") == 1 and "is written, but not attached to the study's parent run" in done.err
@@ -178,8 +178,8 @@ def test_metrics_of_other_shapes_and_no_params(store):
 
 def test_unreadable_metrics_are_one_sentence(store, capsys):
     store("DROP TABLE metrics")
-    for command in (table_main, report_main):
-        assert command(["study=s"]) == 2
+    for command in (table, report):
+        assert command.run(["study=s"]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "the metrics of sqlite:///mlflow.db cannot be read: no such table" in error
 
@@ -202,9 +202,9 @@ def test_outcomes_that_cannot_be_are_no_outcomes(tmp_path, bad):
 
 
 def test_nothing_is_not_a_finding(store, capsys):
-    assert check_main(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
+    assert check.run(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
     store("UPDATE runs SET status = 'FAILED' WHERE name <> 's'")
-    assert check_main(["sharing", "study=s"]) == 2
+    assert check.run(["sharing", "study=s"]) == 2
     assert "has nothing to check" in capsys.readouterr().err
     assert headline(ablation_table(planted.study(("only",)))) == "There is one arm, so nothing is compared."
     lone = planted.study(seeds=1)
@@ -243,14 +243,14 @@ def test_the_end_of_the_search_for_seeds_is_no_number():
 
 
 @pytest.mark.parametrize(
-    ("main", "arguments", "sentence"),
+    ("command", "arguments", "sentence"),
     [
-        (check_main, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
-        (report_main, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
+        (check, ["levels", "study=s", "baseline=l2"], "baseline: unknown key"),
+        (report, ["compare=s,t", "formats=pdf"], "formats=pdf has no meaning beside compare="),
     ],
 )
-def test_what_has_no_meaning_is_refused(store, main, arguments, sentence, capsys):
-    assert main(arguments) == 2
+def test_what_has_no_meaning_is_refused(store, command, arguments, sentence, capsys):
+    assert command.run(arguments) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
 
@@ -268,14 +268,14 @@ def test_every_format_comes_with_the_figures_that_the_twin_links_to(store, tmp_p
 
 
 def test_interrupts_and_full_disks(capsys):
-    def interrupted(arguments):
+    def interrupted():
         raise KeyboardInterrupt
 
-    def full(arguments):
+    def full():
         raise OSError(28, "No space left on device")
 
-    assert options.command(interrupted, [], "") == 130
-    assert options.command(full, [], "") == 2
+    assert exit_code(interrupted) == 130
+    assert exit_code(full) == 2
     assert capsys.readouterr().err == (
         "eprli_lab: interrupted; the same command begins again\n"
         "eprli_lab: the output cannot be written (No space left on device)\n"

@@ -17,6 +17,8 @@ REPO = Path(__file__).resolve().parents[2]
 def test_the_command_is_what_a_person_types():
     argv = ["/somewhere/venv/bin/python", "-m", "eprli_lab.run", "-m", "sweep=levels", "study.only=[l2]"]
     assert command(argv) == "python -m eprli_lab.run -m sweep=levels 'study.only=[l2]'"
+    argv = ["/somewhere/venv/bin/python", "/somewhere/venv/bin/eprli-lab", "report", "study=my study"]
+    assert command(argv) == "eprli-lab report 'study=my study'"
     assert command(["python", "-c", "from multiprocessing.spawn import spawn_main"]) == ""
     assert command([]) == ""
 

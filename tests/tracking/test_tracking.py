@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from helpers import small_spec
 
-from eprli_lab.cli.upload import main as tracking_main
+from eprli_lab.cli.main import main as eprli_lab
 from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.tracking.description import TAG, StudyDescription
@@ -394,7 +394,7 @@ def test_an_unreachable_store_spools_says_so_once_and_uploads_later(here, base, 
     assert tracker.run_id is None
     said = [r.getMessage() for r in caplog.records]
     assert len(said) == 1
-    assert f"python -m eprli_lab.tracking upload {tmp_path / 'run'}" in said[0]
+    assert f"eprli-lab upload {tmp_path / 'run'}" in said[0]
 
     run_id, sent = tracking_upload(tmp_path / "run", "sqlite:///mlflow.db")
     assert sent == len(expected(10)) + 10
@@ -411,18 +411,18 @@ def test_an_unreachable_store_spools_says_so_once_and_uploads_later(here, base, 
 
 
 def test_upload_says_what_is_wrong(here, base, tmp_path, capsys):
-    assert tracking_main(["upload", str(tmp_path)]) == 2
+    assert eprli_lab(["upload", str(tmp_path)]) == 2
     assert "holds no spool.jsonl" in capsys.readouterr().err
-    assert tracking_main([]) == 2
+    assert eprli_lab(["upload"]) == 2
     assert "usage" in capsys.readouterr().err
     tracker = start(spec(base, uri=broken("refused", tmp_path)), tmp_path)
-    assert tracking_main(["upload", str(tmp_path)]) == 2
+    assert eprli_lab(["upload", str(tmp_path)]) == 2
     assert "still going on" in capsys.readouterr().err
     tracker.finish("FINISHED", None)
-    assert tracking_main(["upload", str(tmp_path)]) == 2
+    assert eprli_lab(["upload", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "cannot be reached" in error and len(error.splitlines()) == 1
-    assert tracking_main(["upload", str(tmp_path), "tracking.uri=sqlite:///mlflow.db"]) == 0
+    assert eprli_lab(["upload", str(tmp_path), "tracking.uri=sqlite:///mlflow.db"]) == 0
     assert "0 points sent" in capsys.readouterr().out
 
 

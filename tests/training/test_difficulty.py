@@ -177,8 +177,8 @@ def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, mon
     assert "96 of 96 problems measured" in capsys.readouterr().out
     assert half.read_text() == text
     with pytest.raises(UserError, match="half.jsonl was measured with another k"):
-        difficulty_run([*settings, "k=4", "out=half.jsonl"])
-    assert difficulty_run([*settings, "limit=1"]).name == "mod10.difficulty.jsonl"
+        difficulty_run([*settings[1:], "k=4", "out=half.jsonl"])
+    assert difficulty_run(["k=2", "limit=1", *settings[2:]]).name == "mod10.difficulty.jsonl"
 
     # the default family's first 96 problems with their measured difficulty
     from eprli_lab.config.compose import compose_spec

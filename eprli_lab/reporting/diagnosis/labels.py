@@ -33,7 +33,7 @@ def suite_order(study: StudyData) -> list[Finding]:
             sentence = (
                 f"before training {harder} is easier ({start[harder]:.3f} correct) than {easier} "
                 f"({start[easier]:.3f}): the difficulty labels do not order accuracy; measure them "
-                f"(python -m eprli_lab.difficulty)"
+                f"(eprli-lab difficulty)"
             )
             out.append(Finding("difficulty_order", "", "", sentence))
     return out

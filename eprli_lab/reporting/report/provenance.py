@@ -35,7 +35,7 @@ def provenance_section(study: StudyData, again: Sequence[str]) -> Section:
     prints = sorted({r.tags["fingerprint"] for r in study.runs if "fingerprint" in r.tags})
     items += [("config fingerprints:", ", ".join(prints))] if prints else []
     items += [("parent run:", study.parent_run_id)] if study.parent_run_id else []
-    items.append(("this report again:", " ".join(["python -m analysis.report", f"study={study.name}", *again])))
+    items.append(("this report again:", " ".join(["eprli-lab report", f"study={study.name}", *again])))
     return Section("provenance", "Provenance", items=items)
 
 

@@ -1,0 +1,107 @@
+"""`eprli-lab run`: Hydra's application. Config -> spec -> train -> score, or a sweep with `-m`.
+
+Only click is imported at the top; Hydra when it is called: `--help`, `--cfg job` and a refused config answer before
+torch could load.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eprli_lab.cli.command import PROGRAM, Command
+from eprli_lab.cli.errors import exit_code
+from eprli_lab.cli.words import Key, sweep_names
+from eprli_lab.config.paths import CONF_DIR
+from eprli_lab.errors import NonFiniteError, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+ABOUT = """One run, or with -m one ablation: arms x seeds, a table and a report at the end.
+
+Every word goes to Hydra: overrides of the config, and Hydra's own options (--cfg job, --info, --hydra-help)."""
+EXAMPLES = (
+    ("", "one run of the default config"),
+    ("curriculum=l3 optim.learning_rate=3e-4", "one run of another config"),
+    ("--cfg job preset=smoke", "the config, composed and not run"),
+    ("-m sweep=levels", "one ablation"),
+    ("-m sweep=levels preset=smoke study.only=[l2]", "one arm of it, at the smallest scale"),
+)
+# Hydra's words for which it answers and starts nothing.
+ANSWERS = {"--help", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
+
+_exit_codes: list[int] = []
+_errors: list[Exception] = []  # of jobs; raised in Hydra's job they would be printed by Hydra as well
+
+
+def job(cfg: DictConfig) -> None:
+    """Hydra's task: one run in this process, or what a launcher's process does."""
+    from eprli_lab.cli.single import run_single
+
+    try:
+        _exit_codes.append(run_single(cfg))
+    except (UserError, NonFiniteError, OSError) as error:
+        if cfg.study.job:  # in another process: the launcher carries it home
+            raise
+        _errors.append(error)
+
+
+def application(arguments: Sequence[str]) -> int:
+    """Hydra's main over these words; the exit code of the run or the study. Raises what kept it from an end."""
+    import hydra
+
+    from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.argv = [f"{PROGRAM} run", *defer_level_overrides(expand_shortcuts(list(arguments)))]
+    _exit_codes.clear()
+    _errors.clear()
+    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
+    for error in _errors:
+        raise error
+    return max(_exit_codes, default=0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m eprli_lab.run`; the exit code: 0, 1 (a run failed), 2 (the user's mistake), 130 (interrupted)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return exit_code(
+        lambda: application(given),
+        interrupted="interrupted before anything was started",  # a run or a study takes over the signal
+        output=str(Path.cwd()),
+        unread=""
+        if ANSWERS & set(given)
+        else "interrupted: nobody reads the output any more; the same command resumes",
+    )
+
+
+class _Unparsed(Command):
+    """Every word to Hydra, its `--help` and `--` too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.params["words"] = tuple(args)
+        return []
+
+    def invoke(self, ctx: click.Context) -> int:
+        code = main(list(ctx.params["words"]))
+        if code:
+            ctx.exit(code)
+        return code
+
+
+command = _Unparsed(
+    "run",
+    application,
+    ABOUT,
+    usage="[-m] [KEY=VALUE]...",
+    keys=(Key("sweep", "an ablation, with -m", sweep_names, "levels"),),
+    examples=EXAMPLES,
+    overrides=True,
+)
