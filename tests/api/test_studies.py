@@ -17,10 +17,10 @@ from helpers import SMALL
 from plans import own_sweep
 
 import eprli_lab
-from eprli_lab.errors import Interrupted, UserError
+from eprli_lab.errors import UserError
 from eprli_lab.reporting.tables.rows import ablation_table as report_table
-from eprli_lab.sweeping import command
-from eprli_lab.sweeping.command import SweepOutcome
+
+pytestmark = pytest.mark.slow
 
 SUITES = ["heldout_easy", "heldout_medium", "heldout_hard"]
 OVERRIDES = [*SMALL, "budget.amount=3000"]
@@ -185,31 +185,6 @@ def test_what_is_complete_is_not_run_again(workspace, capsys: pytest.CaptureFixt
         eprli_lab.run_sweep("mine", *OVERRIDES, "study.seeds=[0,1]", "optim.learning_rate=1e-4")
 
 
-def test_how_a_sweep_may_end(workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcomes = iter(
-        [SweepOutcome(interrupted="interrupted with 1 of 4 runs complete"), SweepOutcome({("b", 1): "bad"})]
-    )
-    monkeypatch.setattr(command, "run_plan", lambda plan: next(outcomes))
-    call = ("mine", *OVERRIDES, "study.seeds=[0,1]")
-    with pytest.raises(Interrupted, match="with 1 of 4 runs complete: the same call of run_sweep resumes"):
-        eprli_lab.run_sweep(*call)
-    sentence = r"1 of 4 runs of mine failed for good \(b seed 1: bad\): load_study\('mine'\) has the others"
-    with pytest.raises(UserError, match=sentence):
-        eprli_lab.run_sweep(*call)
-    monkeypatch.setattr(command, "run_plan", lambda plan: plan)
-    for arguments, more, sentence in (
-        (["mien"], {}, "sweep=mien: there is no such sweep .did you mean 'mine'"),
-        (["mine", "seed=3"], {}, "seed=3: the arms of a sweep share study.seeds"),
-        (["mine", "hydra/launcher=joblib"], {}, "hydra/launcher=joblib: run_sweep starts its own worker processes"),
-        (["mine"], {"workers": 0}, "workers=0: give one or more"),
-        (["mine"], {"preset": "smok"}, "preset=smok: there is no such preset .did you mean 'smoke'"),
-        (["mine", "backend=openrlhf", "backend.dry_run=true"], {}, "backend.dry_run=true trains nothing"),
-    ):
-        with pytest.raises(UserError, match=sentence):
-            eprli_lab.run_sweep(*arguments, **more)
-
-
-@pytest.mark.slow
 def test_the_command_line_makes_the_same_study(workspace, tmp_path: Path) -> None:
     directory, study = workspace
     own_sweep(tmp_path, ARMS)
@@ -225,19 +200,3 @@ def test_the_command_line_makes_the_same_study(workspace, tmp_path: Path) -> Non
     printed = eprli_lab.load_study("mine", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     kept = [c for c in study.runs.columns if c not in ("run_id", "seconds")]
     assert printed.runs[kept].equals(study.runs[kept])
-
-
-@pytest.mark.slow
-def test_a_script_without_a_guard_runs_a_sweep_once(tmp_path: Path) -> None:
-    own_sweep(tmp_path, ARMS)
-    script = tmp_path / "plain.py"
-    script.write_text(
-        "import eprli_lab\nprint('started', flush=True)\n"
-        f"study = eprli_lab.run_sweep('mine', *{OVERRIDES!r}, 'study.seeds=[0]', workers=2)\n"
-        "print(study, __file__ is not None)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines.count("started") == 1 and lines[-1] == "study mine: a, b; 2 of 2 runs finished True"
