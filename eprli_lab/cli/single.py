@@ -6,23 +6,20 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from eprli_lab.config.compose import spec_tree
 from eprli_lab.errors import Interrupted, UserError
 
-if TYPE_CHECKING:
-    from eprli_lab.config.spec import RunSpec
-
 
 def run_single(cfg: DictConfig) -> int:
     """One run in this process, with progress lines; 0, or 130 when interrupted."""
     from eprli_lab.config.parse import parse_spec
-    from eprli_lab.tracking.store import close_dead_runs, prepare
     from eprli_lab.training.execute import execute
-    from eprli_lab.training.preflight import check_writable, dry_run, preflight
+    from eprli_lab.training.preflight import check_writable, dry_run
+    from eprli_lab.training.single import has_checkpoint, start_run
 
     if cfg.get("study") and cfg.study.get("job"):
         from hydra.core.hydra_config import HydraConfig
@@ -38,10 +35,9 @@ def run_single(cfg: DictConfig) -> int:
     check_writable(Path.cwd())
     if dry_run([spec]):
         return 0
-    preflight(spec)
-    prepare(spec.tracking)
-    close_dead_runs(spec.tracking)
-    directory = _run_directory(spec)
+    directory = start_run(spec)
+    if has_checkpoint(directory):
+        print(f"resuming {directory} (remove it to start over)", flush=True)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda n, _: _ask_to_stop(asked, n))
@@ -71,19 +67,6 @@ def run_single(cfg: DictConfig) -> int:
     return 0
 
 
-def _run_directory(spec: RunSpec) -> Path:
-    """outputs/run-<fingerprint>: an unfinished one is resumed; beside a finished one, a new number is taken."""
-    base = Path("outputs") / f"run-{spec.fingerprint()}"
-    candidate, number = base, 1
-    while (candidate / "finished").exists():
-        number += 1
-        candidate = base.with_name(f"{base.name}-{number}")
-    if list(candidate.glob("checkpoint-*")):
-        print(f"resuming {candidate} (remove it to start over)", flush=True)
-    candidate.mkdir(parents=True, exist_ok=True)
-    return candidate
-
-
 def _ask_to_stop(asked: list[int], number: int) -> None:
     if asked:  # a second one does not wait for a safe point
         os._exit(128 + number)
@@ -93,22 +76,15 @@ def _ask_to_stop(asked: list[int], number: int) -> None:
 
 def _summary(directory: Path, result: dict[str, Any]) -> str:
     """What a person wants to see after one run: each suite before and after, and where the rest is."""
-    from eprli_lab.training.checkpoint import RunStore
+    from eprli_lab.training.single import end_run, policy_of
 
-    (directory / "finished").touch()
-    rows = RunStore(directory, "").rows("outcomes")
     lines = [f"{'suite':<18}{'start':>8}{'final':>8}"]
-    for suite in dict.fromkeys(r["suite"] for r in rows):
-        values = []
-        for stage in ("start", "final"):
-            chosen = [r["correct"] / r["samples"] for r in rows if r["suite"] == suite and r["stage"] == stage]
-            values.append(sum(chosen) / len(chosen))
-        lines.append(f"{suite:<18}{values[0]:>8.3f}{values[1]:>8.3f}")
+    lines += [f"{suite:<18}{start:>8.3f}{final:>8.3f}" for suite, (start, final) in end_run(directory).items()]
     m = result["metrics"]
     lines.append(
         f"score {m['score']:.3f} after {m['progress/tokens']:.0f} tokens, {m['progress/updates']:.0f} updates, "
         f"{m['time/total']:.1f} s"
     )
     lines += [f"warning: {sentence}" for sentence in result["starved"]]
-    lines.append(f"checkpoint: {RunStore(directory, '').checkpoints()[-1] / 'policy'}   runs: mlflow ui")
+    lines.append(f"checkpoint: {policy_of(directory)}   runs: mlflow ui")
     return "\n".join(lines)

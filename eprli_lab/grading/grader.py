@@ -16,6 +16,7 @@ from typing import Any
 from eprli_lab.config.extensions import is_path, resolve
 from eprli_lab.config.spec import VerifySpec
 from eprli_lab.grading.answers import exact, extract_boxed
+from eprli_lab.grading.spawn import main_module_hidden
 from eprli_lab.records import Grade, GradeStatus
 
 LONGEST_ANSWER = 4096  # characters; longer extracted answers are not sent to the symbolic grader
@@ -109,7 +110,8 @@ class _Worker:
         context = mp.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, spec.timeout_seconds, spec.grader), daemon=True)
-        self.process.start()
+        with main_module_hidden():
+            self.process.start()
         theirs.close()
         self.ready = False
         self.started = time.monotonic()

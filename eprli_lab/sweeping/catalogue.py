@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
+from eprli_lab.config.paths import SWEEPS_DIR
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import Plan
 
@@ -21,13 +21,12 @@ def names() -> list[str]:
 @contextmanager
 def planner() -> Iterator[Any]:
     """A function (sweep, overrides) -> Plan; all arms at the price of one start of Hydra."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    from hydra import compose
     from hydra.errors import HydraException
     from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    from eprli_lab.config.compose import hydra_error_sentence, spec_tree
+    from eprli_lab.config.compose import hydra_error_sentence, hydra_session, spec_tree
     from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
     from eprli_lab.sweeping.compose_plan import plan_from
 
@@ -35,7 +34,7 @@ def planner() -> Iterator[Any]:
         try:
             return compose("config", overrides=overrides, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(hydra_error_sentence(error)) from None
+            raise UserError(hydra_error_sentence(error, overrides)) from None
 
     def tree(overrides: list[str]) -> dict[str, Any]:
         composed = config(overrides)
@@ -49,6 +48,5 @@ def planner() -> Iterator[Any]:
         node: Any = OmegaConf.to_container(composed.study, resolve=True)
         return plan_from(tree, node, str(composed.hydra.runtime.choices.get("preset")), arguments)
 
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+    with hydra_session():
         yield plan

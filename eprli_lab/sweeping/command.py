@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eprli_lab.sweeping.compose_plan import plan_from_hydra
@@ -18,35 +19,62 @@ if TYPE_CHECKING:
 Runner = Callable[[Plan, "Study", str], "StudyResult"]  # (plan, study, parent run id) -> how it ended
 
 
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended, for whoever started it."""
+
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)  # (arm, seed) that failed for good -> reason
+    interrupted: str = ""  # how far it came, where somebody stopped it
+
+
 def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) -> int:
     """Run the study that `config.study` describes. Exits with 0, 1 (a run failed for good) or 130 (interrupted).
 
     `launcher`: a Hydra launcher that starts the processes which make the runs; None: worker processes of this one.
     """
-    from eprli_lab.sweeping.lifecycle import check_study
     from eprli_lab.training.preflight import dry_run
 
     plan = plan_from_hydra(loader, config, arguments)
     if dry_run(list({r.spec.arm: r.spec for r in plan.runs}.values())):
         return 0
+    outcome = run_plan(plan, None if launcher is None else _run_launched(launcher, arguments))
+    if outcome.interrupted:
+        print(f"{outcome.interrupted}: the same command resumes", file=sys.stderr)
+        sys.exit(130)
+    for (arm, seed), reason in outcome.failed.items():
+        print(f"failed: {arm} seed {seed}: {reason}", file=sys.stderr)
+    if outcome.failed:
+        sys.exit(1)
+    return 0
+
+
+def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
+    """Everything of a plan: its checks, its search where it has one, its arms and their report. Raises UserError.
+
+    `run`: how the runs are made; None: by worker processes of this one.
+    """
+    from eprli_lab.sweeping.lifecycle import check_study
+    from eprli_lab.sweeping.workers import end_all
+
     check_study(plan)
     for note in plan.notes:
         print(note)
     data = data_digests([r.spec for r in plan.runs])
     pool: list[Any] = []
-    run = _run_here(pool) if launcher is None else _run_launched(launcher, arguments)
+    runner = _run_here(pool) if run is None else run
     try:
         if plan.search is not None:
-            plan = explore(plan, data, run)
-        return confirm(plan, data, run)
+            explored = explore(plan, data, runner)
+            if isinstance(explored, SweepOutcome):
+                return explored
+            plan = explored
+        return confirm(plan, data, runner)
     finally:
-        from eprli_lab.sweeping.workers import end_all
-
         end_all(pool)
 
 
-def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan:
-    """The search to its target; the plan with its winners as further arms. Exits with 130 when interrupted."""
+def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcome:
+    """The search to its target; the plan with its winners as further arms, or where it was interrupted."""
     from eprli_lab.sweeping.lifecycle import finish_search
 
     searching = plan.searching()
@@ -62,14 +90,13 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan:
         result = run(searching, study, parent)
         if result.interrupted:
             done = f"{study.finished()} of {plan.spec.trials}"
-            print(f"interrupted with {done} trials done: the same command resumes", file=sys.stderr)
-            sys.exit(130)
+            return SweepOutcome(interrupted=f"interrupted with {done} trials done")
         winners = study.winners(search.spec.confirm)
         print(finish_search(searching, study.points(), winners, parent))
     return plan.with_winners(winners)
 
 
-def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
+def confirm(plan: Plan, data: dict[str, str], run: Runner) -> SweepOutcome:
     """Every arm (and winner) on every seed, then the table."""
     from eprli_lab.sweeping.lifecycle import finish_study
 
@@ -82,19 +109,11 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> int:
         planned = {r.key for r in plan.runs}
         complete = planned & result.complete.keys()
         if result.interrupted:
-            print(
-                f"interrupted with {len(complete)} of {len(planned)} runs complete: the same command resumes",
-                file=sys.stderr,
-            )
-            sys.exit(130)
+            return SweepOutcome(interrupted=f"interrupted with {len(complete)} of {len(planned)} runs complete")
         if complete:
             with study.storage.exclusive():  # of several processes, one writes the report at a time
                 finish_study(plan)
-    for (arm, seed), reason in result.failed.items():
-        print(f"failed: {arm} seed {seed}: {reason}", file=sys.stderr)
-    if result.failed:
-        sys.exit(1)
-    return 0
+    return SweepOutcome(result.failed)
 
 
 @contextmanager

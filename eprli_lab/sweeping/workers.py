@@ -12,7 +12,6 @@ import logging
 import multiprocessing as mp
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
+from eprli_lab.grading.spawn import main_module_hidden
 from eprli_lab.sweeping import locks
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -186,18 +186,15 @@ def _watch_parent(parent: int, stop: threading.Event) -> None:
 def _spawning() -> Iterator[None]:
     """What a worker inherits: one thread a library, deaf to Ctrl-C from its first instruction on, no main module."""
     saved = {k: os.environ.get(k) for k in THREAD_VARIABLES}
-    main_module = sys.modules["__main__"]
-    identity = {k: main_module.__dict__.get(k) for k in ("__spec__", "__file__")}
     resource_tracker.ensure_running()  # its start would unblock signals
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # ours waits until the end of this block
     method = mp.get_start_method(allow_none=True)
     mp.set_start_method("spawn", force=True)  # a child is told the default, and knows none that a launcher registered
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    main_module.__dict__.update(dict.fromkeys(identity))  # else every worker would import the controller's again
     try:
-        yield
+        with main_module_hidden():  # else every worker would import the controller's again
+            yield
     finally:
-        main_module.__dict__.update(identity)
         mp.set_start_method(method, force=True)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for k, v in saved.items():

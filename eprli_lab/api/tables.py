@@ -1,0 +1,86 @@
+"""The table of arms as an object: a frame, or printed in five formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from eprli_lab.reporting.load import StudyData
+    from eprli_lab.reporting.tables.rows import Table
+
+# Column of the report's list -> its name here, where that is another.
+RENAMED = {"low": "difference_low", "high": "difference_high", "p": "p_holm"}
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """One row an arm: means over seeds, and the paired difference to its baseline. Prints as the sweep's table."""
+
+    rows: Table = field(repr=False)  # as the report makes it
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are compared with, where they have none of their own."""
+        return self.rows.baseline
+
+    def frame(self) -> pd.DataFrame:
+        """One row an arm, full precision; nan where nothing was logged or compared.
+
+        Columns: arm; n, its seeds; every suite and objective at the end (mean over seeds); difference to `baseline` in
+        the first objective with difference_low and difference_high (95%); p_raw of the paired test and p_holm,
+        corrected for the number of arms; updates, tokens, response_tokens, seconds; <what>/<level> for every level.
+        """
+        import pandas as pd
+
+        from eprli_lab.reporting.tables.columns import columns
+
+        out = pd.DataFrame(
+            [{RENAMED.get(c.name, c.name): c.key(row) for c in columns(self.rows)} for row in self.rows.rows]
+        )
+        if "p_raw" not in out:
+            p_raw = [float("nan") if r.difference is None else r.difference.p for r in self.rows.rows]
+            out.insert(out.columns.get_loc("p_holm"), "p_raw", p_raw)
+        return out
+
+    def text(self) -> str:
+        """The whole document at the end of a sweep: table, dynamics, and how it reads in sentences."""
+        return self.rows.text()
+
+    def markdown(self, columns: Sequence[str] | None = None) -> str:
+        """A Markdown table. `columns`: names as in `frame()`'s report; None: the usual ones. Raises UserError."""
+        return self._rendered("md", columns)
+
+    def latex(self, columns: Sequence[str] | None = None) -> str:
+        """A LaTeX tabular (booktabs). Raises UserError for a column that there is not."""
+        return self._rendered("latex", columns)
+
+    def csv(self, columns: Sequence[str] | None = None) -> str:
+        """CSV in full precision; nan is an empty cell. Raises UserError for a column that there is not."""
+        return self._rendered("csv", columns)
+
+    def html(self, columns: Sequence[str] | None = None) -> str:
+        """An HTML table. Raises UserError for a column that there is not."""
+        return self._rendered("html", columns)
+
+    def _rendered(self, form: str, names: Sequence[str] | None) -> str:
+        from eprli_lab.reporting.tables.columns import DEFAULT, MACHINE, chosen
+        from eprli_lab.reporting.tables.render import render
+
+        return render(self.rows, chosen(self.rows, names, MACHINE if form == "csv" else DEFAULT), form)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+
+def table_of(data: StudyData, baseline: str | None = None) -> AblationTable:
+    """See `ablation_table`."""
+    from eprli_lab.reporting.tables.rows import ablation_table
+
+    return AblationTable(ablation_table(data, baseline))

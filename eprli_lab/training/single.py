@@ -1,0 +1,87 @@
+"""One run by itself, of no study: its checks, its directory, and its accuracies before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from eprli_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from eprli_lab.config.spec import RunSpec
+
+FINISHED = "finished"  # an empty file in the directory of a run that came to its end
+
+
+class SuiteAccuracy(NamedTuple):
+    """Accuracy of one suite: correct answers / samples, the mean over its problems."""
+
+    start: float  # before training
+    final: float  # after it
+
+
+def start_run(spec: RunSpec, directory: Path | None = None, resume: bool = True) -> Path:
+    """The run's directory, when everything that the run reads was read and its tracking store is there.
+
+    `directory`: None for outputs/run-<fingerprint>. `resume`: go on from the last checkpoint of an unfinished run;
+    False: begin in a directory that holds none. Raises UserError.
+    """
+    from eprli_lab.tracking.store import close_dead_runs, prepare
+    from eprli_lab.training.preflight import preflight
+
+    preflight(spec)
+    chosen = _numbered_directory(spec, resume) if directory is None else _given_directory(directory, resume)
+    prepare(spec.tracking)
+    close_dead_runs(spec.tracking)
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the directory {chosen} cannot be made ({error.strerror}): give another one") from None
+    return chosen
+
+
+def has_checkpoint(directory: Path) -> bool:
+    """Does the directory hold a run that can be taken up?"""
+    return any(directory.glob("checkpoint-*"))
+
+
+def end_run(directory: Path) -> dict[str, SuiteAccuracy]:
+    """Mark a run as finished; the accuracies of its suites, in the order in which they were evaluated."""
+    from eprli_lab.training.checkpoint import RunStore
+
+    (directory / FINISHED).touch()
+    rows = RunStore(directory, "").rows("outcomes")
+    out = {}
+    for suite in dict.fromkeys(r["suite"] for r in rows):
+        means = []
+        for stage in SuiteAccuracy._fields:
+            fractions = [r["correct"] / r["samples"] for r in rows if r["suite"] == suite and r["stage"] == stage]
+            means.append(sum(fractions) / len(fractions))
+        out[suite] = SuiteAccuracy(*means)
+    return out
+
+
+def policy_of(directory: Path) -> Path:
+    """The trained policy in the last checkpoint."""
+    from eprli_lab.training.checkpoint import RunStore
+
+    return RunStore(directory, "").checkpoints()[-1] / "policy"
+
+
+def _numbered_directory(spec: RunSpec, resume: bool) -> Path:
+    """outputs/run-<fingerprint>: an unfinished one is resumed; beside a finished one, a new number is taken."""
+    base = Path("outputs") / f"run-{spec.fingerprint()}"
+    candidate = base
+    number = 1
+    while (candidate / FINISHED).exists() or (has_checkpoint(candidate) and not resume):
+        number += 1
+        candidate = base.with_name(f"{base.name}-{number}")
+    return candidate
+
+
+def _given_directory(directory: Path, resume: bool) -> Path:
+    if (directory / FINISHED).exists():
+        raise UserError(f"the directory {directory} holds a finished run: give another one, or remove it")
+    if has_checkpoint(directory) and not resume:
+        raise UserError(f"the directory {directory} holds a run under way: resume it, give another one, or remove it")
+    return directory
