@@ -126,7 +126,7 @@ def _here(pool: list[Any]) -> Runner:
 
 
 def _launched(launcher: Any, arguments: list[str]) -> Runner:
-    def run(plan: Plan, study: Any, parent: str) -> Any:
+    def run(plan: Plan, study: Any, _parent: str) -> Any:
         from eprli_lab.sweeping.launchers import launch
 
         return launch(launcher, arguments, plan, study)

@@ -22,7 +22,7 @@ def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> 
         f"search {plan.study}: {len(trials)} trials ({counts['COMPLETE']} complete, {counts['PRUNED']} pruned, "
         f"{counts['FAIL']} failed); {made} of {len(trials) * len(plan.search.seeds)} runs made to their end, "
         f"{seconds:.0f} s of run time",
-        *_table(plan, trials, results),
+        *_table(plan, trials),
         *_importance(plan, trials),
     ]
     names = ", ".join(name for name, _ in winners)
@@ -37,7 +37,7 @@ def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> 
     return "\n".join(lines), values | {"search/runs": float(made), "search/seconds": seconds}
 
 
-def _table(plan: Plan, trials: list[Any], results: list[list[Any]]) -> list[str]:
+def _table(plan: Plan, trials: list[Any]) -> list[str]:
     """The best complete trials, a row each."""
     assert plan.search is not None
     done = [t for t in trials if t.state.name == "COMPLETE"]

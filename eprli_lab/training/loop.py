@@ -85,7 +85,7 @@ class Trainer:
         waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
         out = m.sampling_metrics(level, sampled)
         if buffer.full:
-            taken = buffer.take(progress.updates)
+            taken = buffer.take()
             ages = [progress.updates - g.version for g in taken]
             out |= self._update(level, taken, clock)
             done.updates, done.skipped = done.updates + 1, 0
