@@ -1,4 +1,4 @@
-"""The dynamic-sampling buffer of one level: admits groups, ages them, hands out N_l, keeps the books (DESIGN 2.4)."""
+"""The dynamic-sampling buffer of one level: admits groups, ages them, hands out N_l, counts (docs/algorithm.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewards: r_i = R_l(o_i) + K_l * length_term(o_i) (arXiv 2508.01604, section 3.1.2; DESIGN 2.5)."""
+"""Rewards: r_i = R_l(o_i) + K_l * length_term(o_i) (arXiv 2508.01604, section 3.1.2)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class ClipSpec(Strict):
 
 
 class AdmissionSpec(Strict):
-    """Which groups enter the buffer, and when a level gives up (DESIGN 2.2 to 2.4)."""
+    """Which groups enter the buffer, and when a level gives up (docs/algorithm.md, Admission and Buffer)."""
 
     metric: Literal["accuracy", "reward"] = "accuracy"
     accuracy_min: float = 0.125  # a_min; a bound on the mean shaped reward where metric is 'reward'

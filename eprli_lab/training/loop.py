@@ -2,8 +2,8 @@
 
 For each level l: sample G_l responses to problems of D_l, grade and reward them, admit groups into the buffer
 (rollout.py); at N_l admitted groups turn rewards into advantages and update mu_l times with the level's clip bounds;
-stop at the level's share of the budget. The backend only samples and updates (DESIGN section 3): everything else
-happens here, the same on a laptop and on a cluster.
+stop at the level's share of the budget. The backend only samples and updates (docs/architecture.md, One run):
+everything else happens here, the same on a laptop and on a cluster.
 """
 
 from __future__ import annotations

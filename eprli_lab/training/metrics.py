@@ -1,4 +1,4 @@
-"""The one catalogue of metric names (DESIGN section 4) and the pure functions from records to {name: value}.
+"""The one catalogue of metric names (docs/metrics.md) and the pure functions from records to {name: value}.
 
 `{l}` stands for a level's name and `{suite}` for an evaluation suite. `all` counts every group, `admitted` the
 survivors: both are logged, since survivors alone are biased by construction. Imports no torch.

@@ -1,4 +1,4 @@
-"""Paired differences over common seeds and Holm's correction (docs: DESIGN section 6). Pure; scipy only inside.
+"""Paired differences over common seeds and Holm's correction (docs/reports.md). Pure; scipy only inside.
 
 The resampling unit is the seed: one policy answers all problems, so scores within a run are correlated.
 """
