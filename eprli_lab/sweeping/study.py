@@ -100,7 +100,7 @@ class Study:
         """Trials that are not finished and may still be, held by anybody or by nobody yet."""
         with self.storage.exclusive():
             trials = self._trials()
-            running = sum(t.state == self._state.RUNNING and self._ours(t) for t in trials)
+            running: int = sum(t.state == self._state.RUNNING and self._ours(t) for t in trials)
             if self.failure_limit_reached:
                 return running
             if self.plan.kind == "search":
@@ -174,7 +174,8 @@ class Study:
 
     def _target(self) -> int:
         """How many trials a search makes; fewer when its space holds no more."""
-        return min(self.plan.spec.trials, self.study.user_attrs.get("exhausted", self.plan.spec.trials))
+        most: int = self.study.user_attrs.get("exhausted", self.plan.spec.trials)
+        return min(self.plan.spec.trials, most)
 
     def _add(self, params: dict[str, Any], distributions: dict[str, Any], attributes: dict[str, Any]) -> Task:
         """A new trial, running and ours, in one write."""
@@ -378,7 +379,7 @@ class Study:
 
     def _failed_now(self, trial: Any) -> bool:
         """Failed since the command was started; what failed before that is tried again."""
-        return trial.state == self._state.FAIL and trial.user_attrs.get("epoch") == self._epoch
+        return bool(trial.state == self._state.FAIL and trial.user_attrs.get("epoch") == self._epoch)
 
     def _failed_before(self, trial: Any) -> bool:
         """Failed under an earlier start of the command; of an arm it is tried again, of a search it stays."""

@@ -212,7 +212,7 @@ def _row(
     values = [seed_values(run, study) for run in runs]
 
     def average(column: str) -> float:
-        return mean([float(v[column]) for v in values])  # type: ignore[arg-type]
+        return mean([float(v[column]) for v in values])
 
     levels = [lv for lv in study.levels if any(f"buffer/{lv}/groups/generated" in r.histories for r in runs)]
     return ArmRow(
