@@ -4,7 +4,7 @@ The functions of the Python interface (docs/api.md) are here; each is imported w
 `import eprli_lab` costs nothing. Their types are in `__init__.pyi`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _INTERFACE = (
     "AblationTable",

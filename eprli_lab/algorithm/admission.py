@@ -1,4 +1,4 @@
-"""Which groups may train the policy: exactly one verdict a group, before anything is thrown away."""
+"""Which groups may train the policy: exactly one verdict a group, before anything is dropped (docs/algorithm.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group advantages (DESIGN 2.6). Pure Python on G floats: G is small and the values must be exact."""
+"""Group advantages (docs/algorithm.md, Advantage). Pure Python on G floats: G is small and the values must be exact."""
 
 from __future__ import annotations
 

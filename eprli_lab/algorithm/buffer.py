@@ -1,4 +1,4 @@
-"""The dynamic-sampling buffer of one level: admits groups, ages them, hands out N_l, keeps the books (DESIGN 2.4)."""
+"""The dynamic-sampling buffer of one level: admits groups, ages them, hands out N_l, counts (docs/algorithm.md)."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Buffer:
         """N_l groups are waiting: the update may be made."""
         return len(self.groups) >= self.size
 
-    def take(self, version: int) -> list[Group]:
+    def take(self) -> list[Group]:
         """The groups of the next update (N_l of them, oldest first; all of them under `train`).
 
-        Raises ValueError below N_l: below it there is no update. `version` is the number of updates made so far.
+        Raises ValueError below N_l: below it there is no update.
         """
         if not self.full:
             raise ValueError(f"the buffer holds {len(self.groups)} groups, {self.size} are needed")

@@ -1,4 +1,4 @@
-"""Which level comes next, when a level's share of the budget is spent, and the learning rate (DESIGN 2.7, 2.9)."""
+"""Which level comes next, when a level's share of the budget is spent, and the learning rate (docs/algorithm.md)."""
 
 from __future__ import annotations
 

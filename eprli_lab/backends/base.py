@@ -1,4 +1,4 @@
-"""The one narrow interface between the loop and an engine (DESIGN section 3, "One loop, two engines")."""
+"""The one narrow interface between the loop and an engine ("One loop, two engines": docs/architecture.md)."""
 
 from __future__ import annotations
 

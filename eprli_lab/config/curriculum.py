@@ -18,7 +18,7 @@ class ClipSpec(Strict):
 
 
 class AdmissionSpec(Strict):
-    """Which groups enter the buffer, and when a level gives up (DESIGN 2.2 to 2.4)."""
+    """Which groups enter the buffer, and when a level gives up (docs/algorithm.md, Admission and Buffer)."""
 
     rule: Annotated[AdmissionName, Later("band")] = "band"  # of the verdict
     metric: Literal["accuracy", "reward"] = "accuracy"

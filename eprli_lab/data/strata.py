@@ -1,4 +1,4 @@
-"""D_l: the problems of each level by difficulty, and a resumable stream of them (DESIGN section 2)."""
+"""D_l: the problems of each level by difficulty, and a resumable stream of them (docs/algorithm.md, Strata)."""
 
 from __future__ import annotations
 

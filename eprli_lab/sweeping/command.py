@@ -143,7 +143,7 @@ def _run_here(pool: list[Any]) -> Runner:
 
 
 def _run_launched(launcher: Any, arguments: list[str]) -> Runner:
-    def run(plan: Plan, study: Study, parent: str) -> StudyResult:
+    def run(plan: Plan, study: Study, _parent: str) -> StudyResult:
         from eprli_lab.sweeping.launchers import launch
 
         return launch(launcher, arguments, plan, study)

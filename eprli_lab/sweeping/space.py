@@ -200,7 +200,7 @@ def value_at(tree: Mapping[str, Any], key: str) -> Any:
 
 def set_values(tree: dict[str, Any], values: Mapping[str, Any], keep: Collection[str] = ()) -> dict[str, Any]:
     """A copy of a plain tree with dotted keys set; keys that it does not have, or that are to be kept, stay."""
-    out = _copy(tree)
+    out: dict[str, Any] = _copy(tree)
     for key, value in values.items():
         for path in expand(out, key):
             if path in keep:

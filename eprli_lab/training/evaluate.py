@@ -1,4 +1,4 @@
-"""Suites -> per-problem outcomes -> scores. The same problems and sampling seeds in every arm (DESIGN section 2)."""
+"""Suites -> per-problem outcomes -> scores. The same problems and sampling seeds in every arm (docs/algorithm.md)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 For each level l: sample G_l responses to problems of D_l, grade and reward them, admit groups into the buffer
 (rollout.py); at N_l admitted groups turn rewards into advantages and update mu_l times with the level's clip bounds;
-stop at the level's share of the budget. The backend only samples and updates (DESIGN section 3): everything else
-happens here, the same on a laptop and on a cluster.
+stop at the level's share of the budget. The backend only samples and updates (docs/architecture.md, One run):
+everything else happens here, the same on a laptop and on a cluster.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Trainer:
         waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
         out = m.sampling_metrics(level, sampled)
         if buffer.full:
-            taken = buffer.take(progress.updates)
+            taken = buffer.take()
             ages = [progress.updates - g.version for g in taken]
             out |= self._update(level, taken, clock)
             done.updates, done.skipped = done.updates + 1, 0

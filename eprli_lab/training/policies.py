@@ -1,4 +1,4 @@
-"""One policy for all levels, or one a level (DESIGN 2.8): who answers which problem of an evaluation."""
+"""One policy for all levels, or one a level (docs/algorithm.md): who answers which problem of an evaluation."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_below_n_there_is_no_update():
     buffer.add_round([admitted(), admitted()])
     assert not buffer.full
     with pytest.raises(ValueError, match="holds 2 groups, 3 are needed"):
-        buffer.take(0)
+        buffer.take()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_below_n_there_is_no_update():
 def test_surplus(surplus, taken, kept, counted):
     buffer = Buffer(AdmissionSpec(surplus=surplus), 3)
     buffer.add_round([admitted() for _ in range(5)])
-    assert len(buffer.take(0)) == taken
+    assert len(buffer.take()) == taken
     assert len(buffer.groups) == kept
     assert buffer.tally.overflow == counted
 
@@ -42,7 +42,7 @@ def test_oldest_groups_are_taken_first():
     buffer = Buffer(AdmissionSpec(), 2)
     old, new = admitted(0), admitted(3)
     buffer.add_round([old, new, admitted(3)])
-    assert buffer.take(3)[0] is old
+    assert buffer.take()[0] is old
 
 
 def test_staleness_is_counted_in_updates_and_limited():

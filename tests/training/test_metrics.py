@@ -52,7 +52,7 @@ def test_buffer_metrics_by_hand():
         group([True, True], "errored"),
     ]
     buffer.add_round(groups)
-    buffer.take(0)
+    buffer.take()
     out = buffer_metrics("l1", buffer.pop_tally(), groups, waiting=2, size=1, ages=[0, 3])
     assert out["buffer/l1/groups/generated"] == 4.0 and out["buffer/l1/groups/surplus"] == 1.0
     assert out["buffer/l1/admission_rate"] == 0.5 and out["buffer/l1/fill_fraction"] == 1.0

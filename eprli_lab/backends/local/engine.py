@@ -153,7 +153,7 @@ class LocalBackend:
         scores = F.log_softmax(token_logits(self.policy, packed, index) / settings.temperature, -1)
         new = scores.gather(1, targets[:, None])[:, 0]
         objective = resolve("objective", settings.objective)
-        loss = objective(new, old, advantages, settings.clip_low, settings.clip_high)
+        loss: Tensor = objective(new, old, advantages, settings.clip_low, settings.clip_high)
         reference = None
         if self.reference is not None and settings.kl_coef > 0:
             with torch.no_grad():

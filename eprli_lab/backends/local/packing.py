@@ -84,7 +84,8 @@ def token_logits(model: Any, rows: Packed, index: Tensor) -> Tensor:
     }
     if packable(model):
         hidden = model.model(**arguments).last_hidden_state
-        return model.lm_head(hidden.reshape(-1, hidden.shape[-1])[index]).float()
+        logits: Tensor = model.lm_head(hidden.reshape(-1, hidden.shape[-1])[index])
+        return logits.float()
     if "position_ids" not in inspect.signature(model.forward).parameters:
         del arguments["position_ids"]
     logits = model(**arguments).logits

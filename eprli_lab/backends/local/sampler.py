@@ -193,7 +193,8 @@ class AnyDecoder:
             use_cache=True,
             **{name: value for name, value in optional.items() if name in self.accepted},
         )
-        return out.logits[:, -1].float()
+        logits: Tensor = out.logits
+        return logits[:, -1].float()
 
 
 def decoder_for(model: Any) -> Decoder:

@@ -1,1 +1,1 @@
-"""OpenRLHF's actor groups and rollout engines, driven by our loop (DESIGN section 3, "One loop, two engines")."""
+"""OpenRLHF's actor groups and rollout engines, driven by our loop ("One loop, two engines": docs/architecture.md)."""

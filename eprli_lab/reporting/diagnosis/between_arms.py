@@ -18,7 +18,7 @@ from eprli_lab.reporting.stats.power import (
 )
 from eprli_lab.tracking import names
 
-UNEQUAL_UPDATES = 0.10  # relative; 37% more updates explained half of a curriculum's gain in FIELD_NOTES' runs
+UNEQUAL_UPDATES = 0.10  # relative; 37% more updates explained half of a curriculum's gain in early runs
 EQUAL_TOKENS = 0.05  # relative; arms that spent the same budget differ by the overshoot of a step
 
 

@@ -120,4 +120,5 @@ def crossed_bootstrap(
 def _rest(d: Matrix) -> float:
     """Mean square of what row and column means leave: an unbiased variance of e."""
     left = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0, keepdims=True) + d.mean()
-    return float((left**2).sum()) / ((d.shape[0] - 1) * (d.shape[1] - 1))
+    freedom: int = (d.shape[0] - 1) * (d.shape[1] - 1)
+    return float((left**2).sum()) / freedom

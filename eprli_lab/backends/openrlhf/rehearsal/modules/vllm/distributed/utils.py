@@ -18,5 +18,7 @@ class StatelessProcessGroup:
         import torch
 
         limit = datetime.timedelta(seconds=120)
-        store = torch.distributed.TCPStore(host, port, world_size, rank == 0, timeout=limit)
+        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]  # public, but not in its __all__
+            host, port, world_size, rank == 0, timeout=limit
+        )
         return StatelessProcessGroup(store, rank, world_size)

@@ -1,0 +1,25 @@
+# One command a target, run in the active environment (pip install -c constraints.txt -e '.[dev]'); .ci/run calls them.
+.PHONY: help quick test lint format types docs sweeps rehearsal wheel ci
+
+help:       ## the targets
+	@grep -E '^[a-z]+: +##' Makefile | sed 's/: *## */\t/' | expand -t 12
+quick:      ## the quick part of the tests
+	python -m pytest -n 2 -m 'not slow'
+test:       ## all tests
+	python -m pytest -n 2
+lint:       ## ruff's rules
+	ruff check .
+format:     ## is every file as ruff would write it?
+	ruff format --check .
+types:      ## mypy, strict
+	mypy
+docs:       ## the documentation as a site, in site/
+	mkdocs build --strict
+sweeps:     ## every sweep at its smallest scale, each to its table
+	python benchmarks/all_sweeps.py smoke
+rehearsal:  ## OpenRLHF on CPU, in an environment of its own
+	.ci/rehearsal
+wheel:      ## sdist and wheel, used from another directory
+	.ci/wheel
+ci:         ## all of it, in stages
+	.ci/run
