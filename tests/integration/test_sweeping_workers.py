@@ -324,15 +324,16 @@ def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) ->
     plan = make_plan(node(seeds=[0]))
     study = Study(plan)
     engine = controller._Controller(plan, study, "sweeping_work:work", None, [])
-    listen, began = engine._listen, time.monotonic()
+    read_messages = engine._read_messages
+    began = time.monotonic()
 
     def stop_soon(seconds: float) -> None:
         if progress("a", 0):
             engine.ask_to_stop()
-            engine._listen = listen  # type: ignore[method-assign]
-        listen(0.1)
+            engine._read_messages = read_messages  # type: ignore[method-assign]
+        read_messages(0.1)
 
-    engine._listen = stop_soon  # type: ignore[method-assign]
+    engine._read_messages = stop_soon  # type: ignore[method-assign]
     finished = engine.run(2)
     complete = study.complete()
     study.close()
