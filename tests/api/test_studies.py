@@ -72,6 +72,7 @@ def test_the_table_is_that_of_the_report(workspace) -> None:
         [d.mean, d.low, d.high, d.p, rows[1].p_holm]
     )
     assert frame.loc["a", names].isna().all()
+    assert {"admission_rate/l2", "clip_fraction_low/l1", "clip_fraction_high/l1"} <= set(frame.columns)
     table = eprli_lab.ablation_table(study)
     assert (directory / "reports" / "mine" / "table.txt").read_text() == f"{table}\n" == f"{table.text()}\n"
     swapped = eprli_lab.ablation_table(study, baseline="b")
