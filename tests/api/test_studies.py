@@ -83,7 +83,7 @@ def test_it_prints_in_five_formats(workspace) -> None:
     _, study = workspace
     table = eprli_lab.ablation_table(study)
     assert table.markdown(["arm", "score"]).splitlines()[:2] == ["| arm | score |", "| --- | ---: |"]
-    assert "\\toprule" in table.latex() and table.html().startswith("<table>") and table._repr_html_() == table.html()
+    assert "\\toprule" in table.latex() and "<table>" in table.html() and table._repr_html_() == table.html()
     read = pd.read_csv(io.StringIO(table.csv(["arm", "difference"])), float_precision="round_trip")
     assert read.difference.tolist()[1] == study.table.difference.tolist()[1]
     with pytest.raises(UserError, match="columns=scor: mine has no such column .did you mean 'score'"):
