@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from eprli_lab.reporting.load import StudyData
     from eprli_lab.reporting.tables.rows import Table
 
-# Column of the report's list -> its name here, where that is another.
-RENAMED = {"low": "difference_low", "high": "difference_high", "p": "p_holm"}
+# Column of the report's list -> its name here, where that is another; of a level's, what stands before the /.
+RENAMED = {
+    "low": "difference_low",
+    "high": "difference_high",
+    "p": "p_holm",
+    "admission": "admission_rate",
+    "clip_low": "clip_fraction_low",
+    "clip_high": "clip_fraction_high",
+}
 
 
 @dataclass(frozen=True)
@@ -32,15 +39,14 @@ class AblationTable:
 
         Columns: arm; n, its seeds; every suite and objective at the end (mean over seeds); difference to `baseline` in
         the first objective with difference_low and difference_high (95%); p_raw of the paired test and p_holm,
-        corrected for the number of arms; updates, tokens, response_tokens, seconds; <what>/<level> for every level.
+        corrected for the number of arms; updates, tokens, response_tokens, seconds; of every level
+        admission_rate/<level>, clip_fraction_low/<level>, clip_fraction_high/<level> (fractions).
         """
         import pandas as pd
 
         from eprli_lab.reporting.tables.columns import columns
 
-        out = pd.DataFrame(
-            [{RENAMED.get(c.name, c.name): c.key(row) for c in columns(self.rows)} for row in self.rows.rows]
-        )
+        out = pd.DataFrame([{_name(c.name): c.key(row) for c in columns(self.rows)} for row in self.rows.rows])
         if "p_raw" not in out:
             p_raw = [float("nan") if r.difference is None else r.difference.p for r in self.rows.rows]
             out.insert(out.columns.get_loc("p_holm"), "p_raw", p_raw)
@@ -77,6 +83,11 @@ class AblationTable:
 
     def _repr_html_(self) -> str:
         return self.html()
+
+
+def _name(column: str) -> str:
+    what, slash, level = column.partition("/")
+    return RENAMED.get(what, what) + slash + level
 
 
 def table_of(data: StudyData, baseline: str | None = None) -> AblationTable:
