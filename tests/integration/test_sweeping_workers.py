@@ -69,6 +69,7 @@ def test_all_runs_once_and_nothing_when_done(capfd: pytest.CaptureFixture[str]) 
     assert all(len(starts(a, s)) == 1 for a, s in ALL) and states() == ALL_COMPLETE
 
 
+@pytest.mark.slow
 def test_never_more_workers_than_runs_and_the_own_process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -113,6 +114,7 @@ def test_a_failing_run_is_retried_so_often_and_the_others_go_on(retries: int) ->
     assert set(run(make_plan(node())).complete) == set(ALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("executor", "words"),
     [
@@ -127,6 +129,7 @@ def test_a_bug_is_reported_with_its_log(executor: str, words: str) -> None:
     assert "Traceback" in Path("outputs/study/a/seed0/log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_score_that_is_no_number_is_a_failure() -> None:
     behave(a_0={"objective": float("nan")})
     result = run(make_plan(node(seeds=[0], retries=0)))
@@ -137,6 +140,7 @@ def after(metric: str, key: str = "budget.amount") -> dict[str, Any]:
     return ARMS | {"c": {"overrides": ["budget.unit=updates"], "after": {"arm": "b", "set": {key: metric}}}}
 
 
+@pytest.mark.slow
 def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
     behave(b_0={"steps": 3}, b_1={"steps": 8})
     result = run(make_plan(node(arms=after("progress/updates"))))
@@ -145,6 +149,7 @@ def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
     assert not whole.failed, "a float metric fits a whole number"
 
 
+@pytest.mark.slow
 def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> None:
     missing = run(make_plan(node(arms=after("progress/update"))))
     assert missing.failed == {
@@ -156,6 +161,7 @@ def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> Non
     assert set(wrong.complete) == set(ALL)
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_failed_run_fails_with_it() -> None:
     behave(b_1={"fail": "no"})
     result = run(make_plan(node(arms=after("progress/updates"))))
@@ -318,6 +324,7 @@ def test_a_worker_that_somebody_else_stops_is_tried_again(start: Any) -> None:
     assert len(starts("a", 0)) == 2 and starts("a", 0)[1][1] >= 3
 
 
+@pytest.mark.slow
 def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     behave(a_0={"steps": 2, "seconds": 30.0})
     monkeypatch.setattr(controller, "STOP_PATIENCE", 0.5)
