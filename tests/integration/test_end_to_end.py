@@ -273,7 +273,16 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
         "study:\n  name: hot\n  baseline: calm\n  arms:\n    calm: {}\n"
         "    hot: {overrides: [optim.learning_rate=0.99, algorithm.kl_coef=1.0, curriculum.levels.l1.inner_iterations=8]}\n"
     )
-    done = lab("-m", "sweep=hot", "preset=smoke", "budget.amount=10000", *CHEAP, "study.seeds=[0]", "study.retries=0", cwd=tmp_path)
+    done = lab(
+        "-m",
+        "sweep=hot",
+        "preset=smoke",
+        "budget.amount=10000",
+        *CHEAP,
+        "study.seeds=[0]",
+        "study.retries=0",
+        cwd=tmp_path,
+    )
     # after one huge step the k3 term exp(reference - new) of an old sample overflows in the next pass
     assert done.returncode == 1, done.stdout + done.stderr
     assert "hot seed 0" in done.stderr and "the last good checkpoint is" in done.stderr
