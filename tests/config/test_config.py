@@ -6,9 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import REPO
@@ -64,16 +62,17 @@ def test_every_file_composes_and_validates(choice):
     assert compose_spec([choice, *more]).seed == 0
 
 
-def mostly_slow(values: Iterable[str], quick: Container[str]) -> list[Any]:
-    """All the values as parameters of a test; the quick part has `quick` alone."""
-    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
-
-
 SWEEPS = sorted(p.stem for p in (REPO / "sweeps").glob("*.yaml"))
+QUICK = ("levels", "thresholds", "aa", "smoke")
 
 
-@pytest.mark.parametrize("sweep", mostly_slow(SWEEPS, ("levels", "thresholds", "aa", "smoke")))
-@pytest.mark.parametrize("preset", mostly_slow(GROUPS["preset"], ("smoke",)))
+@pytest.mark.parametrize(
+    ("sweep", "preset"),
+    [
+        *((sweep, "smoke") for sweep in QUICK),  # every other one too: tests/cli/test_sweeps_command.py
+        *(pytest.param(s, preset, marks=pytest.mark.slow) for s in SWEEPS for preset in ("default", "full")),
+    ],
+)
 def test_every_sweep_composes_under_every_preset(sweep, preset):
     from plans import plan_of
 
