@@ -22,7 +22,7 @@ from sweeping_work import arms, behave, expected, make_plan, run
 
 from eprli_lab.sweeping.study import Study
 
-NAMES, STEPS = "abcdef", 30
+NAMES, STEPS = "abcdef", 100
 KILLS = {"journal": 14, "sqlite": 5, "postgresql": 6}  # the whole storm where most studies are kept
 SEEDS = {"journal": 5, "sqlite": 2, "postgresql": 2}
 
@@ -73,7 +73,10 @@ def workers_at_work(controller: subprocess.Popen[str]) -> list[int]:
     pids = set(children(controller.pid))
     found = []
     for starts in Path("outputs/study").glob("*/*/starts"):
-        pid, first = (int(word) for word in starts.read_text().splitlines()[-1].split())
+        words = starts.read_text().split()  # a pair a start; none yet where a worker was killed as it made the file
+        if not words:
+            continue
+        pid, first = int(words[-2]), int(words[-1])
         state = starts.with_name("state.json")
         if pid in pids and state.is_file() and first < json.loads(state.read_text())[0] < STEPS:
             found.append(pid)
