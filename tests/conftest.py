@@ -1,8 +1,10 @@
-"""Shared fixtures."""
+"""Shared fixtures, where tests run, and in which order."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,26 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 REPO = Path(__file__).resolve().parent.parent
+LONGEST = ("test_end_to_end", "test_sweeping_faults", "test_sweeping_launchers", "test_sweeping_workers")
+LEFT_BEHIND = ("mlflow.db", "mlruns", "mlartifacts", "outputs", "multirun", "reports", "studies")
+
+with contextlib.suppress(ImportError):  # the environment of the OpenRLHF rehearsal has no hypothesis
+    from hypothesis import settings
+
+    settings.register_profile("tests", deadline=None, database=None)  # no clock, and no files in the repository
+    settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _never_in_the_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that choose no directory of their own run in an empty one; what a run leaves in the repository is an error."""
+    before = {name for name in LEFT_BEHIND if (REPO / name).exists()}
+    started = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(started)
+    left = {name for name in LEFT_BEHIND if (REPO / name).exists()} - before
+    assert not left, f"tests wrote into the repository: {sorted(left)}"
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +45,19 @@ def shared_data() -> Path:
     return path
 
 
-# Files that start, kill and race real processes by the clock: on a loaded machine one of them gets a second try.
-BY_THE_CLOCK = ("test_end_to_end", "test_sweeping_", "test_tracking", "test_verify", "test_difficulty")
+def pytest_configure(config: pytest.Config) -> None:
+    """With several processes (`-n`): a file stays in one, because its tests share what takes long to make."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadfile"
+        config.option.loadscopereorder = False  # in the order below
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.stem.startswith(BY_THE_CLOCK):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+    """What takes longest comes first, so that all processes end at the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        stem = item.path.stem
+        return LONGEST.index(stem) if stem in LONGEST else len(LONGEST), item.path not in slow
+
+    items.sort(key=rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,12 +17,19 @@ from eprli_lab.sweeping.plan import Plan
 
 
 def plan_of(*arguments: str) -> Plan:
-    """The plan of `python -m eprli_lab.run -m <arguments>`."""
+    """The plan of `python -m eprli_lab.run -m <arguments>`; made once where the directory has no sweeps of its own."""
+    return _plan_of(arguments) if Path("sweeps").exists() else _cached_plan_of(arguments)
+
+
+def _plan_of(arguments: tuple[str, ...]) -> Plan:
     arguments = tuple(defer_level_overrides(["-m", *arguments])[1:])
     Plugins.instance()
     loader = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(CONF_DIR)))
     config = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)
     return plan_from_hydra(loader, config, list(arguments))
+
+
+_cached_plan_of = functools.cache(_plan_of)
 
 
 def own_sweep(directory: Path, arms: str, common: str = "", name: str = "mine") -> None:

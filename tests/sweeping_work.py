@@ -3,7 +3,8 @@
     python -m sweeping_work '{"arms": {...}, "seeds": [...]}' [behaviour]
 
 Runs in the working directory. `behaviour.json` there says how the run "<arm>/<seed>" behaves: `steps`, `seconds` a
-step, `kill_at` (SIGKILL itself at that step, once), `fail` (always), `say` (print), `objective`.
+step, `kill_at` (SIGKILL itself at that step, once), `fail` (always), `fail_once` (at the first start), `hold_at` (wait
+after that step), `say` (print), `objective`. As soon as there is a file `calm`, nothing waits and steps take no time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def expected(seed: int, steps: int = STEPS) -> float:
     for step in range(steps):
         total = (31 * total + seed + step) % 1009
     return total / 1009
+
+
+def pause(seconds: float) -> None:
+    """Sleep, but not for longer than until there is a file `calm`."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not Path("calm").exists():
+        time.sleep(min(left, 0.02))
 
 
 def work(
@@ -65,7 +73,11 @@ def work(
             os.kill(os.getpid(), signal.SIGKILL)
         if "fail" in how:
             raise UserError(how["fail"])
-        time.sleep(how.get("seconds", 0.0))
+        if "fail_once" in how and len((directory / "starts").read_text().splitlines()) == 1:
+            raise UserError(how["fail_once"])
+        while how.get("hold_at") == step and not stop() and not Path("calm").exists():
+            time.sleep(0.02)
+        pause(how.get("seconds", 0.0))
     metrics = {"score": total / 1009, "progress/updates": float(steps), "amount": float(spec["budget"]["amount"])}
     if "curve/" in every:
         metrics["score"] = spec["optim"]["learning_rate"]

@@ -198,6 +198,7 @@ def test_start_accuracy_measured_again():
     assert again == pytest.approx(provenance["start_accuracy"], abs=0.05)  # other processors sample other tokens
 
 
+@pytest.mark.slow
 def test_the_recipe_is_reproducible():
     from eprli_lab.backends.local.warmstart import train_warmstart
 
@@ -209,6 +210,7 @@ def test_the_recipe_is_reproducible():
     assert same(a, b)
 
 
+@pytest.mark.slow
 def test_another_config_is_warm_started_once_and_cached(tmp_path, monkeypatch, capsys):
     from eprli_lab.backends.local.policy import load_policy
 

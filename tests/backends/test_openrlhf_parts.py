@@ -109,6 +109,7 @@ def test_a_bad_backend_is_one_sentence(overrides: list[str], words: str) -> None
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_dry_run_and_address_do_not_change_the_fingerprint_but_what_computes_does() -> None:
     def fingerprint(*more: str) -> str:
         return compose_spec(["backend=openrlhf_cpu", *more]).fingerprint()

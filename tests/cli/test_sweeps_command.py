@@ -36,6 +36,7 @@ def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.Capt
     listed = {line.partition(":")[0] for line in out.splitlines() if not line.startswith(" ") and ":" in line}
     assert listed >= {*ISSUE.split(), "mine", "broken"}
     assert "broken: does not compose: arm a: optim.learning_rat: unknown key" in out
+    assert out.count("does not compose") == 1, "all that are ours do"
     assert "5 arms x 2 seeds; about 0." in out and "after a search of 4 trials x 3 seeds" in out
     assert "cost not measured" not in out
 

@@ -62,9 +62,16 @@ def test_every_file_composes_and_validates(choice):
     assert compose_spec([choice, *more]).seed == 0
 
 
-@pytest.mark.parametrize("sweep", [p.stem for p in (REPO / "sweeps").glob("*.yaml")])
+SWEEPS = sorted(p.stem for p in (REPO / "sweeps").glob("*.yaml"))
+QUICK = ("levels", "thresholds", "aa", "smoke")
+
+
 @pytest.mark.parametrize(
-    "preset", [p if p == "smoke" else pytest.param(p, marks=pytest.mark.slow) for p in GROUPS["preset"]]
+    ("sweep", "preset"),
+    [
+        *((sweep, "smoke") for sweep in QUICK),  # every other one too: tests/cli/test_sweeps_command.py
+        *(pytest.param(s, preset, marks=pytest.mark.slow) for s in SWEEPS for preset in ("default", "full")),
+    ],
 )
 def test_every_sweep_composes_under_every_preset(sweep, preset):
     from plans import plan_of
@@ -166,22 +173,36 @@ def test_flat_has_the_dotted_paths():
     [
         (["-m", "sweep=levls"], "sweep=levls: there is no such sweep (did you mean 'levels'?)"),
         (["sweep=levels"], "add -m to the command line"),
-        (["-m", "sweep=levels", "study.only=[l5]"], "study.only: there is no arm 'l5'"),
-        (["-m", "sweep=levels", "study.seeds=[0,0]"], "names a seed twice"),
-        (["-m", "sweep=levels", "curriculum.levels.l7.group_size=4"], "no arm has a level 'l7'"),
+        pytest.param(
+            ["-m", "sweep=levels", "study.only=[l5]"], "study.only: there is no arm 'l5'", marks=pytest.mark.slow
+        ),
+        pytest.param(["-m", "sweep=levels", "study.seeds=[0,0]"], "names a seed twice", marks=pytest.mark.slow),
+        pytest.param(
+            ["-m", "sweep=levels", "curriculum.levels.l7.group_size=4"],
+            "no arm has a level 'l7'",
+            marks=pytest.mark.slow,
+        ),
         (["curriculum.levels.l1.quality_threshold=0.1"], "the stratum of l1 is empty"),
         (
             ["data=jsonl", "data.source.path=nowhere.jsonl", "data.difficulty_file=x", "evaluation=benchmarks", *PATHS],
             "data.source.path: there is no file nowhere.jsonl",
         ),
-        (["data=jsonl", "data.source.path=x.jsonl", "data.difficulty_file=x"], "name suites of your own"),
+        pytest.param(
+            ["data=jsonl", "data.source.path=x.jsonl", "data.difficulty_file=x"],
+            "name suites of your own",
+            marks=pytest.mark.slow,
+        ),
         (
             ["-m", "sweep=levels", "curriculum.levels.l3.clip.low=7"],
             "arm l3: curriculum.levels.l3.clip.low: input should",
         ),
-        (["model=path", "model.path=/nowhere/model"], "model.path: /nowhere/model holds no checkpoint"),
+        pytest.param(
+            ["model=path", "model.path=/nowhere/model"],
+            "model.path: /nowhere/model holds no checkpoint",
+            marks=pytest.mark.slow,
+        ),
         (["objective=scroe"], "objective: no run logs 'scroe' (did you mean 'score'?)"),
-        (["seed=x"], "seed: input should be a valid integer"),
+        pytest.param(["seed=x"], "seed: input should be a valid integer", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_line_refuses_with_exit_code_2(arguments, sentence, tmp_path):
@@ -193,6 +214,7 @@ def test_the_command_line_refuses_with_exit_code_2(arguments, sentence, tmp_path
     assert list(tmp_path.iterdir()) == []  # nothing started
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
     readonly = Path("/sys/kernel")
     if not readonly.is_dir() or (

@@ -24,10 +24,12 @@ SMALL = ["preset=smoke", "budget.amount=10000", "study.name=small", "checkpoint.
     f"evaluation.suites.heldout_{s}.generated.problems=96" for s in ("easy", "medium", "hard")
 ]
 SWEEP = ["-m", "sweep=levels", *SMALL, "curriculum.levels.l2.clip.high=0.2718"]
+CHEAP = ["checkpoint.every_updates=2", "evaluation.samples=2", "evaluation.boundary_problems=8"] + [
+    f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")
+]  # where no accuracy is looked at
 ONE = [
     "budget.amount=14000",
-    *SMALL[3:],
-    "evaluation.samples=2",
+    *CHEAP,
     "curriculum=l3",
     "curriculum.levels.l1.minibatches=2",
     "seed=5",
@@ -245,23 +247,22 @@ def test_interrupted_run_says_how_to_resume(whole, tmp_path):
 
 
 def test_a_sweep_killed_in_the_middle_ends_with_every_run_once_and_the_same_numbers(swept, tmp_path):
-    sweep = start(*SWEEP, cwd=tmp_path)
+    part = [*SWEEP, "study.only=[l1_matched]"]  # with the baseline and the arm that it waits for: six runs of the ten
+    sweep = start(*part, cwd=tmp_path)
     deadline = time.monotonic() + 300
-    while len(list(tmp_path.glob("outputs/small/*/*/outcomes.parquet"))) < 4:
+    while len(list(tmp_path.glob("outputs/small/*/*/outcomes.parquet"))) < 2:
         assert sweep.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait()
-    done = lab(*SWEEP, cwd=tmp_path)
-    while done.returncode == 2 and "is being run by" in done.stderr and time.monotonic() < deadline:
-        time.sleep(1)  # workers of the killed controller are saving
-        done = lab(*SWEEP, cwd=tmp_path)
+    done = lab(*part, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     mine, theirs = Store(tmp_path), Store(swept[0])
     key = lambda tags: (tags["arm"], tags["seed"])
     ours = {key(t): mine.numbers(r) for r, t in mine.runs().items()}
-    assert Counter(key(t) for t in mine.runs().values()) == dict.fromkeys(ours, 1) and len(ours) == 10
-    assert ours == {key(t): theirs.numbers(r) for r, t in theirs.runs().items()}
+    assert Counter(key(t) for t in mine.runs().values()) == dict.fromkeys(ours, 1)
+    assert ours.keys() == {(a, s) for a in ("l1", "l4", "l1_matched") for s in "01"}
+    assert ours == {key(t): theirs.numbers(r) for r, t in theirs.runs().items() if key(t) in ours}
     assert not mine.runs("RUNNING")
 
 
@@ -272,8 +273,16 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
         "study:\n  name: hot\n  baseline: calm\n  arms:\n    calm: {}\n"
         "    hot: {overrides: [optim.learning_rate=0.99, algorithm.kl_coef=1.0, curriculum.levels.l1.inner_iterations=8]}\n"
     )
-    small = [a for a in SMALL if not a.startswith("study.name")]
-    done = lab("-m", "sweep=hot", *small, "study.seeds=[0]", "study.retries=0", cwd=tmp_path)
+    done = lab(
+        "-m",
+        "sweep=hot",
+        "preset=smoke",
+        "budget.amount=10000",
+        *CHEAP,
+        "study.seeds=[0]",
+        "study.retries=0",
+        cwd=tmp_path,
+    )
     # after one huge step the k3 term exp(reference - new) of an old sample overflows in the next pass
     assert done.returncode == 1, done.stdout + done.stderr
     assert "hot seed 0" in done.stderr and "the last good checkpoint is" in done.stderr
@@ -283,12 +292,11 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
 
 
 def test_the_same_config_twice_is_no_difference(tmp_path):
-    small = ["budget.amount=15000", "study.seeds=[0,1,2,3]", *SMALL[3:]]
-    done = lab("-m", "sweep=aa", *small, cwd=tmp_path)
+    done = lab("-m", "sweep=aa", "budget.amount=10000", "study.seeds=[0,1,2]", *CHEAP, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"b: \S+ \[-\S+, \+\S+\] in score over 4 common seeds: not distinguishable from zero", done.stdout)
+    assert re.search(r"b: \S+ \[-\S+, \+\S+\] in score over 3 common seeds: not distinguishable from zero", done.stdout)
     assert "b: replicate=1" in done.stdout
     store = Store(tmp_path)
     scores = {(t["arm"], t["seed"]): store.numbers(run)["score"] for run, t in store.runs().items()}
-    assert all(scores["a", s][0] == scores["b", s][0] for s in "0123")  # before training: the same policy and sampling
-    assert all(scores["a", s][-1] != scores["b", s][-1] for s in "0123")  # other luck, not the same run again
+    assert all(scores["a", s][0] == scores["b", s][0] for s in "012")  # before training: the same policy and sampling
+    assert all(scores["a", s][-1] != scores["b", s][-1] for s in "012")  # other luck, not the same run again

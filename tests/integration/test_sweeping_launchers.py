@@ -13,7 +13,9 @@ import optuna
 import pytest
 from conftest import REPO
 
-SMALL = ["sweep=smoke", "study.seeds=[0,1]", "study.workers=2", "budget.amount=3000"]
+SMALL = ["sweep=smoke", "study.seeds=[0,1]", "study.workers=2", "budget.amount=3000"] + [
+    f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")
+]
 
 
 def command(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -69,6 +69,7 @@ def test_all_runs_once_and_nothing_when_done(capfd: pytest.CaptureFixture[str]) 
     assert all(len(starts(a, s)) == 1 for a, s in ALL) and states() == ALL_COMPLETE
 
 
+@pytest.mark.slow
 def test_never_more_workers_than_runs_and_the_own_process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -102,9 +103,14 @@ def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1, 2])
-def test_a_failing_run_is_retried_so_often_and_the_others_go_on(retries: int) -> None:
+def test_a_failing_run_is_retried_so_often_and_the_others_go_on(
+    retries: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     behave(a_1={"fail": "the data is bad"})
     result = run(make_plan(node(retries=retries)))
+    out = capfd.readouterr().out
+    assert out.count("the data is bad; trying once more") == retries
+    assert out.count("a seed 1: failed: the data is bad") == 1
     assert result.failed == {("a", 1): "the data is bad"}
     assert set(result.complete) == set(ALL) - {("a", 1)}
     assert len(starts("a", 1)) == retries + 1
@@ -113,6 +119,14 @@ def test_a_failing_run_is_retried_so_often_and_the_others_go_on(retries: int) ->
     assert set(run(make_plan(node())).complete) == set(ALL)
 
 
+def test_a_run_that_fails_once_is_made_by_the_second_try() -> None:
+    behave(a_0={"fail_once": "no luck"})
+    result = run(make_plan(node(seeds=[0])))
+    assert not result.failed and result.complete["a", 0]["objective"] == expected(0)
+    assert [step for _, step in starts("a", 0)] == [0, 1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("executor", "words"),
     [
@@ -127,6 +141,7 @@ def test_a_bug_is_reported_with_its_log(executor: str, words: str) -> None:
     assert "Traceback" in Path("outputs/study/a/seed0/log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_score_that_is_no_number_is_a_failure() -> None:
     behave(a_0={"objective": float("nan")})
     result = run(make_plan(node(seeds=[0], retries=0)))
@@ -137,6 +152,7 @@ def after(metric: str, key: str = "budget.amount") -> dict[str, Any]:
     return ARMS | {"c": {"overrides": ["budget.unit=updates"], "after": {"arm": "b", "set": {key: metric}}}}
 
 
+@pytest.mark.slow
 def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
     behave(b_0={"steps": 3}, b_1={"steps": 8})
     result = run(make_plan(node(arms=after("progress/updates"))))
@@ -145,6 +161,7 @@ def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
     assert not whole.failed, "a float metric fits a whole number"
 
 
+@pytest.mark.slow
 def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> None:
     missing = run(make_plan(node(arms=after("progress/update"))))
     assert missing.failed == {
@@ -156,6 +173,7 @@ def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> Non
     assert set(wrong.complete) == set(ALL)
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_failed_run_fails_with_it() -> None:
     behave(b_1={"fail": "no"})
     result = run(make_plan(node(arms=after("progress/updates"))))
@@ -183,11 +201,11 @@ def start() -> Iterator[Any]:
         process.communicate()
 
 
-def until(true: Any, seconds: float = 60.0) -> None:
+def until(true: Any, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def progress(arm: str, seed: int) -> int:
@@ -204,6 +222,7 @@ def running(pid: int) -> bool:
 
 def whole_result() -> None:
     """Each (arm, seed) is complete exactly once, with the result of an uninterrupted run, and nothing was lost."""
+    Path("calm").touch()
     result = run(make_plan(node()))
     assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s, 20) for a, s in ALL}
     assert [s for s in states() if s[2] == "COMPLETE"] == ALL_COMPLETE
@@ -212,36 +231,42 @@ def whole_result() -> None:
         assert steps == sorted(steps) and (len(steps) == 1 or steps[1] > 0), "it went on from its checkpoint"
 
 
-SLOW = {f"{a}_{s}": {"steps": 20, "seconds": 0.1} for a, s in ALL}
+SLOW = {f"{a}_{s}": {"steps": 20, "hold_at": 10} for a, s in ALL}  # half of the way, until there is a file `calm`
+
+
+def held(*arms: str) -> bool:
+    """Have the runs of these arms, at seed 0, come half of the way?"""
+    return all(progress(arm, 0) == 10 for arm in arms)
 
 
 @pytest.mark.slow
 def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: Any) -> None:
     behave(**SLOW)
     first = start()
-    until(lambda: progress("b", 0) >= 5 and progress("a", 0) >= 5)
+    until(lambda: held("a", "b"))
     workers = [starts(a, 0)[0][0] for a in "ab"]
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: not any(running(pid) for pid in workers), 15)
-    assert 5 <= progress("a", 0) < 20
+    until(lambda: not any(running(pid) for pid in workers))
+    assert held("a", "b"), "they saved and left"
     whole_result()
     assert len(starts("a", 0)) == 2
 
 
 @pytest.mark.slow
 def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -> None:
-    behave(**SLOW | {"a_0": {"steps": 20, "seconds": 1.5}})  # an orphan notices that it should stop only after a step
+    behave(**SLOW | {"a_0": {"steps": 20, "seconds": 15.0}})  # an orphan notices that it should stop only after a step
     first = start()
-    until(lambda: progress("a", 0) >= 1 and progress("b", 0) >= 1)
+    until(lambda: progress("a", 0) >= 1 and held("b"))
     orphan = starts("a", 0)[0][0]
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    assert running(orphan)
-    behave(**SLOW)
     second = start()  # at once, while the orphan still sleeps in its step
+    until(lambda: len(starts("b", 0)) == 2)  # the second controller is at work
+    assert running(orphan) and len(starts("a", 0)) == 1, "two processes never write to one directory"
+    Path("calm").touch()
     until(lambda: len(starts("a", 0)) == 2)
     assert not running(orphan), "two processes never write to one directory"
-    second.communicate(timeout=60)
+    second.communicate(timeout=120)
     assert second.returncode == 0
     whole_result()
 
@@ -251,15 +276,14 @@ def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -
 def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number: signal.Signals) -> None:
     behave(**SLOW)
     first = start()
-    until(lambda: progress("b", 0) >= 3 and progress("a", 0) >= 3)
+    until(lambda: held("a", "b"))
     os.killpg(first.pid, number)  # a terminal's Ctrl-C reaches the workers too
-    out, err = first.communicate(timeout=30)
+    out, err = first.communicate(timeout=120)
     assert first.returncode == 130
     assert "stopping: the runs under way save their state" in out and err == ""
     assert sorted(s[:2] for s in states()) == [("a", 0), ("b", 0)] and {s[2] for s in states()} == {"RUNNING"}
-    stopped = {a: progress(a, 0) for a in "ab"}
     whole_result()
-    assert {a: starts(a, 0)[1][1] for a in "ab"} == stopped, "they went on at the very step"
+    assert [starts(a, 0)[1][1] for a in "ab"] == [10, 10], "they went on at the very step"
 
 
 @pytest.mark.slow
@@ -269,25 +293,25 @@ def test_an_interrupt_at_the_start_is_as_quiet(start: Any) -> None:
     children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
     until(lambda: len(children.read_text().split()) >= 2)  # Python's resource tracker, and a worker that starts up
     os.killpg(first.pid, signal.SIGINT)
-    _, err = first.communicate(timeout=30)
+    _, err = first.communicate(timeout=120)
     assert first.returncode == 130 and err == ""
+    Path("calm").touch()
     result = run(make_plan(node()))
     assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s, 20) for a, s in ALL}
 
 
 @pytest.mark.slow
 def test_a_second_interrupt_does_not_wait(start: Any) -> None:
-    behave(**{f"{a}_{s}": {"steps": 20, "seconds": 30.0} for a, s in ALL})
+    behave(**{f"{a}_{s}": {"steps": 20, "seconds": 300.0} for a, s in ALL})
     first = start()
     until(lambda: progress("b", 0) >= 1 and progress("a", 0) >= 1)
     workers = [starts(a, 0)[0][0] for a in "ab"]
-    began = time.monotonic()
     os.kill(first.pid, signal.SIGINT)
-    time.sleep(1.0)
-    assert first.poll() is None, "it waits for a run that is busy"
+    assert any("stopping" in line for line in first.stdout), "it waits for a run that is busy"
+    assert first.poll() is None and all(running(pid) for pid in workers)
     os.kill(first.pid, signal.SIGINT)
-    first.communicate(timeout=20)
-    assert first.returncode == 130 and time.monotonic() - began < 15
+    first.communicate(timeout=50)  # less than it would wait for runs to save
+    assert first.returncode == 130
     assert not any(running(pid) for pid in workers)
     behave(**SLOW)
     whole_result()
@@ -296,30 +320,33 @@ def test_a_second_interrupt_does_not_wait(start: Any) -> None:
 @pytest.mark.slow
 def test_two_controllers_at_once(start: Any) -> None:
     behave(**SLOW)
-    first = start(workers=1)
-    until(lambda: progress("a", 0) >= 1)
-    second = start(workers=1)
-    outs = [p.communicate(timeout=60) for p in (first, second)]
-    assert first.returncode == second.returncode == 0 and all(err == "" for _, err in outs)
-    assert len({starts(a, s)[0][0] for a, s in ALL}) == 2, "both had a share"
+    both = [start(workers=1) for _ in range(2)]
+    until(lambda: held("a", "b"))
+    assert starts("a", 0)[0][0] != starts("b", 0)[0][0], "each has a share"
+    Path("calm").touch()
+    errors = [p.communicate(timeout=120)[1] for p in both]
+    assert [p.returncode for p in both] == [0, 0] and errors == ["", ""]
     whole_result()
-    assert all(len(starts(a, s)) == 1 for a, s in ALL)
+    assert len({starts(a, s)[0][0] for a, s in ALL}) == 2 and all(len(starts(a, s)) == 1 for a, s in ALL)
 
 
 @pytest.mark.slow
 def test_a_worker_that_somebody_else_stops_is_tried_again(start: Any) -> None:
     behave(**SLOW)
     first = start()
-    until(lambda: progress("a", 0) >= 3)
+    until(lambda: held("a"))
     os.kill(starts("a", 0)[0][0], signal.SIGTERM)
-    out, _ = first.communicate(timeout=60)
-    assert first.returncode == 0 and "state saved; it goes on" in out
+    until(lambda: len(starts("a", 0)) == 2)
+    Path("calm").touch()
+    out, _ = first.communicate(timeout=120)
+    assert first.returncode == 0 and "state saved; it goes on" in out and "died" not in out
     whole_result()
-    assert len(starts("a", 0)) == 2 and starts("a", 0)[1][1] >= 3
+    assert [step for _, step in starts("a", 0)] == [0, 10]
 
 
+@pytest.mark.slow
 def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    behave(a_0={"steps": 2, "seconds": 30.0})
+    behave(a_0={"steps": 2, "seconds": 300.0})
     monkeypatch.setattr(controller, "STOP_PATIENCE", 0.5)
     plan = make_plan(node(seeds=[0]))
     study = Study(plan)
@@ -337,7 +364,7 @@ def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) ->
     finished = engine.run(2)
     complete = study.complete()
     study.close()
-    assert not finished and time.monotonic() - began < 25
+    assert not finished and time.monotonic() - began < 120
     assert ("a", 0) not in complete and not running(starts("a", 0)[0][0])
 
 

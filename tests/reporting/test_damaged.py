@@ -201,6 +201,7 @@ def test_outcomes_that_cannot_be_are_no_outcomes(tmp_path, bad):
 # --- nothing to show ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_not_a_finding(store, capsys):
     assert check.run(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
     store("UPDATE runs SET status = 'FAILED' WHERE name <> 's'")

@@ -230,6 +230,7 @@ def test_a_value_swept_at_every_level_counts_and_a_pruned_trial_does_not():
     assert found.values["curriculum.levels.*.clip.high"] == pytest.approx(found.scores)
 
 
+@pytest.mark.slow
 def test_a_contour_needs_triangles():
     keys = ("algorithm.x", "algorithm.y")
     assert len(drawn(searched(20, keys))["response_surface"].figure.axes[0].collections) > 1

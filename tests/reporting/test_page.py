@@ -99,6 +99,7 @@ def test_latex_compiles_under_booktabs(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
+@pytest.mark.slow
 def test_further_objectives_are_columns_with_their_own_direction():
     study = planted.study(arms=("plain", "short"))
     for run in study.runs:
@@ -240,6 +241,7 @@ def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
     assert "- **few seeds:** 4 findings, of a0" in page.markdown() and "\n  - a3 against b" in page.markdown()
 
 
+@pytest.mark.slow
 def test_the_headline_counts_what_the_corrected_intervals_say():
     assert headline(ablation_table(planted.study())) == "The arm cannot be told apart from plain in score."
     assert headline(ablation_table(clear_winner())) == (
@@ -258,6 +260,7 @@ def test_the_headline_counts_what_the_corrected_intervals_say():
     assert headline(ablation_table(clear_winner())) in page.summary
 
 
+@pytest.mark.slow
 def test_the_twin_says_the_same():
     study = planted.study(other=(0, 0, 0.05))
     page = page_of(study)
@@ -304,6 +307,7 @@ def test_a_search_has_a_page_of_its_own():
     assert page.summary == search_note(study) and "no comparison" in page.summary
 
 
+@pytest.mark.slow
 def test_published_numbers_stand_beside_the_same_benchmarks():
     study = planted.study(seeds=1)
     rows = [{"suite": "aime24", "problem": str(i), "samples": 4, "correct": 2 * (i % 2), "step": 40} for i in range(30)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import REPO
 from plans import own_sweep, plan_of
 
@@ -20,6 +21,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_users_own_sweep_is_found_in_the_working_directory(tmp_path, monkeypatch):
     own_sweep(tmp_path, "    a: {}\n    b: {overrides: [curriculum=l3]}\n")
     monkeypatch.chdir(tmp_path)

@@ -156,6 +156,7 @@ def test_mistakes_are_refused_in_one_sentence(
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_value_on_the_command_line_pins_and_a_space_replaces() -> None:
     from eprli_lab.config.compose import compose_tree
     from eprli_lab.sweeping.compose_plan import plan_from
@@ -216,7 +217,7 @@ def points(plan: Plan, count: int, value: Any = lambda p: 0.5) -> list[dict[str,
         study.close()
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "qmc", "random"])
 def test_points_keep_the_requirements_are_new_and_reproducible(sampler: str, tmp_path: Path) -> None:
     space = {Q1: "range(0.125,1,0.125)", Q2: "range(0.25,1.125,0.125)"}
     plan = planned(space, {"sampler": sampler, "require": [f"{Q1} < {Q2}"]}, trials=12, search_seeds=[7])
@@ -231,6 +232,7 @@ def test_points_keep_the_requirements_are_new_and_reproducible(sampler: str, tmp
     assert points(plan, 12, score) == drawn
 
 
+@pytest.mark.slow
 def test_a_better_sampler_goes_where_the_values_are() -> None:
     space = {RATE: "interval(0.0001,0.9)", DECAY: "interval(0,1)"}
     value = lambda p: -((p[RATE] - 0.3) ** 2) - (p[DECAY] - 0.7) ** 2

@@ -101,6 +101,7 @@ def test_arms_and_seeds_may_be_added() -> None:
     study.close()
 
 
+@pytest.mark.slow
 def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request() -> None:
     study = Study(plan())
     study.fail(claim(study), "no luck")
@@ -128,6 +129,7 @@ def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request()
     study.close()
 
 
+@pytest.mark.slow
 def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     code = code_digests()
     assert {"training/loop.py", "algorithm/loss.py", "backends/local/engine.py", "torch"} <= code.keys()
@@ -273,6 +275,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_of_this_machine_is_followed_at_once() -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
         assert p.stdout is not None and p.stdout.readline() == "held\n"
