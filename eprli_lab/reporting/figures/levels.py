@@ -37,7 +37,8 @@ def buffer_rates(runs: Sequence[RunData], level: str, edges: Sequence[float]) ->
     for verdict in VERDICTS:
         total = np.zeros(len(edges) - 1)
         for run in runs:
-            groups, tokens = run.histories.get(names.groups(level, verdict)), run.histories.get(names.TOKENS)
+            groups = run.histories.get(names.groups(level, verdict))
+            tokens = run.histories.get(names.TOKENS)
             if groups is None or tokens is None:
                 continue
             after = np.interp(groups.steps, tokens.steps, tokens.values) / 1000
