@@ -75,6 +75,7 @@ def _is_sound(row: Mapping[str, Any]) -> bool:
     known = row["difficulty"] is None or isinstance(row["difficulty"], int | float)
     if "samples" not in row:
         return known and isinstance(row["accuracy"], int | float) and isinstance(row["level"], str)
-    samples, correct = row["samples"], row["correct"]
+    samples = row["samples"]
+    correct = row["correct"]
     counts = isinstance(samples, int) and isinstance(correct, int) and isinstance(row["step"], int)
     return known and counts and samples > 0 and 0 <= correct <= samples

@@ -81,7 +81,8 @@ class RunData:
         if measured is None or places is None:
             return np.empty(0), np.empty(0)
         _, i, j = np.intersect1d(measured.steps, places.steps, assume_unique=True, return_indices=True)
-        x, y = places.values[j], measured.values[i]
+        x = places.values[j]
+        y = measured.values[i]
         keep = np.isfinite(x) & np.isfinite(y)
         return x[keep], y[keep]
 

@@ -128,9 +128,11 @@ def _sqlite_points(file: Path, run_ids: Sequence[str], wanted: Callable[[str], b
         for run_id in run_ids:
             keys = [k for (k,) in connection.execute("SELECT key FROM latest_metrics WHERE run_uuid = ?", (run_id,))]
             kept = [k for k in keys if wanted(k)]
-            query, bound = columns, [run_id]
+            query = columns
+            bound = [run_id]
             if len(kept) < len(keys):
-                query, bound = f"{columns} AND key IN ({','.join('?' * len(kept))})", [run_id, *kept]
+                query = f"{columns} AND key IN ({','.join('?' * len(kept))})"
+                bound = [run_id, *kept]
             rows = connection.execute(f"{query} ORDER BY key, step", bound).fetchall()
             for key, points in itertools.groupby(rows, key=operator.itemgetter(0)):
                 _, steps, values = zip(*points, strict=True)

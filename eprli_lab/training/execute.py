@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eprli_lab.errors import Interrupted, UserError, nearest
+from eprli_lab.tracking import names
 
 if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
@@ -43,7 +44,8 @@ def execute(
     last: dict[str, float] = {}
 
     def log(values: dict[str, float], step: int) -> None:
-        graded = {f"verify/{k}": float(trainer.grader.counters.get(k, 0)) for k in ("timeout", "error", "no_answer")}
+        counters = trainer.grader.counters
+        graded = {names.verification(k): float(counters.get(k, 0)) for k in ("timeout", "error", "no_answer")}
         last.update(values | graded)
         tracker.log(values | graded, step)
         if spec.objective in values and step > 0:

@@ -22,6 +22,7 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
 from eprli_lab.records import Group, Problem, Verdict
+from eprli_lab.tracking import names
 from eprli_lab.training import metrics as m
 from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import RunStore
@@ -152,7 +153,7 @@ class Trainer:
         self.state.wall += seconds
         self.store.append("outcomes", rows(stage, step, outcomes))
         out = scores(outcomes)
-        times = {"time/evaluate": seconds, "time/total": self.state.wall}
+        times = {names.seconds("evaluate"): seconds, names.TOTAL_SECONDS: self.state.wall}
         self.log(out | times | m.progress_metrics(self.state.progress), step)
         return out
 
@@ -160,8 +161,9 @@ class Trainer:
         state = self.state
         state.progress.seconds += seconds
         state.wall += seconds
-        times = {f"time/{k}": v for k, v in clock.items()} | {"time/step": seconds, "time/total": state.wall}
-        times["perf/tokens_per_second"] = tokens / seconds
+        times = {names.seconds(part): value for part, value in clock.items()}
+        times |= {names.seconds("step"): seconds, names.TOTAL_SECONDS: state.wall}
+        times[names.performance("tokens_per_second")] = tokens / seconds
         self.log(out | times | m.progress_metrics(state.progress), state.progress.steps)
 
     def _next_level(self) -> str | None:

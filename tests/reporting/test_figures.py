@@ -230,6 +230,15 @@ def test_a_value_swept_at_every_level_counts_and_a_pruned_trial_does_not():
     assert found.values["curriculum.levels.*.clip.high"] == pytest.approx(found.scores)
 
 
+def test_no_panel_of_reward_variance_is_cut_off():
+    study = planted.study(arms=("plain", "other"))
+    for run in study.of("other"):  # drawn last, and higher than all before
+        planted.change(run, "buffer/l2/reward_variance/within", lambda step, value: value + 1)
+    axes = drawn(study, "reward_variance")["reward_variance"].figure.axes
+    highest = max(max(line.get_ydata()) for ax in axes for line in ax.get_lines() if len(line.get_ydata()))
+    assert highest > 1.1 and all(ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > highest for ax in axes)
+
+
 @pytest.mark.slow
 def test_a_contour_needs_triangles():
     keys = ("algorithm.x", "algorithm.y")

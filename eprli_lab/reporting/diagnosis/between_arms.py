@@ -51,7 +51,8 @@ def unequal_updates(study: StudyData, baseline: str | None) -> list[Finding]:
         )
         if not all(v > 0 for v in tokens + updates) or abs(tokens[0] / tokens[1] - 1) > EQUAL_TOKENS:
             continue
-        ratio, over_seeds = updates[0] / updates[1] - 1, difference(study, arm, base, names.UPDATES)
+        ratio = updates[0] / updates[1] - 1
+        over_seeds = difference(study, arm, base, names.UPDATES)
         # 13% apart were two arms of the same config at four seeds; one seed shows nothing
         may_be_chance = over_seeds.n < 2 or over_seeds.low <= 0 <= over_seeds.high
         if abs(ratio) > UNEQUAL_UPDATES and not may_be_chance:
@@ -79,7 +80,8 @@ def too_few_seeds(study: StudyData, baseline: str | None, margin: float) -> list
             why = ": one seed shows nothing; run three or more" if d.n == 1 else "s without spread shows nothing"
             out.append(Finding("few_seeds", arm, "", head + why))
             continue
-        sd, many = paired_sd(by_seed, base_by_seed), comparisons(differences.values())
+        sd = paired_sd(by_seed, base_by_seed)
+        many = comparisons(differences.values())
         least = minimum_detectable_effect(sd, d.n, comparisons=many)
         needed = seeds_needed(margin, sd, comparisons=many)
         low, high = seeds_range(margin, sd, d.n, many)

@@ -78,7 +78,8 @@ def rank_correlation(groups: Sequence[Sequence[tuple[Any, float]]]) -> tuple[flo
     """
     from scipy import stats
 
-    total, weight = 0.0, 0
+    total = 0.0
+    weight = 0
     for pairs in groups:
         known = [(float(d), a) for d, a in pairs if d is not None]
         if len({d for d, _ in known}) < 2 or len({a for _, a in known}) < 2:

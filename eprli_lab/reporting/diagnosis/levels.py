@@ -95,7 +95,8 @@ def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
     known = {lv: v for lv, v in within.items() if math.isfinite(v)}
     if len(known) < 2:
         return []
-    least, most = min(known, key=lambda lv: known[lv]), max(known, key=lambda lv: known[lv])
+    least = min(known, key=lambda lv: known[lv])
+    most = max(known, key=lambda lv: known[lv])
     if known[most] <= VARIANCE_RATIO * known[least]:
         return []
     sentence = (

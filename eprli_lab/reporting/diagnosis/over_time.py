@@ -45,7 +45,8 @@ def entropy_collapse(runs: Sequence[RunData], arm: str) -> list[Finding]:
                 break
     out = []
     for level, pairs in fallen.items():
-        first, now = mean([a for a, _ in pairs]), mean([b for _, b in pairs])
+        first = mean([a for a, _ in pairs])
+        now = mean([b for _, b in pairs])
         sentence = (
             f"{arm}: the policy's entropy collapsed at level {level} in {len(pairs)} of {len(runs)} runs (from "
             f"{first:.3f} to {now:.3f} nats a token): later groups are near copies of one response; raise "
@@ -78,7 +79,8 @@ def forgetting(study: StudyData, runs: Sequence[RunData], arm: str, outcomes: Ro
                     drops_by_stage.setdefault((level, suite), []).append(drop)
     out = []
     for (level, suite), drops in sorted(drops_by_stage.items()):
-        before, after = mean([f.before for f in drops]), mean([f.after for f in drops])
+        before = mean([f.before for f in drops])
+        after = mean([f.after for f in drops])
         error = max(math.sqrt(math.fsum(f.error**2 for f in drops)) / len(drops), _error_over_seeds(drops))
         if before - after > max(FORGOTTEN_DROP, FORGOTTEN_ERRORS * error):
             sentence = (
@@ -140,7 +142,9 @@ def accuracy_drop(
         # one problem changed by one sample, at least: no spread among few problems is no certainty
         return AccuracyDrop(before, after, math.sqrt(max(variance, 1 / len(common)) / len(common)))
     history = run.by_step(names.accuracy(suite))
-    steps, before, after = sorted(history), history[start], history[end]
+    steps = sorted(history)
+    before = history[start]
+    after = history[end]
     sizes = [problem_count(run, suite, partial=s not in (steps[0], steps[-1])) for s in (start, end)]
     if not all(sizes):
         return None

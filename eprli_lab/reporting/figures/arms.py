@@ -32,7 +32,8 @@ def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
     for ax, name in zip(axes.flat, metrics, strict=False):
         ax.axvline(0, color="#555555", linewidth=0.9)
         for i, (arm, base) in enumerate(compared_to.items()):
-            d, colour = differences[name, arm], styles[arm]["color"]
+            d = differences[name, arm]
+            colour = styles[arm]["color"]
             points = differences_by_seed(*(last_by_seed(study, a, metrics[name]) for a in (arm, base)))
             ax.plot(points, [i + 0.18] * len(points), "|", color=colour, markersize=5, alpha=0.7)
             ax.plot([d.mean], [i], MARKERS[i % len(MARKERS)], color=colour, markersize=5)

@@ -52,12 +52,15 @@ def band(curves: Sequence[Curve]) -> Band:
     if not arrays:
         return Band(*[np.empty(0)] * 4)
     if len({len(a) for a in arrays}) == 1 and len(arrays[0]) <= POINTS:
-        x, values = np.mean([a[:, 0] for a in arrays], axis=0), np.array([a[:, 1] for a in arrays])
+        x = np.mean([a[:, 0] for a in arrays], axis=0)
+        values = np.array([a[:, 1] for a in arrays])
     else:
-        low, high = max(a[0, 0] for a in arrays), min(a[-1, 0] for a in arrays)
+        low = max(a[0, 0] for a in arrays)
+        high = min(a[-1, 0] for a in arrays)
         x = np.linspace(low, max(low, high), POINTS)
         values = np.array([np.interp(x, a[:, 0], a[:, 1]) for a in arrays])
-    centre, n = values.mean(axis=0), len(values)
+    centre = values.mean(axis=0)
+    n = len(values)
     if n < 2:
         return Band(x, centre, *[np.full_like(centre, math.nan)] * 2)
     half = t_quantile(n - 1) * values.std(axis=0, ddof=1) / math.sqrt(n)

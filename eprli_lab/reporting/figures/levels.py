@@ -37,7 +37,8 @@ def buffer_rates(runs: Sequence[RunData], level: str, edges: Sequence[float]) ->
     for verdict in VERDICTS:
         total = np.zeros(len(edges) - 1)
         for run in runs:
-            groups, tokens = run.histories.get(names.groups(level, verdict)), run.histories.get(names.TOKENS)
+            groups = run.histories.get(names.groups(level, verdict))
+            tokens = run.histories.get(names.TOKENS)
             if groups is None or tokens is None:
                 continue
             after = np.interp(groups.steps, tokens.steps, tokens.values) / 1000
@@ -121,7 +122,7 @@ def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | 
                 between = f", {means[1]:.3g} between" if math.isfinite(means[1]) else ""
                 alt.append(f"{arm} at level {level} {means[0]:.3g} within{between}")
         ax.set_title(arm)
-        ax.set_ylim(bottom=0)
+    axes[0][0].set_ylim(bottom=0)  # of all panels, and once all are drawn: it ends the scaling to what is drawn
     hide(list(axes.flat)[len(arms) :])
     figure.supxlabel("generated training tokens (thousands)", fontsize=9)
     figure.supylabel("reward variance", fontsize=9)

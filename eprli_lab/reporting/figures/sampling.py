@@ -19,7 +19,8 @@ Row = Mapping[str, Any]  # of the artifact outcomes: suite, step, samples, corre
 def over_k(rows: Sequence[Row]) -> Curve:
     """(k, mean of unbiased pass@k over problems) for k = 1 to the fewest samples of a problem; empty of no rows."""
     counts = Counter((int(r["samples"]), int(r["correct"])) for r in rows)
-    most, problems = min((n for n, _ in counts), default=0), counts.total()
+    most = min((n for n, _ in counts), default=0)
+    problems = counts.total()
     return [
         (float(k), math.fsum(m * pass_at_k(n, c, k) for (n, c), m in counts.items()) / problems)
         for k in range(1, most + 1)

@@ -109,7 +109,8 @@ def response_surface(study: StudyData) -> Picture | None:
     if not keys or len(complete.scores) < 3:
         return None
     figure, axes = panels(1, 1, 3.4)
-    ax, scores = axes[0][0], np.array(complete.scores)
+    ax = axes[0][0]
+    scores = np.array(complete.scores)
     x = np.array(complete.values[keys[0]], dtype=float)
     if len(keys) == 1:
         ax.plot(x, scores, "o", color="#0072B2")

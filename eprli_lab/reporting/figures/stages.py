@@ -63,7 +63,7 @@ def forgetting(study: StudyData, baseline: str | None = None) -> Picture | None:
             if len(falls) and np.isfinite(falls).any():
                 at = int(np.nanargmin(falls))
                 worst.append((float(falls[at]), f"{arm}: {suite} {falls[at]:+.3f} during level {stage_names[at + 1]}"))
-        ax.set_xticks(range(len(stage_names)), [n if n == START else f"after\nlevel {n}" for n in stage_names])
+        ax.set_xticks(range(len(stage_names)), [n if n == START else f"after\nlevel\n{n}" for n in stage_names])
         ax.set_yticks(range(len(by_suite)), list(by_suite))
         ax.set_title(arm)
         ax.grid(visible=False)

@@ -16,7 +16,8 @@ from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, difference
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")  # Okabe and Ito
-STYLES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX*"
+STYLES = ("-", "--", "-.", ":")
+MARKERS = "osD^vPX*"
 WIDTH = 7.2  # inches: a column of A4, and what a phone can hold
 MOST_ARMS = 8  # in one figure; more cannot be told apart
 FONTS: Any = {

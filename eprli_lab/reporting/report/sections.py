@@ -63,7 +63,8 @@ def study_page(
         whole = document(table)
         not_bold = "No value is told apart from every other arm's."
         nothing = "Nothing stands out." if study.runs else "No run is finished: there is nothing to look at yet."
-        strata, effects = _pick(shown, "pass_at_k", "q_order", "forgetting"), _pick(shown, "effects")
+        strata = _pick(shown, "pass_at_k", "q_order", "forgetting")
+        effects = _pick(shown, "effects")
         training = [f for f in shown if f not in strata + effects]
         sections += [
             Section("reading", "How it reads", items=reading),

@@ -54,7 +54,8 @@ def write_report(
     from eprli_lab.reporting import figures
     from eprli_lab.reporting.report.sections import study_page
 
-    tracking, data = TrackingSpec(uri=uri, experiment=experiment), read(uri, experiment, study)
+    tracking = TrackingSpec(uri=uri, experiment=experiment)
+    data = read(uri, experiment, study)
     if data.is_search and baseline is not None:
         raise UserError(f"baseline={baseline}: {study} is a search, which compares nothing: leave it out")
     table = None if data.is_search else ablation_table(data, baseline)

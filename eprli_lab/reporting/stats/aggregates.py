@@ -110,7 +110,8 @@ def probability_of_improvement(
     Bernoulli draws as there are seeds: never too narrow, often wide. ValueError unless the suites are the same, and
     for paired the rows.
     """
-    x, y = _matrix(arm), _matrix(baseline)
+    x = _matrix(arm)
+    y = _matrix(baseline)
     if x.shape[1] != y.shape[1] or (paired and len(x) != len(y)):
         raise ValueError(f"probability of improvement of shapes {x.shape} and {y.shape}, paired={paired}")
     n = min(len(x), len(y))
@@ -138,8 +139,10 @@ def performance_profile(
     The run-score distribution of arXiv 2108.13264. The band holds where the share varies from seed to seed; beyond
     the range of the scores it has no width. None is claimed below MIN_SEEDS_OF_A_BAND rows.
     """
-    rows, thresholds = _matrix(matrix), np.asarray(taus, dtype=float)
-    n, nothing = len(rows), np.full(thresholds.shape, math.nan)
+    rows = _matrix(matrix)
+    thresholds = np.asarray(taus, dtype=float)
+    n = len(rows)
+    nothing = np.full(thresholds.shape, math.nan)
     if rows.size == 0:
         return Profile(thresholds, nothing, nothing, nothing, n)
     above = (rows[:, :, None] > thresholds).mean(axis=1)  # n x T
@@ -155,7 +158,8 @@ def wilson(share: float, n: float, confidence: float = 0.95) -> tuple[float, flo
     from scipy import stats
 
     z = float(stats.norm.ppf(0.5 + confidence / 2))
-    centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 

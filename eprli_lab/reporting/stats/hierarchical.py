@@ -68,7 +68,9 @@ def new_problems(arm: Outcomes, baseline: Outcomes, confidence: float = 0.95) ->
     by_suite = list(differences(arm, baseline).values())
     if not by_suite:
         return NewProblems(math.nan, math.nan, math.nan, len(set(arm) & set(baseline)), 0, *[math.nan] * 3)
-    n, count, problems = len(by_suite[0]), len(by_suite), sum(d.shape[1] for d in by_suite)
+    n = len(by_suite[0])
+    count = len(by_suite)
+    problems = sum(d.shape[1] for d in by_suite)
     mean = float(np.mean([d.mean() for d in by_suite]))
     if n < 2 or any(d.shape[1] < 2 for d in by_suite):
         return NewProblems(mean, math.nan, math.nan, n, problems, *[math.nan] * 3)
@@ -76,7 +78,8 @@ def new_problems(arm: Outcomes, baseline: Outcomes, confidence: float = 0.95) ->
     seeds = float(by_seed.var(ddof=1)) / n
     of_problems = [float(d.mean(axis=0).var(ddof=1)) / d.shape[1] / count**2 for d in by_suite]
     of_rest = [_rest(d) / d.size / count**2 for d in by_suite]
-    items, rest = math.fsum(of_problems), math.fsum(of_rest)
+    items = math.fsum(of_problems)
+    rest = math.fsum(of_rest)
     total = max(seeds + items - rest, seeds, items)
     if total <= (NO_SPREAD * max(1.0, abs(mean))) ** 2:  # equal differences, not zero, show no spread: nothing claimed
         flat = 0.0 if all((d == 0).all() for d in by_suite) else math.nan

@@ -55,7 +55,8 @@ def power_of(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
 
     critical = t_quantile(n - 1, 1 - alpha)
     shift = abs(effect) * math.sqrt(n) / sd
-    right, left = float(stats.nct.sf(critical, n - 1, shift)), float(stats.nct.cdf(-critical, n - 1, shift))
+    right = float(stats.nct.sf(critical, n - 1, shift))
+    left = float(stats.nct.cdf(-critical, n - 1, shift))
     # scipy answers nan where a tail is 1 or 0 to every digit
     return (1.0 if math.isnan(right) else right) + (0.0 if math.isnan(left) else left)
 
@@ -88,9 +89,11 @@ def seeds_needed(effect: float, sd: float, power: float = POWER, alpha: float = 
     _check(sd, alpha)
     if effect == 0 or not math.isfinite(effect):
         raise ValueError("no number of seeds finds an effect of zero: give the effect that would matter")
-    low, high = 2, 2
+    low = 2
+    high = 2
     while high < MOST_SEEDS and power_of(effect, sd, high, alpha / comparisons) < power:
-        low, high = high + 1, min(MOST_SEEDS, 2 * high)
+        low = high + 1
+        high = min(MOST_SEEDS, 2 * high)
     while low < high:
         middle = (low + high) // 2
         if power_of(effect, sd, middle, alpha / comparisons) < power:

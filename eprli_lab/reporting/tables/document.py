@@ -96,7 +96,8 @@ def document(table: Comparison, columns: Sequence[Column] | None = None) -> Docu
 
 
 def _title(table: Comparison) -> list[str]:
-    study, d = table.study, table.study.description
+    study = table.study
+    d = table.study.description
     seeds = ", ".join(map(str, d.seeds or sorted({r.seed for r in study.runs})))
     return [
         f"{study.name}: {d.question}" if d.question else study.name,
@@ -119,7 +120,8 @@ def _block(table: Comparison, name: str, columns: Sequence[Column]) -> TableBloc
         for row in table.rows
     ]
     runs = [table.run_ids(row) for row in table.rows]
-    title, note = TITLES.get(name, "the arms"), NOTES.get(name, "")
+    title = TITLES.get(name, "the arms")
+    note = NOTES.get(name, "")
     return TableBlock(title, [c.title for c in columns], rows, runs, note, filter=len(rows) > 3)
 
 
