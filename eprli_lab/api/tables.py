@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from eprli_lab.reporting.load import StudyData
     from eprli_lab.reporting.tables.rows import Table
 
-# Column of the report's list -> its name here, where that is another; of a level's, what stands before the /.
-RENAMED = {
-    "low": "difference_low",
-    "high": "difference_high",
-    "p": "p_holm",
-    "admission": "admission_rate",
-    "clip_low": "clip_fraction_low",
-    "clip_high": "clip_fraction_high",
-}
-
 
 @dataclass(frozen=True)
 class AblationTable:
@@ -37,31 +27,28 @@ class AblationTable:
     def frame(self) -> pd.DataFrame:
         """One row an arm, full precision; nan where nothing was logged or compared.
 
-        Columns: arm; n, its seeds; every suite and objective at the end (mean over seeds); difference to `baseline` in
-        the first objective with difference_low and difference_high (95%); p_raw of the paired test and p_holm,
-        corrected for the number of arms; updates, tokens, response_tokens, seconds; of every level
-        admission_rate/<level>, clip_fraction_low/<level>, clip_fraction_high/<level> (fractions).
+        Columns: arm; n, its seeds; every suite and objective as <suite>/start and <suite>/end (means over seeds);
+        difference to `baseline` in the first objective with difference_low and difference_high (95%); p_raw of the
+        paired test and p_holm, corrected for the number of arms; updates, tokens, response_tokens, seconds; of every
+        level admission_rate/<level>, clip_fraction_low/<level>, clip_fraction_high/<level> (fractions).
         """
         import pandas as pd
 
-        from eprli_lab.reporting.tables.columns import columns
+        from eprli_lab.reporting.tables.columns import MACHINE, chosen
 
-        out = pd.DataFrame([{_name(c.name): c.key(row) for c in columns(self.rows)} for row in self.rows.rows])
-        if "p_raw" not in out:
-            p_raw = [float("nan") if r.difference is None else r.difference.p for r in self.rows.rows]
-            out.insert(out.columns.get_loc("p_holm"), "p_raw", p_raw)
-        return out
+        shown = chosen(self.rows, None, MACHINE)
+        return pd.DataFrame([{c.name: c.key(row) for c in shown} for row in self.rows.rows])
 
     def text(self) -> str:
         """The whole document at the end of a sweep: table, dynamics, and how it reads in sentences."""
         return self.rows.text()
 
     def markdown(self, columns: Sequence[str] | None = None) -> str:
-        """A Markdown table. `columns`: names as in `frame()`'s report; None: the usual ones. Raises UserError."""
+        """Markdown of the whole document, or of one table of `columns`. Raises UserError for one that there is not."""
         return self._rendered("md", columns)
 
     def latex(self, columns: Sequence[str] | None = None) -> str:
-        """A LaTeX tabular (booktabs). Raises UserError for a column that there is not."""
+        """LaTeX tabulars (booktabs). Raises UserError for a column that there is not."""
         return self._rendered("latex", columns)
 
     def csv(self, columns: Sequence[str] | None = None) -> str:
@@ -69,25 +56,20 @@ class AblationTable:
         return self._rendered("csv", columns)
 
     def html(self, columns: Sequence[str] | None = None) -> str:
-        """An HTML table. Raises UserError for a column that there is not."""
+        """HTML tables. Raises UserError for a column that there is not."""
         return self._rendered("html", columns)
 
     def _rendered(self, form: str, names: Sequence[str] | None) -> str:
-        from eprli_lab.reporting.tables.columns import DEFAULT, MACHINE, chosen
+        from eprli_lab.reporting.tables.columns import chosen
         from eprli_lab.reporting.tables.render import render
 
-        return render(self.rows, chosen(self.rows, names, MACHINE if form == "csv" else DEFAULT), form)
+        return render(self.rows, None if names is None else chosen(self.rows, names), form)
 
     def __str__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
         return self.html()
-
-
-def _name(column: str) -> str:
-    what, slash, level = column.partition("/")
-    return RENAMED.get(what, what) + slash + level
 
 
 def table_of(data: StudyData, baseline: str | None = None) -> AblationTable:

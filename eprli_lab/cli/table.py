@@ -18,9 +18,9 @@ def _columns() -> Iterable[str]:
 
 
 def _formats() -> Iterable[str]:
-    from eprli_lab.reporting.tables.render import FORMATS
+    from eprli_lab.reporting.tables.render import PRINTERS
 
-    return ("text", *FORMATS)
+    return PRINTERS
 
 
 KEYS = (
@@ -38,23 +38,19 @@ A value is bold only when its interval tells it apart from every other arm's; ev
 
 def _table(words: list[str]) -> None:
     from eprli_lab.reporting.load import load_study
-    from eprli_lab.reporting.tables.columns import DEFAULT, MACHINE, chosen
-    from eprli_lab.reporting.tables.render import FORMATS, render
+    from eprli_lab.reporting.tables.columns import chosen
+    from eprli_lab.reporting.tables.render import PRINTERS, render
     from eprli_lab.reporting.tables.rows import ablation_table, wanted
 
     given = parse(words, [key.name for key in KEYS], USAGE)
     form = given.get("format", "text")
     where = options.tracking(given)
-    if form not in (*FORMATS, "text"):
-        raise UserError(f"format={form}: there is text, {', '.join(FORMATS)}")
+    if form not in PRINTERS:
+        raise UserError(f"format={form}: there is {', '.join(PRINTERS)}")
     study = load_study(where.uri, where.experiment, options.study_name(given, USAGE), wanted)
     table = ablation_table(study, given.get("baseline"))
-    names = given["columns"].split(",") if "columns" in given else None
-    if form == "text" and names is None:
-        print(table.text())
-    else:
-        shown = chosen(table, names, MACHINE if form == "csv" else DEFAULT)
-        print(render(table, shown, "md" if form == "text" else form), end="")
+    shown = chosen(table, given["columns"].split(",")) if "columns" in given else None
+    print(render(table, shown, form).rstrip("\n"))
 
 
 command = Command(

@@ -295,7 +295,7 @@ def test_a_pass_rate_of_k_samples_gives_the_nearest_difficulty(tmp_path_factory,
     [
         (
             '{"id": "q0", "pass_rate": 0.5}\n',
-            r"rates\.jsonl: 2 of 3 problems have no pass rate, q1 for one: run python -m",
+            r"rates\.jsonl: 2 of 3 problems have no pass rate, q1 for one: run eprli-lab difficulty",
         ),
         ('{"id": "q0", "pass_rate": 0.5}\n{"id": "q1", "pa', r"rates\.jsonl:2: not a line \{id, pass_rate\}"),
         ('{"id": "q0"}\n', r"rates\.jsonl:1: not a line"),

@@ -52,7 +52,7 @@ def test_an_empty_stratum_is_named():
 
 
 def test_problems_without_difficulty_are_refused():
-    with pytest.raises(UserError, match=r"2 of 3 problems have no difficulty, p001 for one: .*eprli_lab\.difficulty"):
+    with pytest.raises(UserError, match=r"2 of 3 problems have no difficulty, p001 for one: .*eprli-lab difficulty"):
         stratify(problems(0.1, None, None), curriculum(1.0))
 
 
