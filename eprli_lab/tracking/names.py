@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
-_OF_A_LEVEL = ("train", "buffer", "policy")
+_OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission")
 
 
 # --- a level's ---------------------------------------------------------------------------------------------------
