@@ -106,7 +106,7 @@ def test_interfaces_have_at_most_five_methods():
 def test_files_and_functions_are_short():
     for path in [*MODULES, *(REPO / "hydra_plugins").rglob("*.py")]:
         lines = path.read_text().splitlines()
-        assert len(lines) <= 320 or any("longer than 300 lines:" in line for line in lines), (
+        assert len(lines) <= 320 or any("longer than 320 lines:" in line for line in lines), (
             f"{path}: {len(lines)} lines"
         )
         for node in ast.walk(ast.parse(path.read_text())):

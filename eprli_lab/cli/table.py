@@ -27,13 +27,15 @@ KEYS = (
     *options.STUDY,
     options.BASELINE,
     Key("format", "text, md, latex, csv or html (default: text)", _formats, "md"),
-    Key("columns", "which, in this order; a wrong name lists those that there are", _columns, "arm,n,score,difference"),
+    Key(
+        "columns", "which, in this order; a wrong name is refused with the nearest", _columns, "arm,n,score,difference"
+    ),
     *options.TRACKING,
 )
 USAGE = "usage: eprli-lab table sweep=NAME [format=md] [columns=arm,score,difference]; --help says more"
 ABOUT = """The ablation table: one row an arm, as text for a terminal, Markdown, LaTeX, CSV or HTML.
 
-A value is bold only when its interval tells it apart from every other arm's; every arm's run ids go along."""
+A value is bold only when it is told apart from every other arm's, after correction; every arm's run ids go along."""
 
 
 def _table(words: list[str]) -> None:

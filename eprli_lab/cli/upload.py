@@ -39,7 +39,7 @@ A run that is stored already is not sent again.""",
     usage="RUN_DIR... [KEY=VALUE]",
     keys=KEYS,
     examples=(
-        ("outputs/levels/l2-seed0", "one run"),
+        ("outputs/levels/l2/seed0", "one run"),
         ("outputs/levels/*/* tracking.uri=http://127.0.0.1:5000", "a study's runs, to another server"),
     ),
     files=True,

@@ -18,6 +18,7 @@ here is mostly sharpening of this latent skill."""
 def _warmstart(words: list[str]) -> None:
     from eprli_lab.backends.local.warmstart import make
     from eprli_lab.config.compose import compose_spec
+    from eprli_lab.config.extensions import is_path
     from eprli_lab.config.paths import ASSETS_DIR
 
     given, overrides = split(words, ("out",))
@@ -27,6 +28,8 @@ def _warmstart(words: list[str]) -> None:
     if spec.model.config is None or spec.data.generated is None:
         raise UserError("a warm start needs a model built from a config and a generated data family")
     family = spec.data.generated.family
+    if is_path(family) and "out" not in given:
+        raise UserError(f"out: a family of your own ({family}) needs a directory of its own: give out=DIR")
     directory = Path(given["out"]) if "out" in given else ASSETS_DIR / family
     provenance = make(spec.model, family, directory, " ".join(["eprli-lab warmstart", *overrides]))
     print(f"{directory}: sha256 {provenance['sha256'][:12]}, start accuracy {provenance['start_accuracy']}")

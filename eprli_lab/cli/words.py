@@ -44,13 +44,17 @@ def parse(words: Sequence[str], keys: Iterable[str], usage: str) -> dict[str, st
 
 
 def split(words: Sequence[str], keys: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """The words of the command's own keys as a dict, and the rest: overrides for Hydra. Raises UserError on one that
-    stands twice."""
+    """The words of the command's own keys as a dict, and the rest: overrides for Hydra.
+
+    Raises UserError on one that stands twice, and on one of a study: these commands make no study.
+    """
     known = list(keys)
     given: dict[str, str] = {}
     overrides = []
     for word in words:
         key, _, value = word.partition("=")
+        if key == "sweep" or key.startswith("study."):
+            raise UserError(f"{word}: there is no study here, so it would change nothing: leave it out")
         if key not in known:
             overrides.append(word)
             continue

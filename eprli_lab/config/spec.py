@@ -22,6 +22,7 @@ from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
 
 SCHEMA_VERSION = 1
+STEPPED = ("int", "mod10")  # families whose worked steps can be checked
 
 
 class AlgorithmSpec(Strict):
@@ -120,7 +121,7 @@ class RunSpec(Strict):
     @model_validator(mode="after")
     def _steps(self) -> RunSpec:
         generated = self.data.generated
-        if self.algorithm.reward_density != "outcome" and (generated is None or generated.family == "program"):
+        if self.algorithm.reward_density != "outcome" and (generated is None or generated.family not in STEPPED):
             raise ValueError(
                 "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
                 "can be checked: use outcome"

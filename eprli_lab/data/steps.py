@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
+from eprli_lab.config.spec import STEPPED
 from eprli_lab.data.families import LABELS, Chain, apply
 from eprli_lab.records import Step
 
-FAMILIES = ("int", "mod10")  # whose steps can be checked
 _PROMPT = re.compile(r"(\d+)((?:[a-h][+-]\d+)+)\?")
 _OPERATION = re.compile(r"[a-h]([+-])(\d+)")
 _STEP = re.compile(r"([a-h])([^a-h\\]*)")
@@ -21,7 +21,7 @@ _STEP = re.compile(r"([a-h])([^a-h\\]*)")
 def parse_chain(family: str, prompt: str) -> Chain:
     """The chain that a prompt states. Raises ValueError for any other text."""
     found = _PROMPT.fullmatch(prompt)
-    if family not in FAMILIES or found is None:
+    if family not in STEPPED or found is None:
         raise ValueError(f"'{prompt}' is not a chain of the family {family}")
     steps = tuple((sign, int(operand)) for sign, operand in _OPERATION.findall(found[2]))
     return Chain(family, int(found[1]), steps)  # type: ignore[arg-type]

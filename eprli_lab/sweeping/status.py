@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.sweeping.presence import process_notes, seconds_since
+from eprli_lab.sweeping.leases import process_notes, seconds_since
 from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
 from eprli_lab.sweeping.trials import Key, Trials, key_of, trial_name

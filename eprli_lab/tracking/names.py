@@ -1,6 +1,7 @@
 """Every metric name of a run and of a study's parent, made and taken apart here alone. Pure: strings in, strings out.
 
-A name is `family/...`: train, buffer and policy stand for a level, eval for a suite; the rest are of the whole run.
+A name is `family/...`: train, buffer, policy, sampler and admission are of a level, eval of a suite; the rest are of
+the whole run.
 What each means is training/metrics.py's catalogue, which is made with these functions from `{l}` and `{suite}`.
 """
 
@@ -51,6 +52,16 @@ def policy(level: str, quantity: str) -> str:
     return f"policy/{level}/{quantity}"
 
 
+def sampler(level: str, name: str) -> str:
+    """What a level's problem sampler says of itself."""
+    return f"sampler/{level}/{name}"
+
+
+def admission(level: str, name: str) -> str:
+    """What a level's admission rule says of itself."""
+    return f"admission/{level}/{name}"
+
+
 def clip_fraction(level: str, side: str) -> str:
     """Fraction of an update's tokens at a clip bound; `side`: low, high."""
     return policy(level, f"clip_fraction/{side}")
@@ -70,16 +81,6 @@ def accuracy(suite: str) -> str:
 
 
 # --- the whole run's, and the parent's -----------------------------------------------------------------------------
-
-
-def sampler(level: str, name: str) -> str:
-    """What a level's problem sampler says of itself."""
-    return f"sampler/{level}/{name}"
-
-
-def admission(level: str, name: str) -> str:
-    """What a level's admission rule says of itself."""
-    return f"admission/{level}/{name}"
 
 
 def schedule(name: str) -> str:

@@ -65,7 +65,7 @@ def test_the_table_is_that_of_the_report(workspace) -> None:
     rows = report_table(study.data).rows
     frame = study.table.set_index("arm")
     assert frame.index.tolist() == ["a", "b"] and frame.n.tolist() == [2, 2]
-    assert frame.score.tolist() == study.runs.groupby("arm")["score/end"].mean().tolist()
+    assert frame["score/end"].tolist() == study.runs.groupby("arm")["score/end"].mean().tolist()
     d = rows[1].difference
     names = ["difference", "difference_low", "difference_high", "p_raw", "p_holm"]
     assert d is not None and frame.loc["b", names].tolist() == pytest.approx(

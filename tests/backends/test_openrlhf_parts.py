@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,47 @@ def test_our_objective_is_their_policy_loss(theirs: Any, aggregation: Any, low: 
     assert ours.item() == pytest.approx(loss[0].item(), abs=1e-6)
     kl = theirs[1].compute_approx_kl(new, old, kl_estimator="k3")
     assert torch.allclose(k3(new, old), kl, atol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+def test_a_users_objective_stands_in_their_actors_loss(
+    theirs: Any, aggregation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the clipped objective gives the loss and gradient of their own; another one does not."""
+    from eprli_lab.backends.openrlhf.workers import MeasuredLoss
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    source = """
+    import torch
+
+
+    def copied(new, old, advantages, low, high):
+        ratio = (new - old).exp()
+        return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+    def unclipped(new, old, advantages, low, high):
+        return -(new - old).exp() * advantages
+    """
+    (tmp_path / "actor_losses.py").write_text(textwrap.dedent(source))
+    torch.manual_seed(0)
+    old = torch.randn(4, 6) * 0.1 - 1
+    start, adv = old + torch.randn(4, 6) * 0.5, torch.randn(4, 1).expand(4, 6)
+    mask = torch.ones(4, 6, dtype=torch.bool)
+    mask[0, 3:] = False
+    found = {}
+    for name in ("ppo_clip", "actor_losses:copied", "actor_losses:unclipped"):
+        loss = MeasuredLoss(0.2, 0.28)
+        loss.begin({"clip_low": 0.2, "clip_high": 0.28, "aggregation": aggregation, "objective": name})
+        new = start.clone().requires_grad_(True)
+        value, *rest = loss(new, old, adv, action_mask=mask, batch_num_tokens=21.0, global_batch_size=4.0, dp_size=2)
+        value.backward()
+        assert len(rest) == 4 and not new.grad[0, 3:].any()
+        found[name] = (value.item(), new.grad)
+    assert found["actor_losses:copied"][0] == pytest.approx(found["ppo_clip"][0], abs=1e-7)
+    assert torch.allclose(found["actor_losses:copied"][1], found["ppo_clip"][1], atol=1e-7)
+    assert abs(found["actor_losses:unclipped"][0] - found["ppo_clip"][0]) > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from eprli_lab.cli.command import Command
 from eprli_lab.cli.completion import KeysInBash
 from eprli_lab.cli.errors import exit_code
 from eprli_lab.cli.main import COMMANDS, group, main
-from eprli_lab.cli.words import candidates, parse, split
+from eprli_lab.cli.words import candidates, parse
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import NonFiniteError, UserError
@@ -111,7 +111,7 @@ def test_the_words_of_the_examples_are_taken(name):
 def test_hydra_composes_the_words_of_the_examples():
     for name in ("run", "sweeps", "warmstart"):
         for words, _ in command_of(name).examples:
-            _, overrides = split([w for w in words.split() if w not in ("-m", "--cfg", "job")], ("out",))
+            overrides = [w for w in words.split() if w not in ("-m", "--cfg", "job") and not w.startswith("out=")]
             compose_spec(expand_shortcuts(overrides))
     for words, _ in difficulty.command.examples:
         _, _, _, overrides = difficulty._arguments(words.split())
@@ -319,3 +319,9 @@ def test_bash_completes_words_that_it_split_and_adds_no_space_after_a_key(tmp_pa
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.splitlines() == ["compopt nospace", "sweep=", "label_noise"], done.stderr
     assert KeysInBash.source_template != BashComplete.source_template
+
+
+@pytest.mark.parametrize("words", [["difficulty", "study.only=[l1]"], ["warmstart", "sweep=levels"]], ids=" ".join)
+def test_a_word_of_a_study_is_refused_where_there_is_none(words):
+    done = invoke(*words)
+    assert done.exit_code == 2 and f"{words[1]}: there is no study here" in done.stderr

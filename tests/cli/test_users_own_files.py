@@ -25,13 +25,15 @@ def users_own_files(directory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [["eprli_lab.run"], ["eprli_lab", "run"]], ids=" ".join)
-def test_a_sweep_among_the_users_own_files(tmp_path, command):
+def test_a_sweep_among_the_users_own_files(tmp_path):
     users_own_files(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    words = ["-m", "sweep=smoke", "study.workers=1"]
+    for entry in (["eprli_lab.run"], ["eprli_lab", "run"]):
+        composed = [sys.executable, "-m", *entry, "--cfg", "job"]
+        done = subprocess.run(composed, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0 and "group_norm" in done.stdout, done.stderr
     done = subprocess.run(
-        [sys.executable, "-m", *command, *words],
+        [sys.executable, "-m", "eprli_lab.run", "-m", "sweep=smoke", "study.workers=1"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -16,6 +18,7 @@ from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.fingerprints import MOVED, code_digests, data_digests
+from eprli_lab.sweeping.leases import Presence
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.storage import Storage
 from eprli_lab.sweeping.study import LeaseLostError, Study
@@ -232,7 +235,7 @@ def test_two_processes_never_hold_the_same_run() -> None:
 
 def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("eprli_lab.sweeping.presence.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("eprli_lab.sweeping.leases.time.monotonic", lambda: now[0])
     here = Study(plan(seeds=(0,), lease_seconds=60.0))
     there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE)
     orphan = claim(there)
@@ -253,6 +256,15 @@ def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeyp
         there.release(orphan)
     assert here.succeed(taken, {"score": 0.7}, 1.0) == "complete"
     assert here.complete()["a", 0]["objective"] == 0.7
+
+
+@pytest.mark.parametrize(("lease", "age", "there"), [(60.0, 299, True), (60.0, 301, False), (3600.0, 3000, True)])
+def test_who_was_heard_within_a_lease_is_at_work_when_a_study_opens(lease: float, age: int, there: bool) -> None:
+    """A heartbeat comes six times a lease: with a long one, five minutes of silence say nothing."""
+    heard = (datetime.now(UTC) - timedelta(seconds=age)).isoformat(timespec="seconds")
+    attributes = {"epoch": 7, f"process:{ELSEWHERE}": {"beat": 3, "at": heard, "epoch": 7, "runs": {}}}
+    study = SimpleNamespace(user_attrs=attributes, set_user_attr=attributes.__setitem__)
+    assert Presence(study, "here:1:1", lease).epoch == (7 if there else 8)
 
 
 def test_who_leaves_frees_its_runs_at_once() -> None:

@@ -260,3 +260,8 @@ def test_a_rule_that_admits_everything_still_leaves_out_zero_variance(folder):
     assert admission_verdict(rule, problem, [True, False], [1.0, 0.0]) == "admitted"
     assert admission_verdict(rule, problem, [True, True], [1.0, 1.0]) == "no_signal"
     assert admission_verdict(rule, problem, [True, False], [1.0, 0.0], errored=True) == "errored"
+
+
+def test_steps_of_a_family_of_the_users_cannot_be_rewarded(folder):
+    with pytest.raises(UserError, match="only the families int and mod10 have steps that can be checked"):
+        spec_with("data.generated.family=sums:Sums", "algorithm.reward_density=dense")

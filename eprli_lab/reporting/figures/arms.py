@@ -1,4 +1,4 @@
-"""Arms beside each other: the forest of effects, accuracy compared_to length, profiles over thresholds."""
+"""Arms beside each other: the forest of effects, accuracy against length, profiles over thresholds."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def pareto(study: StudyData, baseline: str | None = None) -> Picture | None:
-    """Objective compared_to mean response length after training: mean over seeds, t intervals, the front joined."""
+    """Objective against mean response length after training: mean over seeds, t intervals, the front joined."""
     arms = shown_arms(study, baseline)
     values = {a: [r.last(study.objective) for r in study.of(a)] for a in arms}
     lengths = {a: [response_tokens(r, study.suites) for r in study.of(a)] for a in arms}

@@ -1,4 +1,4 @@
-"""Who works on a study: heartbeats, processes that are gone, and starts of the command (epochs).
+"""Leases: who works on a study, whose heartbeat is overdue, and starts of the command (epochs).
 
 A process writes a note of itself, `process:<identity>`, and counts up its `beat` while it lives; -1 says that it left.
 Everything here is called while the study's lock is held.
@@ -14,7 +14,7 @@ from typing import Any
 from eprli_lab.tracking.process import ProcessIdentity
 
 PREFIX = "process:"  # of the study's attributes that are notes
-RECENT = 300.0  # s; a process of another machine that beat since then is taken for alive when a study is opened
+RECENT = 300.0  # s, or a longer lease; a process elsewhere that beat since then is taken for alive when a study opens
 
 
 def process_notes(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -87,7 +87,9 @@ class Presence:
         out = {}
         for identity, note in self._others().items():
             process = ProcessIdentity.parse(identity)
-            if process.is_alive(elsewhere=True) and (process.is_local or seconds_since(note["at"]) < RECENT):
+            if process.is_alive(elsewhere=True) and (
+                process.is_local or seconds_since(note["at"]) < max(RECENT, self.lease)
+            ):
                 out[identity] = note
         return out
 
