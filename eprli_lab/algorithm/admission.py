@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eprli_lab.algorithm.memory import Remembering
 from eprli_lab.config.curriculum import AdmissionSpec
 from eprli_lab.config.extensions import resolve
-from eprli_lab.records import ZERO_VARIANCE, Group, Problem, Verdict
+from eprli_lab.records import ZERO_VARIANCE, Problem, Verdict
 
 SPREAD_TOLERANCE = 1e-9  # rewards closer than this are equal: what is left is float noise, not signal
 
 
-class AdmissionRule:
+class AdmissionRule(Remembering):
     """Base of admission rules, one object a level: `verdict` is to be given, the rest may stay as it is.
 
     A rule with memory keeps it in plain data that `state` returns and the constructor takes back.
@@ -24,17 +25,6 @@ class AdmissionRule:
     def verdict(self, problem: Problem, correct: Sequence[bool], rewards: Sequence[float]) -> Verdict:
         """admitted, too_hard or too_easy, for one group: whether each response is right [G], shaped rewards [G]."""
         raise NotImplementedError
-
-    def observe(self, groups: Sequence[Group]) -> None:
-        """The groups of one sampling round, their verdicts given."""
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed run must remember, as plain data."""
-        return {}
-
-    def metrics(self) -> dict[str, float]:
-        """Logged after every step as `admission/{level}/{name}`."""
-        return {}
 
 
 class Band(AdmissionRule):

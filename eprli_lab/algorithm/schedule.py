@@ -6,12 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from eprli_lab.algorithm.memory import Remembering
 from eprli_lab.algorithm.progress import Progress
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.extensions import resolve
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
-from eprli_lab.records import Group
 
 
 def shares(curriculum: CurriculumSpec) -> dict[str, float]:
@@ -39,7 +39,7 @@ def level_end(curriculum: CurriculumSpec, name: str, amount: float) -> float:
     return amount * sum(share[n] for n in names[: names.index(name) + 1])
 
 
-class Schedule:
+class Schedule(Remembering):
     """Base of schedules: which level the next pass of the loop is made at. `choose` is to be given.
 
     A schedule with memory keeps it in plain data that `state` returns and the constructor takes back.
@@ -63,17 +63,6 @@ class Schedule:
     def pass_end(self, level: str) -> float:
         """Where a pass at this level must stop sampling, on the axis of the run's budget."""
         return self.amount
-
-    def observe(self, groups: Sequence[Group]) -> None:
-        """The groups of one step, verdicts and all."""
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed run must remember, as plain data."""
-        return {}
-
-    def metrics(self) -> dict[str, float]:
-        """Logged after every step as `schedule/{name}`."""
-        return {}
 
 
 def next_level(schedule: Schedule, progress: Progress, spent: float) -> str | None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from eprli_lab.algorithm.memory import Remembering
 from eprli_lab.config.curriculum import CurriculumSpec, TargetSpec
 from eprli_lab.config.extensions import resolve
 from eprli_lab.records import Group, Problem
@@ -14,7 +15,7 @@ from eprli_lab.records import Group, Problem
 RAMP_START, RAMP_END = (4, 3, 2, 1), (1, 2, 3, 4)  # weights of the four difficulty tags at the start and at the end
 
 
-class ProblemSampler:
+class ProblemSampler(Remembering):
     """Base of problem samplers, one object a level: `take` is to be given, the rest may stay as it is.
 
     A sampler with memory keeps it in plain data that `state` returns and the constructor takes back.
@@ -34,17 +35,6 @@ class ProblemSampler:
     def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
         """The next n problems, at a fraction in [0, 1] of the run's budget."""
         raise NotImplementedError
-
-    def observe(self, groups: Sequence[Group]) -> None:
-        """The groups of one sampling round, verdicts and all."""
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed run must remember, as plain data."""
-        return {}
-
-    def metrics(self) -> dict[str, float]:
-        """Logged after every step as `sampler/{level}/{name}`."""
-        return {}
 
 
 class UniformSampler(ProblemSampler):
