@@ -266,13 +266,8 @@ def test_the_users_functions_act_on_this_engine_too(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     head = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\nstudy: "
     (tmp_path / "sweeps" / "two.yaml").write_text(head + json.dumps(study) + "\n")
-    done = subprocess.run(
-        [*command("-m", "sweep=two", "budget.amount=7000")],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    words = [sys.executable, "-W", "ignore", "-m", "eprli_lab.run", "-m", "sweep=two", *SMALL, "budget.amount=7000"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     ledgers = {a: (tmp_path / f"outputs/two/{a}/seed0/ledger.jsonl").read_text().splitlines() for a in arms}
     first = [json.loads(line) for line in ledgers["plain"] if json.loads(line)["step"] == 1]

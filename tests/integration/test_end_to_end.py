@@ -277,7 +277,7 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
         "-m",
         "sweep=hot",
         "preset=smoke",
-        "budget.amount=10000",
+        "budget.amount=5000",
         *CHEAP,
         "study.seeds=[0]",
         "study.retries=0",
@@ -292,7 +292,7 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
 
 
 def test_the_same_config_twice_is_no_difference(tmp_path):
-    done = lab("-m", "sweep=aa", "budget.amount=10000", "study.seeds=[0,1,2]", *CHEAP, cwd=tmp_path)
+    done = lab("-m", "sweep=aa", "budget.amount=5000", "study.seeds=[0,1,2]", *CHEAP, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"b: \S+ \[-\S+, \+\S+\] in score over 3 common seeds: not distinguishable from zero", done.stdout)
     assert "b: replicate=1" in done.stdout
