@@ -1,12 +1,14 @@
 # One command a target, run in the active environment (pip install -c constraints.txt -e '.[dev]'); .ci/run calls them.
-.PHONY: help quick test lint format types docs sweeps rehearsal wheel ci
+.PHONY: help quick test exhaustive lint format types docs sweeps rehearsal wheel ci
 
 help:       ## the targets
 	@grep -E '^[a-z]+: +##' Makefile | sed 's/: *## */\t/' | expand -t 12
 quick:      ## the quick part of the tests
 	python -m pytest -n 2 -m 'not slow'
-test:       ## all tests
+test:       ## the tests
 	python -m pytest -n 2
+exhaustive: ## every launcher, storage and entry once more, and the notebook
+	python -m pytest -n 2 -m exhaustive
 lint:       ## ruff's rules
 	ruff check .
 format:     ## is every file as ruff would write it?

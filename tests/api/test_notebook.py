@@ -19,6 +19,7 @@ def test_no_output_is_committed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")

@@ -25,6 +25,7 @@ def users_own_files(directory: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_sweep_among_the_users_own_files(tmp_path):
     users_own_files(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(REPO)}

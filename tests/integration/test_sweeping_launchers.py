@@ -44,6 +44,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("launcher", ["joblib", "ray", "submitit_local"])
 def test_launched_workers_share_the_study(launcher: str, tmp_path: Path, plain: dict[tuple[str, str], str]) -> None:
     package = f"hydra_{launcher.removesuffix('_local')}_launcher"
