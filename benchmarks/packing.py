@@ -12,13 +12,14 @@ from trained import trained_backend
 
 from eprli_lab.backends.local.packing import Packed, pack, padded, token_logits
 from eprli_lab.data.load import load_training
+from eprli_lab.records import Sampling
 
 REPEATS = 20
 
 
 def main() -> None:
     backend, spec = trained_backend()
-    groups = backend.sample(load_training(spec.data)[:8], n=16, max_tokens=76, temperature=1.0, seed=3)
+    groups = backend.sample(load_training(spec.data)[:8], Sampling(16, 76), seed=3)
     responses = [r for g in groups for r in g]
     sequences = [[*r.prompt_tokens, *r.tokens] for r in responses]
 

@@ -13,6 +13,7 @@ import torch
 from trained import trained_backend
 
 from eprli_lab.data.load import load_training
+from eprli_lab.records import Sampling
 
 REPEATS = 10
 
@@ -26,7 +27,7 @@ def main() -> None:
     mask = (torch.arange(longest)[None] >= torch.tensor([longest - len(p) for p in prompts])[:, None]).long()
 
     def ours(seed: int) -> int:
-        groups = backend.sample(problems, n=16, max_tokens=76, temperature=1.0, seed=seed)
+        groups = backend.sample(problems, Sampling(16, 76), seed=seed)
         return sum(len(r.tokens) for g in groups for r in g)
 
     @torch.no_grad()

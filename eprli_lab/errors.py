@@ -14,6 +14,10 @@ class UserError(Exception):
     """
 
 
+class EngineError(UserError):
+    """An engine's answer, or its weights, are not what was asked for: nothing is counted or trained with them."""
+
+
 class NonFiniteError(Exception):
     """The loss or a gradient is NaN or infinite; the run stops as failed, its last checkpoint is good."""
 

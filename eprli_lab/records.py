@@ -39,6 +39,28 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn; every word means what it means in vLLM's SamplingParams, on every engine."""
+
+    n: int  # responses a problem
+    max_tokens: int  # limit of one response
+    temperature: float = 1.0  # 0: greedy
+    top_p: float = 1.0  # 1: the whole distribution
+    top_k: int = 0  # 0: the whole distribution
+    min_p: float = 0.0  # of the most probable token's probability
+    stop: tuple[str, ...] = ()  # a response ends where its text holds one of them; it is left out of the text
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What an engine drew for one response, before it is text."""
+
+    tokens: tuple[int, ...]  # the stop token included
+    logprobs: tuple[float, ...]  # nats, of the distribution that was drawn from; one a token
+    finish: str  # "stop": a stop token or stop string; "length": the limit; whatever else an engine may say
+
+
+@dataclass(frozen=True)
 class Step:
     """One checkable step of a worked response."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from eprli_lab.backends.local.engine import LocalBackend
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.data.load import load_training
-from eprli_lab.records import Batch, UpdateSettings
+from eprli_lab.records import Batch, Sampling, UpdateSettings
 
 SPEC = compose_spec([])
 
@@ -27,7 +27,7 @@ def settings(**change) -> UpdateSettings:
 
 
 def batch(engine: LocalBackend, seed: int = 1, advantage=lambda i: (-1.0) ** i) -> Batch:
-    groups = engine.sample(PROBLEMS, n=8, max_tokens=40, temperature=1.0, seed=seed)
+    groups = engine.sample(PROBLEMS, Sampling(8, 40), seed=seed)
     responses = tuple(r for g in groups for r in g)
     values = tuple((advantage(i),) * len(r.tokens) for i, r in enumerate(responses))
     return Batch(responses, values, tuple(i // 8 for i in range(32)), (True,) * 32)

@@ -46,7 +46,8 @@ class ScriptedBackend:
         self.batches: list[tuple[Batch, UpdateSettings]] = []
         self.sampled: list[tuple[int, int, int]] = []  # (problems, n, max_tokens)
 
-    def sample(self, problems, *, n, max_tokens, temperature, seed):
+    def sample(self, problems, sampling, *, seed):
+        n, max_tokens = sampling.n, sampling.max_tokens
         self.sampled.append((len(problems), n, max_tokens))
         rng = random.Random(seed)
         out = []

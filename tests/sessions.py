@@ -11,7 +11,7 @@ from eprli_lab.backends.build import build_backend
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.load import load_training
-from eprli_lab.records import Batch, Grade, Group, UpdateSettings
+from eprli_lab.records import Batch, Grade, Group, Sampling, UpdateSettings
 from eprli_lab.training.batch import make_batch
 
 REHEARSAL = ["backend=openrlhf_cpu", "optim.learning_rate=1e-3"]
@@ -32,7 +32,7 @@ class Session:
     def batch(self, seed: int = 1, spec: RunSpec | None = None, count: int = 6, n: int = 8) -> Batch:
         groups = []
         problems = self.problems[:count]
-        drawn = self.backend.sample(problems, n=n, max_tokens=44, temperature=1.0, seed=seed)
+        drawn = self.backend.sample(problems, Sampling(n, 44), seed=seed)
         for problem, responses in zip(problems, drawn, strict=True):
             right = tuple(r.text.endswith(f"{{{problem.answers[0]}}}") for r in responses)
             right = right if 0 < sum(right) < n else tuple(i % 2 == 0 for i in range(n))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
+from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
 
 
 class Backend(Protocol):
@@ -16,10 +16,11 @@ class Backend(Protocol):
     run draws what the uninterrupted one would have drawn.
     """
 
-    def sample(
-        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> Iterable[tuple[Response, ...]]:
-        """n responses for each problem, in order, from the current policy; may hand groups over one by one."""
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> Iterable[tuple[Response, ...]]:
+        """n responses for each problem, in order, from the current policy; may hand groups over one by one.
+
+        Whole groups or an error: raises EngineError for a group that is not what was asked for (completions.py).
+        """
         ...
 
     def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:

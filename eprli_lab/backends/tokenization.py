@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from eprli_lab.errors import UserError
-from eprli_lab.records import Problem, Response
+from eprli_lab.backends.completions import check_group
+from eprli_lab.errors import EngineError, UserError
+from eprli_lab.records import Completion, Problem, Response, Sampling
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first of the stop strings that it holds."""
+    places = [i for s in stop if (i := text.find(s)) >= 0]
+    return text[: min(places)] if places else text
 
 
 class TokenizerAdapter:
@@ -37,20 +44,26 @@ class TokenizerAdapter:
         return ids
 
     def responses(
-        self, prompt: Sequence[int], ids: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]
+        self, problem: Problem, prompt: Sequence[int], group: Sequence[Completion], sampling: Sampling
     ) -> tuple[Response, ...]:
-        """The n samples of one prompt; one that does not end with a stop token met the length limit."""
-        adapter = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        """The n samples of one prompt as text. Raises EngineError unless they are a whole group (completions.py)."""
+        check_group(problem.id, group, sampling, self.stops)
+        texts = self.tokenizer.batch_decode([list(c.tokens) for c in group], skip_special_tokens=True)
+        for i, (text, c) in enumerate(zip(texts, group, strict=True)):
+            if c.finish == "stop" and c.tokens[-1] not in self.stops and _before(text, sampling.stop) == text:
+                raise EngineError(
+                    f"stop_token: response {i} to problem {problem.id} is said to have ended, with no stop"
+                )
         return tuple(
             Response(
-                text=text,
+                text=_before(text, sampling.stop),
                 prompt_tokens=tuple(prompt),
-                tokens=tuple(row),
-                logprobs=tuple(lps),
-                truncated=row[-1] not in self.stops,
-                ends=self._ends(row) if self.with_ends else (),
+                tokens=c.tokens,
+                logprobs=c.logprobs,
+                truncated=c.finish == "length",
+                ends=self._ends(c.tokens) if self.with_ends else (),
             )
-            for text, row, lps in zip(adapter, ids, logprobs, strict=True)
+            for text, c in zip(texts, group, strict=True)
         )
 
     def _ends(self, ids: Sequence[int]) -> tuple[int, ...]:

@@ -54,6 +54,7 @@ def run(given: list[str]) -> Path:
     from eprli_lab.backends.build import build_backend
     from eprli_lab.data.load import read_training
     from eprli_lab.grading.grader import Grader
+    from eprli_lab.records import Sampling
     from eprli_lab.training.difficulty import CHUNK, measure, resume
 
     k, out, limit, overrides = _arguments(given)
@@ -92,9 +93,7 @@ def run(given: list[str]) -> Path:
             left,
             backend,
             grader,
-            k=k,
-            max_tokens=last.max_response_tokens,
-            temperature=spec.algorithm.temperature,
+            sampling=Sampling(k, last.max_response_tokens, spec.algorithm.temperature),
             seed=spec.seed,
             on_chunk=on_chunk,
         )

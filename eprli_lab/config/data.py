@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from eprli_lab.config.extensions import FamilyName
-from eprli_lab.config.fields import AsTuple, Fraction, Name, Positive, Strict
+from eprli_lab.config.fields import AsTuple, Fraction, Later, Name, Positive, Strict
+from eprli_lab.records import Sampling
+
+COLDEST = 0.01  # vLLM lifts a temperature between 0 and this one, silently
+
+
+def check_temperature(value: float) -> None:
+    """Raises ValueError for what vLLM would change."""
+    if 0.0 < value < COLDEST:
+        raise ValueError(
+            f"temperature {value} would be lifted to {COLDEST} by vLLM: set 0 (greedy) or at least {COLDEST}"
+        )
 
 
 class WarmstartSpec(Strict):
@@ -127,7 +138,11 @@ class EvaluationSpec(Strict):
 
     suites: dict[Name, SuiteSpec]
     samples: Positive = 4  # k: responses a problem
-    temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0  # 0: greedy, one sample a problem
+    top_p: Annotated[float, Field(gt=0.0, le=1.0), Later(1.0)] = 1.0
+    top_k: Annotated[int, Field(ge=0), Later(0)] = 0  # 0: all tokens
+    min_p: Annotated[float, Field(ge=0.0, le=1.0), Later(0.0)] = 0.0
+    stop: Annotated[tuple[str, ...], AsTuple, Later(())] = ()  # strings that end a response and are left out of it
     max_response_tokens: Positive = 76
     seed: int = 4242
     boundary_problems: Annotated[int, Field(ge=0)] = 64  # first problems of a suite used between start and end; 0: all
@@ -137,4 +152,15 @@ class EvaluationSpec(Strict):
     def _some(self) -> EvaluationSpec:
         if not self.suites:
             raise ValueError("suites is empty: name at least one evaluation suite")
+        check_temperature(self.temperature)
+        if self.temperature == 0.0 and self.samples != 1:
+            raise ValueError(f"temperature 0 draws the same response every time: set samples=1, not {self.samples}")
+        if any(not s for s in self.stop):
+            raise ValueError("stop holds an empty string, which every response holds: leave it out")
         return self
+
+    def sampling(self) -> Sampling:
+        """How a suite is sampled."""
+        return Sampling(
+            self.samples, self.max_response_tokens, self.temperature, self.top_p, self.top_k, self.min_p, self.stop
+        )

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
 from eprli_lab.config.curriculum import CurriculumSpec
-from eprli_lab.config.data import DataSpec, EvaluationSpec, ModelSpec
+from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec
 from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName, is_path, source_digests, source_files
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
 
@@ -36,7 +36,7 @@ class AlgorithmSpec(Strict):
     difficulty_weights: Literal["none", "daro"] = "none"  # of the loss, by the group's accuracy (arXiv 2510.09001)
     daro_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1  # step of the log weights an update
     kl_coef: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
-    temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
+    temperature: Annotated[float, Field(ge=COLDEST, le=2.0)] = 1.0  # what vLLM takes as it is
 
 
 class OptimSpec(Strict):

@@ -10,7 +10,7 @@ from typing import Any
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.errors import UserError
-from eprli_lab.records import Problem
+from eprli_lab.records import Problem, Sampling
 from eprli_lab.training.evaluate import Grading, graded
 
 CHUNK = 64  # problems between two writes
@@ -21,20 +21,20 @@ def measure(
     backend: Backend,
     grader: Grading,
     *,
-    k: int,
-    max_tokens: int,
-    temperature: float,
+    sampling: Sampling,
     seed: int,
     on_chunk: Callable[[list[dict[str, Any]]], None],
 ) -> None:
-    """Sample k responses a problem, `CHUNK` problems at a time; rows {id, pass_rate, correct, k} go to `on_chunk`.
+    """Sample k = `sampling.n` responses a problem, `CHUNK` problems at a time.
 
+    Rows {id, pass_rate, correct, k} go to `on_chunk`.
     A chunk's sampling seed is made from its first problem's id, so that resumed work gives the same numbers.
     """
+    k = sampling.n
     for i in range(0, len(problems), CHUNK):
         chunk = problems[i : i + CHUNK]
         draw = derive_seed(seed, "difficulty", chunk[0].id)
-        groups = backend.sample(chunk, n=k, max_tokens=max_tokens, temperature=temperature, seed=draw)
+        groups = backend.sample(chunk, sampling, seed=draw)
         rows = []
         for problem, (_, grades) in zip(chunk, graded(groups, chunk, grader), strict=True):
             correct = sum(g.correct for g in grades)

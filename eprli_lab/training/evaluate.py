@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.config.data import EvaluationSpec
-from eprli_lab.records import Grade, Problem, Response
+from eprli_lab.records import Grade, Problem, Response, Sampling
 from eprli_lab.tracking import names
 from eprli_lab.training.metrics import pass_at_k
 
@@ -29,9 +29,7 @@ class Grading(Protocol):
 class Answering(Protocol):
     """What is needed of an engine."""
 
-    def sample(
-        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> Iterable[tuple[Response, ...]]:
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> Iterable[tuple[Response, ...]]:
         """n responses for each problem, in order; may hand groups over one by one."""
         ...
 
@@ -101,13 +99,7 @@ def evaluate(
     out = []
     for name, problems in suites.items():
         chosen = problems if full or spec.boundary_problems == 0 else problems[: spec.boundary_problems]
-        groups = backend.sample(
-            chosen,
-            n=spec.samples,
-            max_tokens=spec.max_response_tokens,
-            temperature=spec.temperature,
-            seed=derive_seed(spec.seed, "evaluate", name),
-        )
+        groups = backend.sample(chosen, spec.sampling(), seed=derive_seed(spec.seed, "evaluate", name))
         for problem, (group, grades) in zip(chosen, graded(groups, chosen, grader), strict=True):
             out.append(outcome(name, problem, group, grades))
     return out

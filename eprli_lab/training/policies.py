@@ -9,7 +9,7 @@ from pathlib import Path
 from eprli_lab.algorithm.schedule import visited
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
-from eprli_lab.records import Problem, Response
+from eprli_lab.records import Problem, Response, Sampling
 
 
 class Policies:
@@ -42,9 +42,7 @@ class Policies:
         fitting = [n for n in names if problem.difficulty <= self.curriculum.levels[n].quality_threshold]
         return fitting[0] if fitting else names[-1]
 
-    def sample(
-        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> list[tuple[Response, ...]]:
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> list[tuple[Response, ...]]:
         """n responses for each problem, in order, each from its level's policy; then the one in training is back."""
         order = visited(self.curriculum)
         left = order[: order.index(self.level)] if self.level else []
@@ -59,9 +57,7 @@ class Policies:
             elif any(owners):
                 self.backend.load(kept)
             mine = [i for i, o in enumerate(owners) if o == owner]
-            drawn = self.backend.sample(
-                [problems[i] for i in mine], n=n, max_tokens=max_tokens, temperature=temperature, seed=seed
-            )
+            drawn = self.backend.sample([problems[i] for i in mine], sampling, seed=seed)
             answers |= dict(zip(mine, drawn, strict=True))
         if any(owners):
             self.backend.load(kept)

@@ -15,7 +15,7 @@ from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.steps import check_steps, parse_chain
-from eprli_lab.records import Group, Problem, Response, Step
+from eprli_lab.records import Group, Problem, Response, Sampling, Step
 from eprli_lab.training.checkpoint import RunStore
 from eprli_lab.training.evaluate import Grading, graded
 from eprli_lab.training.state import TrainState
@@ -69,9 +69,7 @@ class RolloutCollector:
         began = time.perf_counter()
         responses = self.backend.sample(
             problems,
-            n=spec.group_size,
-            max_tokens=spec.max_response_tokens,
-            temperature=self.spec.algorithm.temperature,
+            Sampling(spec.group_size, spec.max_response_tokens, self.spec.algorithm.temperature),
             seed=derive_seed(self.spec.rng_seed, "sample", progress.rounds),
         )
         timed = TimedIterator(responses)

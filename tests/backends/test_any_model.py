@@ -16,7 +16,7 @@ from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
-from eprli_lab.records import Batch, Problem, Response, UpdateSettings
+from eprli_lab.records import Batch, Problem, Response, Sampling, UpdateSettings
 
 COMMON: dict[str, Any] = {
     "hidden_size": 32,
@@ -90,7 +90,7 @@ def test_sampler_and_trainer_agree(name: str, tmp_path: Path):
     assert packable(backend.policy) is CONFIGS[name][2]
     for temperature in (1.0, 0.7):
         # the second round samples from weights that the first round's update has changed
-        groups = backend.sample(PROBLEMS, n=8, max_tokens=24, temperature=temperature, seed=1)
+        groups = backend.sample(PROBLEMS, Sampling(8, 24, temperature), seed=1)
         assert len({len(r.tokens) for g in groups for r in g}) > 1  # ragged, so rows were compacted on the way
         before = [p.detach().clone() for p in backend.policy.parameters()]
         terms = backend.update(batch_of(groups), settings(temperature))
@@ -105,7 +105,7 @@ def test_microbatches_give_the_gradient_of_the_whole(name: str, tmp_path: Path):
     results = []
     for tokens in (16384, 1):  # everything at once; one response at a time
         backend = engine(path, microbatch_tokens=tokens)
-        groups = backend.sample(PROBLEMS, n=4, max_tokens=12, temperature=1.0, seed=1)
+        groups = backend.sample(PROBLEMS, Sampling(4, 12), seed=1)
         results.append(backend.update(batch_of(groups), settings(1.0)))
     assert results[0].loss == pytest.approx(results[1].loss, abs=1e-6)
     assert results[0].grad_norm == pytest.approx(results[1].grad_norm, rel=1e-4)
@@ -118,7 +118,7 @@ def test_a_recurrent_model_is_refused_with_a_sentence(tmp_path: Path):
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     build_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="mamba keeps a recurrent state"):
-        engine(tmp_path).sample(PROBLEMS, n=2, max_tokens=4, temperature=1.0, seed=0)
+        engine(tmp_path).sample(PROBLEMS, Sampling(2, 4), seed=0)
 
 
 def test_a_damaged_checkpoint_is_refused_with_a_sentence(tmp_path: Path):

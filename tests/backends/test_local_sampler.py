@@ -15,6 +15,7 @@ from scipy.stats import chisquare
 from eprli_lab.backends.local.model import build_model
 from eprli_lab.backends.local.packing import pack, padded, token_logits
 from eprli_lab.backends.local.sampler import AnyDecoder, Qwen3Decoder, decode, decoder_for
+from eprli_lab.records import Completion, Sampling
 
 TINY: dict[str, Any] = {
     "hidden_size": 32,
@@ -43,10 +44,13 @@ def model(name: str) -> Any:
 
 
 def draw(decoder: Any, *, n: int = 6, temperature: float = 1.0, seed: int = 0, max_tokens: int = 20, stops=(EOS, 7)):
-    generator = torch.Generator().manual_seed(seed)
-    return decode(
-        decoder, PROMPTS, n=n, max_tokens=max_tokens, temperature=temperature, stop_ids=stops, generator=generator
-    )
+    groups = drawn(decoder, Sampling(n, max_tokens, temperature), seed, stops)
+    rows = [c for group in groups for c in group]
+    return [list(c.tokens) for c in rows], [list(c.logprobs) for c in rows]
+
+
+def drawn(decoder: Any, sampling: Sampling, seed: int = 0, stops=(EOS, 7)) -> list[list[Completion]]:
+    return decode(decoder, PROMPTS, sampling, stop_ids=stops, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this enviro
 from eprli_lab.backends.build import build_backend
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.errors import UserError
+from eprli_lab.records import Sampling
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def test_engines_hold_the_actors_weights_after_every_broadcast(session: Session)
 
 def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -> None:
     def adapter(count: int, seed: int) -> list[list[tuple[int, ...]]]:
-        got = session.backend.sample(session.problems[:count], n=4, max_tokens=20, temperature=1.0, seed=seed)
+        got = session.backend.sample(session.problems[:count], Sampling(4, 20), seed=seed)
         return [[r.tokens for r in g] for g in got]
 
     assert adapter(6, 5) == adapter(6, 5)
@@ -131,4 +132,4 @@ def test_one_update_is_the_local_engines_update(session: Session, tmp_path: Path
 def test_a_prompt_that_is_too_long_is_refused(session: Session) -> None:
     long = replace(session.problems[0], prompt="1+" * 100 + "1?")
     with pytest.raises(UserError, match=r"backend.prompt_tokens: the prompt of problem .* more than 64"):
-        list(session.backend.sample([long], n=2, max_tokens=4, temperature=1.0, seed=0))
+        list(session.backend.sample([long], Sampling(2, 4), seed=0))

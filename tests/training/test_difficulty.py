@@ -17,7 +17,7 @@ from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.load import load_training
 from eprli_lab.errors import UserError
 from eprli_lab.grading.grader import Grader
-from eprli_lab.records import Problem, Response
+from eprli_lab.records import Problem, Response, Sampling
 from eprli_lab.training.difficulty import CHUNK, measure, resume
 
 
@@ -27,8 +27,9 @@ class Counted:
     def __init__(self, right: dict[str, int]) -> None:
         self.right, self.calls = right, []
 
-    def sample(self, problems, *, n, max_tokens, temperature, seed):
-        self.calls.append(([p.id for p in problems], n, max_tokens, temperature, seed))
+    def sample(self, problems, sampling, *, seed):
+        n = sampling.n
+        self.calls.append(([p.id for p in problems], n, sampling.max_tokens, sampling.temperature, seed))
         return [
             tuple(
                 Response(f"\\boxed{{{p.answers[0] if j < self.right[p.id] else 'no'}}}", (1,), (2,), (-0.1,), False)
@@ -51,7 +52,7 @@ def measured(problems, backend, k=4, seed=0):
         chunks.append(len(new))
 
     with Grader(VerifySpec(symbolic=False)) as grader:
-        measure(problems, backend, grader, k=k, max_tokens=9, temperature=0.7, seed=seed, on_chunk=on_chunk)
+        measure(problems, backend, grader, sampling=Sampling(k, 9, 0.7), seed=seed, on_chunk=on_chunk)
     return rows, chunks
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import small_spec
 
-from eprli_lab.records import Problem, Response
+from eprli_lab.records import Problem, Response, Sampling
 from eprli_lab.training.policies import Policies
 
 
@@ -18,9 +18,9 @@ class Signed:
     def __init__(self) -> None:
         self.policy, self.seeds = 0, []
 
-    def sample(self, problems, *, n, max_tokens, temperature, seed):
+    def sample(self, problems, sampling, *, seed):
         self.seeds.append(seed)
-        return [(Response(f"{self.policy}:{p.id}", (1,), (2,), (0.0,), False),) * n for p in problems]
+        return [(Response(f"{self.policy}:{p.id}", (1,), (2,), (0.0,), False),) * sampling.n for p in problems]
 
     def save(self, path: Path) -> None:
         (path / "policy.json").write_text(json.dumps(self.policy))
@@ -35,7 +35,7 @@ PROBLEMS = [Problem(f"p{d}", "q", ("1",), d) for d in (0.1, 0.25, 0.3, 0.5, 0.9,
 
 
 def answers(policies: Policies, level: str | None) -> list[str]:
-    out = policies.answering(level).sample(PROBLEMS, n=2, max_tokens=8, temperature=1.0, seed=3)
+    out = policies.answering(level).sample(PROBLEMS, Sampling(2, 8), seed=3)
     assert [r[0].text.split(":")[1] for r in out] == [p.id for p in PROBLEMS] and all(len(r) == 2 for r in out)
     return [r[0].text.split(":")[0] for r in out]
 
@@ -90,7 +90,7 @@ def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_
     from eprli_lab.data.families import generate
 
     problems = generate(GeneratedSpec(family="mod10", problems=16), "heldout")
-    mixed = policies.answering("l2").sample(problems, n=2, max_tokens=40, temperature=1.0, seed=1)
+    mixed = policies.answering("l2").sample(problems, Sampling(2, 40), seed=1)
     after = backend.policy.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
     assert all(
@@ -99,5 +99,5 @@ def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_
     )
     easy = [p for p in problems if (p.difficulty or 0) <= 0.5]
     backend.load(tmp_path / "policies" / "l1")
-    own = backend.sample(easy, n=2, max_tokens=40, temperature=1.0, seed=1)
+    own = backend.sample(easy, Sampling(2, 40), seed=1)
     assert [m for m, p in zip(mixed, problems, strict=True) if p in easy] == own

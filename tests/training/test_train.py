@@ -117,10 +117,10 @@ def test_starved_level_ends_with_the_threshold_to_change(tmp_path):
 
 def test_no_answer_counts_as_wrong_and_nothing_spins(tmp_path):
     class Silent(ScriptedBackend):
-        def sample(self, problems, **kw):
+        def sample(self, problems, sampling, *, seed):
             return [
                 tuple(r.__class__("", r.prompt_tokens, r.tokens, r.logprobs, True) for r in g)
-                for g in super().sample(problems, **kw)
+                for g in super().sample(problems, sampling, seed=seed)
             ]
 
     run = trainer(small_spec("budget.amount=3000"), tmp_path, Silent())
@@ -150,8 +150,8 @@ def test_nan_stops_the_run_with_step_and_checkpoint_named(tmp_path):
 class Mumbling(ScriptedBackend):
     """The first response to every problem has no answer."""
 
-    def sample(self, problems, **kw):
-        groups = super().sample(problems, **kw)
+    def sample(self, problems, sampling, *, seed):
+        groups = super().sample(problems, sampling, seed=seed)
         return [(dataclasses.replace(g[0], text="well"), *g[1:]) for g in groups]
 
 

@@ -27,7 +27,7 @@ from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.extensions import resolve
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
-from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
+from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
 
 
 class LocalBackend:
@@ -68,29 +68,21 @@ class LocalBackend:
 
     # ------------------------------------------------------------------ sampling
 
-    def sample(
-        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> list[tuple[Response, ...]]:
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> list[tuple[Response, ...]]:
         """n responses for each problem from the current weights, `sample_batch` rows at once."""
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         self._decoder = self._decoder or decoder_for(self.policy)  # fused weights, made anew after an update
         prompts = [self.adapter.prompt(p) for p in problems]
-        at_once = max(1, self.spec.sample_batch // n)
+        at_once = max(1, self.spec.sample_batch // sampling.n)
         out: list[tuple[Response, ...]] = []
         for i in range(0, len(prompts), at_once):
             chunk = prompts[i : i + at_once]
-            ids, logprobs = decode(
-                self._decoder,
-                chunk,
-                n=n,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                stop_ids=self.adapter.stops,
-                generator=generator,
-            )
-            for j, prompt in enumerate(chunk):
-                rows = slice(j * n, (j + 1) * n)
-                out.append(self.adapter.responses(prompt, ids[rows], logprobs[rows]))
+            groups = decode(self._decoder, chunk, sampling, stop_ids=self.adapter.stops, generator=generator)
+            asked = problems[i : i + at_once]
+            out += [
+                self.adapter.responses(problem, prompt, group, sampling)
+                for problem, prompt, group in zip(asked, chunk, groups, strict=True)
+            ]
         return out
 
     # ------------------------------------------------------------------ training

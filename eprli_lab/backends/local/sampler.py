@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eprli_lab.errors import UserError
+from eprli_lab.records import Completion, Sampling
 
 COMPACT_BELOW = 0.75  # compact when fewer than this share of the rows is still alive
 
@@ -206,17 +207,16 @@ def decoder_for(model: Any) -> Decoder:
 def decode(
     decoder: Decoder,
     prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
     *,
-    n: int,
-    max_tokens: int,
-    temperature: float,
     stop_ids: Sequence[int],
     generator: torch.Generator,
-) -> tuple[list[list[int]], list[list[float]]]:
-    """n samples a prompt: tokens and their log-probabilities (nats, at `temperature`), each [P * n][length].
+) -> list[list[Completion]]:
+    """n samples a prompt, [P][n]: tokens and their log-probabilities (nats, at the temperature).
 
     A row ends with a stop token (kept) or after `max_tokens`.
     """
+    n, max_tokens, temperature = sampling.n, sampling.max_tokens, sampling.temperature
     logits = decoder.prefill(prompts, n, max_tokens)
     device, total = logits.device, len(prompts) * n
     out = torch.zeros(total, max_tokens, dtype=torch.long, device=device)
@@ -244,6 +244,11 @@ def decode(
             decoder.keep(kept)
             rows, tokens, alive = rows[kept], tokens[kept], alive[kept]
         logits = decoder.step(tokens)
-    ends = lengths.tolist()
-    ids, lps = out.tolist(), logprobs.tolist()
-    return [row[:e] for row, e in zip(ids, ends, strict=True)], [row[:e] for row, e in zip(lps, ends, strict=True)]
+    stopped = torch.isin(out.gather(1, lengths[:, None] - 1)[:, 0], stops)
+    found = [
+        Completion(tuple(row[:end]), tuple(values[:end]), "stop" if ended else "length")
+        for row, values, end, ended in zip(
+            out.tolist(), logprobs.tolist(), lengths.tolist(), stopped.tolist(), strict=True
+        )
+    ]
+    return [found[i : i + n] for i in range(0, total, n)]

@@ -85,6 +85,7 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     from eprli_lab.config.data import GeneratedSpec
     from eprli_lab.data.families import generate
     from eprli_lab.grading.answers import extract_boxed
+    from eprli_lab.records import Sampling
 
     assert model.config is not None
     policy, tokenizer = build_model(model.config, 0), build_tokenizer()
@@ -93,16 +94,14 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     for suite, operations in (("easy", (1, 2)), ("medium", (3, 4)), ("hard", (6, 7, 8))):
         problems = generate(GeneratedSpec(family=family, operations=operations, problems=512), "heldout")
         prompts = [[tokenizer.bos_token_id, *tokenizer.encode(p.prompt, add_special_tokens=False)] for p in problems]
-        ids, _ = decode(
+        groups = decode(
             decoder_for(policy),
             prompts,
-            n=1,
-            max_tokens=76,
-            temperature=1.0,
+            Sampling(n=1, max_tokens=76),
             stop_ids=[tokenizer.eos_token_id],
             generator=torch.Generator().manual_seed(4242),
         )
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = tokenizer.batch_decode([list(one.tokens) for (one,) in groups], skip_special_tokens=True)
         right = [extract_boxed(t) in p.answers for t, p in zip(texts, problems, strict=True)]
         out[suite] = round(sum(right) / len(right), 3)
     return out

@@ -22,7 +22,7 @@ from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import NonFiniteError, UserError
-from eprli_lab.records import Batch, LossTerms, Problem, Response, UpdateSettings
+from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
 
 
 class OpenRLHFBackend:
@@ -60,9 +60,7 @@ class OpenRLHFBackend:
 
     # ------------------------------------------------------------------ sampling
 
-    def sample(
-        self, problems: Sequence[Problem], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> Iterator[tuple[Response, ...]]:
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> Iterator[tuple[Response, ...]]:
         """n responses for each problem, in order, each group as soon as it and those before it are finished."""
         import ray
 
@@ -75,7 +73,6 @@ class OpenRLHFBackend:
                     f"{self.spec.prompt_tokens}: raise the limit or leave the problem out"
                 )
         began = time.perf_counter()
-        sampling = {"n": n, "temperature": temperature, "max_tokens": max_tokens, "stop_token_ids": self.adapter.stops}
         ready: dict[int, tuple[Response, ...]] = {}
         given = 0
         with _sentences("stopped while sampling"):
@@ -86,19 +83,19 @@ class OpenRLHFBackend:
                 if mine:
                     seeds = [derive_seed(seed, i) for i in mine]
                     stream = engine.sample_groups.options(num_returns="streaming").remote(
-                        [prompts[i] for i in mine], seeds, sampling
+                        [prompts[i] for i in mine], seeds, sampling, self.adapter.stops
                     )
                     streams[stream] = mine
             while streams:
                 done: list[Any] = ray.wait(list(streams), num_returns=1)[0]
                 for stream in list(done):
                     try:
-                        i, ids, logprobs = ray.get(next(stream))
+                        i, group = ray.get(next(stream))
                     except StopIteration:
                         del streams[stream]
                         continue
                     place = streams[stream][i]
-                    ready[place] = self.adapter.responses(prompts[place], ids, logprobs)
+                    ready[place] = self.adapter.responses(problems[place], prompts[place], group, sampling)
                 while given in ready:
                     yield ready.pop(given)
                     given += 1

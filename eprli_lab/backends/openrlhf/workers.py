@@ -24,6 +24,7 @@ from eprli_lab.algorithm.loss import k3
 from eprli_lab.backends.openrlhf.rows import Row, pad
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.extensions import is_path, resolve
+from eprli_lab.records import Completion, Sampling
 
 _Policy: Any = PolicyModelActor.__ray_metadata__.modified_class
 _Rollout: Any = RolloutRayActor.__ray_metadata__.modified_class
@@ -170,17 +171,30 @@ class GroupRolloutActor(_Rollout):  # type: ignore[misc]
         await super().__init__(*args, **kwargs, trust_remote_code=trust_remote_code)
 
     async def sample_groups(
-        self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]
-    ) -> AsyncIterator[tuple[int, list[list[int]], list[list[float]]]]:
-        """(index of the prompt, ids, logprobs) of each group, as it is finished."""
+        self, prompts: list[list[int]], seeds: list[int], sampling: Sampling, stops: list[int]
+    ) -> AsyncIterator[tuple[int, list[Completion]]]:
+        """(index of the prompt, its n responses) of each group, as it is finished."""
         from vllm import SamplingParams
 
-        async def group(i: int) -> tuple[int, list[list[int]], list[list[float]]]:
-            params = SamplingParams(**sampling, seed=seeds[i] % 2**63, logprobs=0, detokenize=False)
-            out = await self.generate(prompts[i], params)
-            ids = [list(o.token_ids) for o in out.outputs]
-            lps = [[float(at[t].logprob) for t, at in zip(o.token_ids, o.logprobs, strict=True)] for o in out.outputs]
-            return i, ids, lps
+        shared = {
+            "n": sampling.n,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "stop_token_ids": stops,
+            "logprobs": 0,
+            "detokenize": False,
+        }
+
+        async def group(i: int) -> tuple[int, list[Completion]]:
+            out = await self.generate(prompts[i], SamplingParams(**shared, seed=seeds[i] % 2**63))
+            return i, [
+                Completion(
+                    tokens=tuple(o.token_ids),
+                    logprobs=tuple(float(at[t].logprob) for t, at in zip(o.token_ids, o.logprobs, strict=True)),
+                    finish=str(o.finish_reason),
+                )
+                for o in out.outputs
+            ]
 
         tasks = [asyncio.create_task(group(i)) for i in range(len(prompts))]  # asked in order
         for done in asyncio.as_completed(tasks):

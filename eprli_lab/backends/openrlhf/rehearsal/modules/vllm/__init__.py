@@ -148,6 +148,7 @@ class AsyncLLMEngine:
         import torch
 
         from eprli_lab.backends.local.sampler import decode, decoder_for
+        from eprli_lab.records import Sampling
 
         if self.decoder_version != self.weights.version:
             self.decoder, self.decoder_version = decoder_for(self.model), self.weights.version
@@ -155,22 +156,21 @@ class AsyncLLMEngine:
         if p.top_p < 1.0 or p.top_k > 0 or p.min_tokens > 0:
             raise NotImplementedError("a rehearsal samples from the whole distribution")
         generator = torch.Generator().manual_seed(p.seed or 0)
-        ids, logprobs = decode(
+        groups = decode(
             self.decoder,
             [r.prompt for r in requests],
-            n=p.n,
-            max_tokens=p.max_tokens or 16,
-            temperature=p.temperature,
+            Sampling(p.n, p.max_tokens or 16, p.temperature),
             stop_ids=list(p.stop_token_ids),
             generator=generator,
         )
         rows = [
             SimpleNamespace(
-                token_ids=row,
-                logprobs=[{token: SimpleNamespace(logprob=lp)} for token, lp in zip(row, lps, strict=True)],
-                finish_reason="stop" if row[-1] in p.stop_token_ids else "length",
+                token_ids=list(one.tokens),
+                logprobs=[{t: SimpleNamespace(logprob=lp)} for t, lp in zip(one.tokens, one.logprobs, strict=True)],
+                finish_reason=one.finish,
             )
-            for row, lps in zip(ids, logprobs, strict=True)
+            for group in groups
+            for one in group
         ]
         return [SimpleNamespace(outputs=rows[i * p.n : (i + 1) * p.n]) for i in range(len(requests))]
 
