@@ -16,7 +16,7 @@ from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.extensions import EXTENSIONS_DIRECTORY
 from eprli_lab.errors import UserError
 
-PASSED_ON = ("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "VLLM_USE_V1")  # to workers
+PASSED_ON = ("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN")  # to workers
 
 
 @dataclass
