@@ -24,7 +24,7 @@ class OpenRLHFSpec(Strict):
     """OpenRLHF's actor groups and rollout engines on Ray; all models share the same GPUs."""
 
     kind: Literal["openrlhf"]
-    rehearsal: bool = False  # on CPU, with pretended GPUs and stand-ins for what cannot run there (flash-attn, vLLM)
+    rehearsal: bool = False  # on CPU, with pretended GPUs; vLLM as its CPU build
     nodes: Positive = 1
     gpus_per_node: Positive = 8
     engine_gpus: Positive = 1  # GPUs of one rollout engine (tensor parallel)
@@ -53,10 +53,14 @@ class OpenRLHFSpec(Strict):
                 f"engine_gpus {self.engine_gpus} does not divide the {self.gpus} GPUs (nodes x gpus_per_node): every "
                 "GPU holds a part of one rollout engine"
             )
-        if self.packing and "flash" not in self.attention:
+        if self.packing and "flash" not in self.attention and not self.rehearsal:
             raise ValueError(f"packing needs flash attention, not attention={self.attention}: set packing=false")
-        if self.rehearsal and (self.packing or self.adam_offload or self.reference_offload):
-            raise ValueError("packing, adam_offload and reference_offload need a GPU: a rehearsal goes without them")
+        if self.rehearsal and (self.sleep or self.adam_offload or self.reference_offload):
+            raise ValueError("sleep, adam_offload and reference_offload need a GPU: a rehearsal goes without them")
+        if self.rehearsal and not self.enforce_eager:
+            raise ValueError("a rehearsal has no CUDA graphs: set enforce_eager=true")
+        if self.rehearsal and self.engine_gpus > 1:
+            raise ValueError("an engine over several GPUs needs NCCL: a rehearsal has engine_gpus=1")
         return self
 
     @property

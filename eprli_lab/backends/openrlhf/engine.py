@@ -14,6 +14,7 @@ from typing import Any
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.openrlhf import launch
+from eprli_lab.backends.openrlhf.checks import check_engines
 from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, rows_of, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions
@@ -22,7 +23,7 @@ from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import NonFiniteError, UserError
-from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
+from eprli_lab.records import Batch, Completion, LossTerms, Problem, Response, Sampling, UpdateSettings
 
 
 class OpenRLHFBackend:
@@ -47,13 +48,15 @@ class OpenRLHFBackend:
             install()
         policy, self.tokenizer, generation = initial_policy(spec, directory)
         self.adapter = TokenizerAdapter(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
+        self.temperature = spec.algorithm.temperature
         args = parse(flags(spec, policy, directory))
+        args.ds.attn_implementation = self.spec.attention  # OpenRLHF writes flash_attention_2 over it where it packs
         try:
             with _sentences("could not be started"):
                 launch.start_ray(self.spec)
                 self.engines = launch.start_engines(args, self.spec, spec.model.trust_remote_code)
                 self.asleep = {"weights", "kv_cache"} if self.spec.sleep else set()
-                self._broadcast()
+                self.checks = check_engines(self)
         except BaseException:
             self.close()
             raise
@@ -62,9 +65,6 @@ class OpenRLHFBackend:
 
     def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> Iterator[tuple[Response, ...]]:
         """n responses for each problem, in order, each group as soon as it and those before it are finished."""
-        import ray
-
-        assert self.engines is not None
         prompts = [self.adapter.prompt(p) for p in problems]
         for problem, prompt in zip(problems, prompts, strict=True):
             if len(prompt) > self.spec.prompt_tokens:
@@ -73,10 +73,19 @@ class OpenRLHFBackend:
                     f"{self.spec.prompt_tokens}: raise the limit or leave the problem out"
                 )
         began = time.perf_counter()
-        ready: dict[int, tuple[Response, ...]] = {}
+        for problem, prompt, group in zip(problems, prompts, self.draw(prompts, sampling, seed=seed), strict=True):
+            yield self.adapter.responses(problem, prompt, group, sampling)
+        self.phases["rollout"] += time.perf_counter() - began
+
+    def draw(self, prompts: Sequence[list[int]], sampling: Sampling, *, seed: int) -> Iterator[list[Completion]]:
+        """What the engines answer to prompts of token ids, in order, as it comes; prompt i draws from seed and i."""
+        import ray
+
+        assert self.engines is not None
+        ready: dict[int, list[Completion]] = {}
         given = 0
         with _sentences("stopped while sampling"):
-            self._wake("weights", "kv_cache")
+            self.wake("weights", "kv_cache")
             streams: Any = {}
             for e, engine in enumerate(self.engines.rollout):
                 mine = list(range(e, len(prompts), len(self.engines.rollout)))
@@ -95,12 +104,11 @@ class OpenRLHFBackend:
                         del streams[stream]
                         continue
                     place = streams[stream][i]
-                    ready[place] = self.adapter.responses(problems[place], prompts[place], group, sampling)
+                    ready[place] = group
                 while given in ready:
                     yield ready.pop(given)
                     given += 1
             self._sleep_engines()
-        self.phases["rollout"] += time.perf_counter() - began
 
     # ------------------------------------------------------------------ training
 
@@ -116,7 +124,7 @@ class OpenRLHFBackend:
             sums = self._train(batch, rows, settings)
             if not (math.isfinite(sums.loss) and math.isfinite(sums.norm)):
                 raise NonFiniteError(f"loss {sums.loss} and gradient norm {sums.norm} are not both finite")
-            self._broadcast()
+            self.broadcast()
         phases, self.phases = dict(self.phases), defaultdict(float)
         return sums.terms(phases)
 
@@ -155,28 +163,36 @@ class OpenRLHFBackend:
         cuts = [list(range(i, min(i + per, len(rows)))) for i in range(0, len(rows), per)]
         while len(cuts) % self.spec.gpus:  # every rank takes part in every pass
             cuts.append(cuts[-1])
-        padded = [pad([(rows[i], True) for i in cut], self._pad_id)["fields"] for cut in cuts]
-        keys = ("sequences", "action_mask", "attention_mask")
-        refs = self.engines.reference.async_run_method_batch("forward", **{k: [p[k] for p in padded] for k in keys})
-        found = [one for part in launch.wait(refs) for one in part]
+        found = self.logprobs(self.engines.reference, [[(rows[i], True) for i in cut] for cut in cuts])
         for cut, values in zip(cuts, found, strict=True):
-            for i, row in zip(cut, values.float().numpy(), strict=True):
+            for i, row in zip(cut, values, strict=True):
                 rows[i].reference = row[rows[i].prompt - 1 : len(rows[i].tokens) - 1]
         self.phases["reference"] += time.perf_counter() - began
+
+    def logprobs(self, group: Any, batches: list[list[tuple[Row, bool]]]) -> list[Any]:
+        """[B, T - 1] float32 log-probabilities (nats) of each padded batch under an actor group of OpenRLHF.
+
+        The number of batches is a multiple of the group's ranks.
+        """
+        padded = [pad(batch, self._pad_id)["fields"] for batch in batches]
+        keys = ("sequences", "action_mask", "attention_mask")
+        refs = group.async_run_method_batch("forward", **{k: [p[k] for p in padded] for k in keys})
+        return [one.float().numpy() for part in launch.wait(refs) for one in part]
 
     @property
     def _pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id or 0)
 
-    def _broadcast(self) -> None:
+    def broadcast(self) -> None:
         """The trainer's weights to every engine, by OpenRLHF's own broadcast."""
         assert self.engines is not None
         began = time.perf_counter()
-        self._wake("weights")
+        self.wake("weights")
         launch.wait(self.engines.policy.async_run_method("broadcast_to_vllm"))
         self.phases["broadcast"] += time.perf_counter() - began
 
-    def _wake(self, *tags: str) -> None:
+    def wake(self, *tags: str) -> None:
+        """What the engines have given back is theirs again."""
         wanted = [t for t in tags if t in self.asleep]
         if wanted and self.engines is not None:
             launch.wait([e.wake_up.remote(tags=wanted) for e in self.engines.rollout])
@@ -200,7 +216,7 @@ class OpenRLHFBackend:
         assert self.engines is not None
         with _sentences("stopped while loading"):
             launch.wait(self.engines.policy.async_run_method("load_state", str(path.resolve())))
-            self._broadcast()
+            self.broadcast()
 
     def close(self) -> None:
         """Nothing of the run is left on Ray."""

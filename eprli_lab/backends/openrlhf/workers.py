@@ -6,11 +6,12 @@ Imported in processes where OpenRLHF is (in a rehearsal: after `rehearsal.instal
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import deepspeed
 import ray
 import torch
 from openrlhf.models import PolicyLoss
@@ -18,9 +19,10 @@ from openrlhf.models.loss import aggregate_loss
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
-from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 
 from eprli_lab.algorithm.loss import k3
+from eprli_lab.backends.openrlhf.engine_worker import Shapes, digest, refuse_disabled
+from eprli_lab.backends.openrlhf.rehearsal.vllm_cpu import ENGINE
 from eprli_lab.backends.openrlhf.rows import Row, pad
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.extensions import is_path, resolve
@@ -79,6 +81,8 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         self.trainer.actor_loss_fn = self.loss
         self.entropies: Any = None
         self.actor.register_forward_hook(self._read_entropy)
+        without_dropout(self.actor.model.module)
+        refuse_disabled(getattr(self.trainer, "_model_update_group", None))
 
     def _read_entropy(self, module: Any, inputs: Any, output: Any) -> None:
         if isinstance(output, tuple) and getattr(output[1], "entropy", None) is not None:
@@ -135,9 +139,18 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         load_module(self.actor.model, Path(path) / "policy")
         load_optimizer(self.actor.model, Path(path), self._rank, self._world_size)
 
+    def shapes(self) -> Shapes:
+        """Parameter -> its whole shape, in the order of the broadcast."""
+        named = self.actor.model.module.named_parameters()
+        return {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in named}
+
     def digests(self) -> dict[str, str]:
-        """Parameter -> digest of its bytes."""
-        return {name: digest(p.data) for name, p in self.actor.model.module.named_parameters()}
+        """Parameter -> digest of its bits; under ZeRO 3 every rank must be asked."""
+        found = {}
+        for name, p in self.actor.model.module.named_parameters():
+            with deepspeed.zero.GatheredParameters([p], enabled=self.strategy.args.ds.zero_stage == 3):
+                found[name] = digest(p.data)
+        return found
 
     def settings_in_force(self) -> dict[str, Any]:
         """What the last update was made with, read back from the running parts."""
@@ -153,36 +166,40 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         }
 
 
-class EngineWorker(WorkerWrap):  # type: ignore[misc]
-    """OpenRLHF's extension of a vLLM worker, and a look at the weights."""
-
-    def digests(self) -> dict[str, str]:
-        """Parameter -> digest of its bytes, as the engine names and fuses them."""
-        return {name: digest(p.data) for name, p in self.model_runner.model.named_parameters()}
-
-
 class GroupRolloutActor(_Rollout):  # type: ignore[misc]
     """A rollout engine that answers whole groups with tokens and log-probabilities."""
 
     async def __init__(  # type: ignore[misc]
         self, *args: Any, trust_remote_code: bool = False, **kwargs: Any
     ) -> None:
-        kwargs["worker_extension_cls"] = f"{__name__}.EngineWorker"
+        kwargs["worker_extension_cls"] = "eprli_lab.backends.openrlhf.engine_worker.EngineWorker"
+        if os.environ.get("EPRLI_REHEARSAL"):
+            kwargs |= ENGINE
         await super().__init__(*args, **kwargs, trust_remote_code=trust_remote_code)
 
     async def sample_groups(
         self, prompts: list[list[int]], seeds: list[int], sampling: Sampling, stops: list[int]
     ) -> AsyncIterator[tuple[int, list[Completion]]]:
-        """(index of the prompt, its n responses) of each group, as it is finished."""
-        from vllm import SamplingParams
+        """(index of the prompt, its n responses) of each group, as it is finished.
 
-        shared = {
+        The stop tokens are the run's own: the engine's idea of them (config.json, generation_config.json) is put aside.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        shared: dict[str, Any] = {
             "n": sampling.n,
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "stop": list(sampling.stop),
             "stop_token_ids": stops,
-            "logprobs": 0,
-            "detokenize": False,
+            "ignore_eos": True,
+            "logprobs": 0,  # of the sampled token alone
+            "detokenize": bool(sampling.stop),
+            "output_kind": RequestOutputKind.FINAL_ONLY,  # else an answer holds what the last step went on with only
         }
 
         async def group(i: int) -> tuple[int, list[Completion]]:
@@ -200,16 +217,23 @@ class GroupRolloutActor(_Rollout):  # type: ignore[misc]
         for done in asyncio.as_completed(tasks):
             yield await done
 
-    async def digests(self) -> dict[str, str]:
-        """Parameter -> digest of its bytes, of the engine's first worker."""
-        found: dict[str, str] = (await self.llm.collective_rpc("digests"))[0]
+    async def digests(self, shapes: Shapes) -> dict[str, str]:
+        """Trainer's name -> digest of what the engine's first worker holds of it (engine_worker.py)."""
+        found: dict[str, str] = (await self.llm.collective_rpc("digests", args=(dict(shapes),)))[0]
         return found
 
+    async def forget(self, shapes: Shapes) -> None:
+        """NaN in every weight that the trainer is about to send."""
+        await self.llm.collective_rpc("forget", args=(dict(shapes),))
 
-def digest(tensor: Any) -> str:
-    """Of a tensor's bytes."""
-    raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-    return hashlib.sha256(raw).hexdigest()[:16]
+
+def without_dropout(model: Any) -> None:
+    """Trainer and sampler must be the same function; OpenRLHF trains in the mode in which dropout acts."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
 
 
 RemotePolicy = ray.remote(num_gpus=1)(LevelPolicyActor)

@@ -1,9 +1,9 @@
-"""OpenRLHF without a GPU: pretended devices, and stand-ins for the two packages that cannot run there.
+"""OpenRLHF without a GPU: pretended devices, and what cannot run without one in plain torch.
 
-Real: OpenRLHF's actors, trainer, losses, weight broadcast, DeepSpeed ZeRO, Ray, placement groups. Stood in for: flash
-attention (not used, but imported), vLLM (an engine with the same interface over our own sampler), NCCL (a broadcast
-over the process group's TCP store). `install` must run in every process before OpenRLHF is imported; Ray's
-`worker_process_setup_hook` does that in the workers.
+Real: OpenRLHF's actors, trainer, losses, packing, weight broadcast, DeepSpeed ZeRO, Ray, placement groups, and vLLM
+itself, as its CPU build (vllm_cpu.py says what that needs). Stood in for: flash-attn's padding helpers (plain torch
+there too), NCCL (a broadcast over the process group's TCP store). `install` must run in every process before OpenRLHF
+is imported: Ray's `worker_process_setup_hook` does that in its workers, the engine's worker module in vLLM's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.openrlhf.rehearsal import vllm_cpu
+
 MODULES = Path(__file__).parent / "modules"
 ENVIRONMENT = {
     "DS_ACCELERATOR": "cpu",
@@ -21,6 +23,9 @@ ENVIRONMENT = {
     "TORCHDYNAMO_DISABLE": "1",  # one small function is compiled, which would need a C++ compiler and a minute
     "WANDB_MODE": "disabled",
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": vllm_cpu.KV_CACHE_GIB,
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "EPRLI_REHEARSAL": "1",  # vLLM's own processes know by it
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -37,6 +42,7 @@ def install() -> None:
     os.environ.update(ENVIRONMENT)
     if str(MODULES) not in sys.path:
         sys.path.insert(0, str(MODULES))
+    vllm_cpu.without_nccl()
     import torch
     import torch.distributed.device_mesh as mesh
 

@@ -1,3 +1,3 @@
-"""Stands in for flash-attn where there is no GPU: OpenRLHF imports it whether it is used or not."""
+"""In the place of flash-attn where there is no GPU: its padding helpers, and nothing that needs a kernel."""
 
 __version__ = "0.0.0"

@@ -1,8 +1,0 @@
-"""Request ids."""
-
-import uuid
-
-
-def random_uuid() -> str:
-    """As vLLM's."""
-    return uuid.uuid4().hex
