@@ -10,7 +10,9 @@ from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, split
 from eprli_lab.errors import UserError
 
-ABOUT = """Does it work here? Runs every part once, in minutes, and says what works: the first thing to run on a cluster.
+ABOUT = """Does it work here? The first thing to run on a cluster.
+
+Runs every part once, in minutes, and says what works:
 
 \b
   versions, room on the disk, devices, the names of vLLM that are used

@@ -78,6 +78,7 @@ class TrackingSpec(Strict):
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "eprli_lab"
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
+    samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
 
     @field_validator("uri")
     @classmethod

@@ -13,6 +13,10 @@ from eprli_lab.tracking.read import fetch_artifact
 
 MOST_RUNS = 200  # whose tables are read: a report of more runs goes without what only they can say
 OUTCOMES = ("suite", "problem", "difficulty", "samples", "correct", "step")
+SAMPLES = (
+    "step", "level", "kind", "problem", "prompt", "response", "accepted", "answer", "correct", "status", "reward",
+    "tokens", "truncated", "verdict",
+)  # fmt: skip
 LEDGER = ("level", "difficulty", "verdict", "accuracy")
 
 
@@ -22,6 +26,7 @@ class Artifacts(NamedTuple):
     outcomes: Rows
     ledger: Rows
     notes: list[str]
+    samples: Rows = {}  # of each arm's first run that kept some
 
     def last_outcomes(self, run_id: str) -> list[Mapping[str, Any]]:
         """Rows of a run's last evaluation; empty without any."""
@@ -50,7 +55,30 @@ def read_artifacts(tracking: TrackingSpec, study: StudyData) -> Artifacts:
         if missing:
             who = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
             notes.append(f"the artifact {name}.parquet is not there, or cannot be read, of {who}")
-    return Artifacts(outcomes, ledger, notes)
+    return Artifacts(outcomes, ledger, notes, _samples(tracking, study))
+
+
+def _samples(tracking: TrackingSpec, study: StudyData) -> dict[str, list[dict[str, Any]]]:
+    """Sampled responses of each arm's first run; runs that kept none (tracking.samples_per_step=0) are no lack."""
+    out = {}
+    for run in (next(iter(study.of(arm)), None) for arm in study.arms):
+        path = fetch_artifact(tracking, run.run_id, "samples.parquet") if run is not None else None
+        rows = _read(path, SAMPLES) if path is not None else None
+        if run is not None and rows:
+            out[run.run_id] = rows
+    return out
+
+
+def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | None:
+    """All rows of these columns; None for a file that is no such table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+    except (OSError, pa.ArrowException, KeyError):
+        return None
+    return rows
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | None:

@@ -3,6 +3,7 @@
 <run_dir>/checkpoint-<step>/   backend state + state.json; only whole ones carry this name
 <run_dir>/ledger.jsonl         one row a generated group
 <run_dir>/outcomes.jsonl       one row a (stage, suite, problem)
+<run_dir>/samples.jsonl        a few whole responses of every step (tracking.samples_per_step)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from eprli_lab.backends.base import Backend
 from eprli_lab.errors import UserError
 
-TABLES = ("ledger", "outcomes")
+TABLES = ("ledger", "outcomes", "samples")
 
 
 class RunStore:
@@ -27,7 +28,9 @@ class RunStore:
         directory.mkdir(parents=True, exist_ok=True)
 
     def append(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Add rows to a table."""
+        """Add rows to a table; no rows make no file."""
+        if not rows:
+            return
         with open(self._path(table), "a") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
 
@@ -65,8 +68,8 @@ class RunStore:
         for half in self.directory.glob("saving-*"):
             shutil.rmtree(half, ignore_errors=True)
         found = self.checkpoints()
-        content = json.loads((found[-1] / "state.json").read_text()) if found else {"tables": dict.fromkeys(TABLES, 0)}
-        for table, size in content["tables"].items():
+        content = json.loads((found[-1] / "state.json").read_text()) if found else {"tables": {}}
+        for table, size in (dict.fromkeys(TABLES, 0) | content["tables"]).items():
             if self._path(table).is_file():
                 os.truncate(self._path(table), size)
         if not found:

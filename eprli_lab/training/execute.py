@@ -100,7 +100,7 @@ def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tup
 
 
 def _artifacts(directory: Path, tracker: Any) -> None:
-    """Resolved spec, per-problem outcomes and the buffer's ledger (parquet) go to the run."""
+    """Resolved spec, per-problem outcomes, the buffer's ledger and sampled responses (parquet) go to the run."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,6 +108,8 @@ def _artifacts(directory: Path, tracker: Any) -> None:
 
     tracker.artifact(directory / "spec.json", "")
     for table in TABLES:
+        if not (directory / f"{table}.jsonl").is_file():
+            continue
         rows = [json.loads(line) for line in (directory / f"{table}.jsonl").read_text().splitlines()]
         pq.write_table(pa.Table.from_pylist(rows), directory / f"{table}.parquet")
         tracker.artifact(directory / f"{table}.parquet", "")

@@ -18,6 +18,7 @@ from eprli_lab.data.steps import check_steps, parse_chain
 from eprli_lab.records import Group, Problem, Response, Sampling, Step
 from eprli_lab.training.checkpoint import RunStore
 from eprli_lab.training.evaluate import Grading, graded
+from eprli_lab.training.samples import sample_rows
 from eprli_lab.training.state import TrainState
 
 PhaseTimes = defaultdict[str, float]  # s by phase
@@ -61,6 +62,7 @@ class RolloutCollector:
             state.rules[level].observe(groups)
             buffer.add_round(groups)
             sampled += groups
+        self.store.append("samples", sample_rows(progress.steps, sampled, self.spec.tracking.samples_per_step))
         return sampled
 
     def round(self, level: str, problems: Sequence[Problem], state: TrainState) -> list[Group]:

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from eprli_lab.backends.openrlhf.engine_names import RECEIVERS, check_names
+from eprli_lab.backends.openrlhf.engine_names import check_names
+from eprli_lab.backends.openrlhf.engine_uses import RECEIVERS
 from eprli_lab.backends.openrlhf.source_tree import SourceTree
 from eprli_lab.cli.main import group
 from eprli_lab.errors import UserError
-
-NEEDED = ("__init__", "_version", "envs", "outputs", "logprobs", "sampling_params")
 
 
 def write(root: Path, **files: str) -> Path:
@@ -118,13 +117,24 @@ def test_what_is_read_off_the_sources_is_what_a_run_needs():
         "trust_remote_code",
     ):
         assert f"vllm.AsyncEngineArgs({field}=)" in names
-    for field in ("n", "temperature", "max_tokens", "stop_token_ids", "seed", "logprobs", "detokenize"):
+    for field in (
+        "n",
+        "temperature",
+        "max_tokens",
+        "top_k",
+        "min_p",
+        "stop_token_ids",
+        "seed",
+        "logprobs",
+        "output_kind",
+    ):
         assert f"vllm.SamplingParams({field}=)" in names
     for method in ("generate", "sleep", "wake_up", "is_sleeping", "reset_prefix_cache", "collective_rpc"):
         assert f"vllm.AsyncLLMEngine.{method}" in names
     assert "vllm.AsyncLLMEngine.output_processor.get_num_unfinished_requests" in names
     assert "vllm.AsyncEngineArgs(bundle_indices=)" not in names, "OpenRLHF's actor keeps that one"
     assert {"worker method update_weight", "worker method digests", "vllm.utils.random_uuid"} <= names
+    assert {"worker method forget", "vllm.sampling_params.RequestOutputKind.FINAL_ONLY"} <= names
 
 
 @pytest.mark.parametrize(
@@ -139,6 +149,8 @@ def test_what_is_read_off_the_sources_is_what_a_run_needs():
         ("envs.py", "VLLM_RAY_BUNDLE_INDICES", "VLLM_BUNDLES", "VLLM_RAY_BUNDLE_INDICES", "is not there"),
         ("utils/__init__.py", "def random_uuid(", "def new_uuid(", "vllm.utils.random_uuid", "is not there"),
         ("v1/worker/gpu_worker.py", 'tag="kv_cache"', 'tag="cache"', "wake_up(tags=['kv_cache'])", "no such kind"),
+        ("sampling_params.py", "    FINAL_ONLY = 2", "    LAST_ONLY = 2", "RequestOutputKind.FINAL_ONLY", "is not there"),
+        ("distributed/device_communicators/pynccl.py", "self.disabled", "self.off", "PyNcclCommunicator.disabled", "is not there"),
         ("distributed/device_communicators/pynccl.py", "src: int, stream=None", "root: int, stream=None", "(src=)", "is no parameter"),
     ],
 )  # fmt: skip

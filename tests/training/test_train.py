@@ -15,7 +15,7 @@ from eprli_lab.data.strata import stratify
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
 from eprli_lab.grading.grader import Grader
 from eprli_lab.records import VERDICTS
-from eprli_lab.training.checkpoint import RunStore
+from eprli_lab.training.checkpoint import TABLES, RunStore
 from eprli_lab.training.loop import Trainer
 from eprli_lab.training.metrics import in_catalogue
 
@@ -187,7 +187,7 @@ def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, choices):
             assert stop_after is not None
     assert parts.numbers() == whole.numbers()
     assert resumed.grader.counters == uninterrupted.grader.counters and resumed.grader.counters["no_answer"] > 0
-    for table in ("ledger", "outcomes"):
+    for table in TABLES:
         assert RunStore(tmp_path / "parts", "").rows(table) == RunStore(tmp_path / "whole", "").rows(table)
 
 

@@ -107,7 +107,7 @@ class SourceTree:
         return Symbol(dotted, 1, tree) if (tree := self.module(dotted)) is not None else None
 
     def member(self, owner: Symbol, name: str, depth: int = 0) -> Symbol | None:
-        """A field, method or attribute that a class, or one of its bases, sets on itself; what is abstract is not there."""
+        """A field, method or attribute that a class, or one of its bases, sets on itself; no abstract one."""
         if not isinstance(owner.node, ast.ClassDef) or depth > 12:
             return None
         for node in owner.node.body:
@@ -116,9 +116,9 @@ class SourceTree:
                     return Symbol(owner.module, node.lineno, node)
             if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
                 return Symbol(owner.module, node.lineno, node)
-        for node in ast.walk(owner.node):
-            if isinstance(node, ast.Assign | ast.AnnAssign) and f"self.{name}" in _targets(node):
-                return Symbol(owner.module, node.lineno, node)
+        for inner in ast.walk(owner.node):
+            if isinstance(inner, ast.Assign | ast.AnnAssign) and f"self.{name}" in _targets(inner):
+                return Symbol(owner.module, inner.lineno, inner)
         for base in self.bases(owner):
             found = self.member(base, name, depth + 1)
             if found:

@@ -28,6 +28,17 @@ class FigureBlock:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
+@dataclass(frozen=True)
+class SampleBlock:
+    """One sampled response, which folds out."""
+
+    where: str  # arm and level
+    title: str  # of its kind
+    facts: str
+    prompt: str
+    response: str
+
+
 Item = str | tuple[str, str] | tuple[str, str, Sequence[str]]  # a sentence; a label and one; those and what folds out
 
 
@@ -41,6 +52,7 @@ class Section:
     items: Sequence[Item] = ()
     tables: Sequence[TableBlock] = ()
     figures: Sequence[FigureBlock] = field(default_factory=tuple)
+    samples: Sequence[SampleBlock] = ()
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,15 @@ class Page:
             for t in s.tables:
                 parts += [f"### {t.title[0].upper()}{t.title[1:]}"] if len(s.tables) > 1 else []
                 parts.append(markdown.print_table(t))
+            parts += [_sample(one) for one in s.samples]
             parts += [f"![{f.alt}]({f.name}.png)\n\n*{f.title}*" for f in s.figures]
         return "\n\n".join(parts) + "\n"
+
+
+def _sample(one: SampleBlock) -> str:
+    """Texts as indented code, in which nothing is Markdown."""
+    texts = [f"    {line}" for text in (one.prompt, one.response) for line in [*text.splitlines(), ""]]
+    return f"**{one.where}, {one.title}.** {one.facts}\n\n" + "\n".join(texts).rstrip()
 
 
 def _bullet(item: Item) -> str:

@@ -21,6 +21,7 @@ from eprli_lab.reporting.report.blocks import (
 from eprli_lab.reporting.report.page import FigureBlock, Item, Page, Section
 from eprli_lab.reporting.report.provenance import provenance_section
 from eprli_lab.reporting.report.reference import load_references
+from eprli_lab.reporting.report.samples import samples_section
 from eprli_lab.reporting.stats.passk import evaluation_interval
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import Cell, TableBlock, document
@@ -80,6 +81,7 @@ def study_page(
             Section("training", "Training", figures=training),
             Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
             *_reference(study, artifacts),
+            *samples_section(study, artifacts),
             Section("runs", "Every run", tables=[runs_block(study)]),
         ]
     left = [f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in study.unfinished]
