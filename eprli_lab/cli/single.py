@@ -16,6 +16,7 @@ from eprli_lab.errors import Interrupted, UserError
 
 def run_single(cfg: DictConfig) -> int:
     """One run in this process, with progress lines; 0, or 130 when interrupted."""
+    from eprli_lab.backends.toy_settings import toy_settings
     from eprli_lab.config.parse import parse_spec
     from eprli_lab.training.execute import execute
     from eprli_lab.training.preflight import check_writable, dry_run
@@ -38,6 +39,8 @@ def run_single(cfg: DictConfig) -> int:
     directory = start_run(spec)
     if has_checkpoint(directory):
         print(f"resuming {directory} (remove it to start over)", flush=True)
+    for sentence in toy_settings(spec):
+        print(f"warning: {sentence}", flush=True)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda n, _: _ask_to_stop(asked, n))

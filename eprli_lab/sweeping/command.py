@@ -57,7 +57,7 @@ def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
     from eprli_lab.sweeping.workers import end_all
 
     check_study(plan)
-    for note in plan.notes:
+    for note in [*plan.notes, *_toy_settings(plan)]:
         print(note)
     data = data_digests([r.spec for r in plan.runs])
     pool: list[Any] = []
@@ -71,6 +71,17 @@ def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
         return confirm(plan, data, runner)
     finally:
         end_all(pool)
+
+
+def _toy_settings(plan: Plan) -> list[str]:
+    """What is a toy's setting on a real model, each once with the arms that have it."""
+    from eprli_lab.backends.toy_settings import toy_settings
+
+    arms: dict[str, list[str]] = {}
+    for spec in {run.spec.arm: run.spec for run in plan.runs}.values():
+        for sentence in toy_settings(spec):
+            arms.setdefault(sentence, []).append(str(spec.arm))
+    return [f"warning: {', '.join(which)}: {sentence}" for sentence, which in arms.items()]
 
 
 def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcome:

@@ -68,7 +68,7 @@ class RunStore:
         for half in self.directory.glob("saving-*"):
             shutil.rmtree(half, ignore_errors=True)
         found = self.checkpoints()
-        content = json.loads((found[-1] / "state.json").read_text()) if found else {"tables": {}}
+        content: dict[str, Any] = json.loads((found[-1] / "state.json").read_text()) if found else {"tables": {}}
         for table, size in (dict.fromkeys(TABLES, 0) | content["tables"]).items():
             if self._path(table).is_file():
                 os.truncate(self._path(table), size)
@@ -80,7 +80,8 @@ class RunStore:
                 f"this run is {self.fingerprint}): remove {self.directory} or use the configuration it was made with"
             )
         backend.load(found[-1])
-        return content["state"]
+        state: dict[str, Any] = content["state"]
+        return state
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,12 +38,18 @@ def engine_checks(spec: RunSpec, directory: Path) -> Iterator[Finding]:
     where.mkdir()
     try:
         preflight(spec)
-        backend = build_backend(spec, where)
+        with open(where / "output.txt", "w") as output, contextlib.redirect_stdout(output):  # what libraries print
+            backend = build_backend(spec, where)
     except Exception as error:
-        yield Finding("engine starts", "FAULT", f"{time.perf_counter() - began:.0f} s", _sentence(error))
+        seconds = f"{time.perf_counter() - began:.0f} s"
+        named = re.match(r"(\w+): ", str(error)) if isinstance(error, EngineError) else None
+        name = named[1].replace("_", " ") if named else "engine starts"
+        yield Finding(name, "FAULT", f"the engine was refused after {seconds}", _sentence(error))
         return
     try:
         yield Finding("engine starts", "ok", f"{spec.backend.kind}, {time.perf_counter() - began:.0f} s")
+        for check in getattr(backend, "checks", ()):  # what an OpenRLHF engine is asked at every start
+            yield Finding(f"start: {check.name.replace('_', ' ')}", "ok", check.found)
         problems = load_training(spec.data, spec.rng_seed)[:PROBLEMS]
         yield from _Engine(spec, backend, problems, where).checks()
     finally:

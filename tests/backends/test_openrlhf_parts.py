@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -21,10 +22,11 @@ from hypothesis import strategies as st
 from eprli_lab.algorithm.advantage import advantages
 from eprli_lab.algorithm.length_terms import soft_overlong
 from eprli_lab.algorithm.loss import clipped_objective, k3, sequence_weights
+from eprli_lab.backends.model_shape import shape_of
 from eprli_lab.backends.openrlhf import reaper
 from eprli_lab.backends.openrlhf.dry_run import describe_launch, inert
 from eprli_lab.backends.openrlhf.engine import step_settings
-from eprli_lab.backends.openrlhf.estimate import estimate, hours, memory, shape
+from eprli_lab.backends.openrlhf.estimate import estimate, fit, hours, memory
 from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
@@ -37,7 +39,14 @@ from eprli_lab.records import UpdateSettings
 with_openrlhf = pytest.mark.skipif(
     installed("openrlhf") is None, reason="OpenRLHF is not installed in this environment"
 )
-PRESETS = ["experiment=eprli_1p5b", "experiment=eprli_4b", "experiment=eprli_7b", "backend=openrlhf_cpu"]
+PRESETS = [
+    "experiment=one_gpu",
+    "experiment=one_gpu_24gb",
+    "experiment=eprli_1p5b",
+    "experiment=eprli_4b",
+    "experiment=eprli_7b",
+    "backend=openrlhf_cpu",
+]
 
 
 def flag(spec: Any, name: str) -> tuple[str, ...] | None:
@@ -142,27 +151,72 @@ def test_bounds_that_cannot_bind_are_said_to() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_describes_its_launch(preset: str) -> None:
     text = describe_launch(compose_spec([preset]))
-    assert "nothing was started" in text and "--actor.num_gpus_per_node" in text and "l2: d <= 1.0, G=16" in text
-    assert "DOES NOT FIT" not in text and ("GPU-hours: about" in text or "needs no GPU" in text)
+    assert (
+        "nothing was started" in text
+        and "--actor.num_gpus_per_node" in text
+        and re.search("l2: d <= 1.0, G=(8|16),", text)
+    )
+    assert "DOES NOT FIT" not in text and (re.search("GPU-hours of an H100: (about|below) ", text) or "needs no GPU" in text)
 
 
 def test_the_estimate_is_its_formula() -> None:
     spec = compose_spec(["experiment=eprli_1p5b", "backend.microbatch_tokens=1000", "budget.amount=1000000"])
-    found = shape(spec)
-    assert found is not None and found[0] == 1.54e9
-    parts = memory(spec, *found)
-    assert parts["weights"] == 2 * 1.54e9 and parts["gradients"] == pytest.approx(2 * 1.54e9 / 8)
-    assert parts["master weights and Adam"] == pytest.approx(12 * 1.54e9 / 8)
-    assert parts["activations"] == 1000 * (2 * 1536 * 28 + 34 * 1536 + 10 * 151_936)
+    found = shape_of(spec.model)
+    # a layer: q and o 1536^2 each, k and v 1536 x 256 each, three of 1536 x 8960; one embedding
+    p = 28 * (2 * 1536 * 1536 + 2 * 1536 * 256 + 3 * 1536 * 8960) + 151_936 * 1536
+    assert found is not None and found.parameters == p == 1_543_569_408
+    assert found.cache_bytes == 28_672, "keys and values of 28 layers, 256 wide, 2 bytes each"
+    parts = memory(spec, found)
+    assert parts["weights"] == 2 * p and parts["gradients"] == 2 * p / 8
+    assert parts["master weights and Adam"] == 12 * p / 8
+    assert parts["activations"] == 1000 * (2 * 1536 * 28 + 34 * 1536)
+    assert parts["logits"] == 1000 * 14 * 151_936
+    assert sum(parts.values()) == pytest.approx(8.12e9, rel=0.01)
+    on_80 = fit(spec, found, 80e9)
+    assert on_80.train == sum(parts.values()) and on_80.rollout == 0.6 * 80e9 + 2 * p
+    assert on_80.sequences == pytest.approx((48e9 - 2 * p - 2e9) / (28_672 * (1024 + 16_384)))  # 86
     rollout, training = hours(spec, 1.54e9)
     assert rollout == pytest.approx(1e6 * 2 * 1.54e9 / (0.08 * 989e12) / 3600)
     assert training == pytest.approx(1e6 * 8 * 1.54e9 / (0.35 * 989e12) / 3600)
     assert any("fits" in line for line in estimate(spec))
 
 
+def test_adapters_are_counted_and_what_does_not_fit_is_said() -> None:
+    found = shape_of(compose_spec(["experiment=one_gpu"]).model)
+    assert found is not None
+    # of rank 16: a layer's q and o 3072 each, k and v 1792 each, gate, up and down 10,496 each
+    assert found.adapter_parameters(16, "all-linear") == 28 * 16 * (2 * 3072 + 2 * 1792 + 3 * 10_496) == 18_464_768
+    assert found.adapter_parameters(8, ("q_proj", "v_proj")) == 28 * 8 * (3072 + 1792)
+    small = compose_spec(["experiment=one_gpu_24gb"])
+    fits = {gpu: fit(small, shape_of(small.model), gpu).fits for gpu in (80e9, 24e9, 12e9)}
+    assert fits == {80e9: True, 24e9: True, 12e9: False}
+    big = compose_spec(["experiment=one_gpu", "model.name=qwen3-8b", "model.path=Qwen/Qwen3-8B"])
+    text = "\n".join(estimate(big))
+    assert text.count("too small") == 2 and "DOES NOT FIT: lower microbatch_tokens" in text
+    starved = compose_spec(["experiment=one_gpu", "backend.engine_memory=0.06"])
+    assert "raise engine_memory" in "\n".join(estimate(starved))
+
+
+def test_sizes_in_names_are_told_apart() -> None:
+    model = compose_spec(["experiment=one_gpu"]).model
+    sizes = {"Qwen/Qwen3-1.7B": 1.72e9, "Qwen/Qwen3-0.6B": 0.596e9, "x/y-7b": 7.61e9, "meta/Llama-3.2-3B": 3.09e9}
+    for path, parameters in sizes.items():
+        found = shape_of(model.model_copy(update={"name": "any", "path": path}))
+        assert found is not None and found.parameters == pytest.approx(parameters, rel=0.01), path
+    assert shape_of(model.model_copy(update={"name": "any", "path": "x/y-70b"})) is None
+
+
+def test_a_model_without_a_gate_is_counted_from_its_config(tmp_path: Path) -> None:
+    config = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50_257}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    found = shape_of(compose_spec(["model=path", f"model.path={tmp_path}"]).model)
+    assert found is not None and found.parameters == pytest.approx(124e6, rel=0.01)  # GPT-2 small
+
+
 def test_the_size_of_a_shipped_policy_comes_from_its_config() -> None:
-    found = shape(compose_spec(["backend=openrlhf_cpu"]))
-    assert found is not None and found[0] == pytest.approx(1.0e5, rel=0.1) and found[1:3] == (64, 2)
+    found = shape_of(compose_spec(["backend=openrlhf_cpu"]).model)
+    assert found is not None and found.parameters == pytest.approx(1.0e5, rel=0.1)
+    assert (found.hidden, found.layers) == (64, 2)
 
 
 # ------------------------------------------------------------------------------------------------ rows and ranks

@@ -18,12 +18,12 @@ from eprli_lab.config.spec import flatten
 from eprli_lab.errors import UserError
 
 GROUPS = {
-    "curriculum": ["l1", "l2", "l3", "l4", "paper_l1", "paper_l2"],
+    "curriculum": ["l1", "l2", "l3", "l4", "paper_l1", "paper_l2", "short_l1", "short_l2"],
     "model": ["mod10", "mod10_xs", "mod10_m", "mod10_l", "int", "program", "path"],
     "data": ["mod10", "int", "program", "jsonl", "rl_parquet", "deepscaler"],
-    "evaluation": ["heldout", "benchmarks", "paper"],
+    "evaluation": ["heldout", "heldout_long", "benchmarks", "math500", "paper"],
     "backend": ["local", "openrlhf", "openrlhf_cpu"],
-    "experiment": ["eprli_1p5b", "eprli_4b", "eprli_7b"],
+    "experiment": ["one_gpu", "one_gpu_24gb", "eprli_1p5b", "eprli_4b", "eprli_7b"],
     "tracking": ["sqlite", "server"],
     "preset": ["smoke", "default", "full"],
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from eprli_lab.backends.openrlhf.estimate import estimate
 from eprli_lab.backends.openrlhf.flags import check, flags, refuse_unsupported
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
+from eprli_lab.backends.toy_settings import toy_settings
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
 
@@ -41,6 +42,7 @@ def describe_launch(spec: RunSpec) -> str:
             f"{lv.admission.accuracy_max}], {lv.length_term} K={lv.length_coef}"
         )
     lines += [f"  note: {sentence}" for sentence in inert(spec)]
+    lines += [f"  warning: {sentence}" for sentence in toy_settings(spec)]
     lines += ["", "flags", *[f"  {' '.join(f)}" for f in flags(spec, spec.model.path or "<initial policy>", "<run>")]]
     return "\n".join([*lines, "", *estimate(spec)])
 
