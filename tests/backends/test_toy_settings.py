@@ -46,7 +46,7 @@ def test_model_path_brings_no_toy_setting_of_its_own(tmp_path):
 
 
 def test_below_ten_million_parameters_nothing_is_said(tmp_path):
-    assert toy_settings(spec_of(tmp_path, 256, *TOY)) == []  # 9.8 M
+    assert toy_settings(spec_of(tmp_path, 240, *TOY)) == []  # 9.5 M
     assert toy_settings(compose_spec([])) == []
 
 

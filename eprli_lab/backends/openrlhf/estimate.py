@@ -1,7 +1,7 @@
 """Memory of a GPU and GPU-hours of a run, from stated formulas: orders of magnitude, before anything is paid for.
 
-P parameters, of which P_t are trained (LoRA: the adapters'), D GPUs, T tokens of a microbatch, V vocabulary, h hidden
-size, n layers, k keys and values of a layer, bytes a value 2 (bf16):
+P parameters, of which P_t are trained (LoRA: the adapters), D GPUs, T tokens of a microbatch (at least a prompt and its
+response), V vocabulary, h hidden size, n layers, k keys and values of a layer, bytes a value 2 (bf16):
 
     weights        2 P            (ZeRO 3: 2 P / D)
     gradients      2 P_t / D      (ZeRO 1: 2 P_t)
@@ -61,7 +61,8 @@ def trained(spec: RunSpec, shape: Shape) -> float:
 def memory(spec: RunSpec, shape: Shape) -> dict[str, float]:
     """Bytes of one GPU that the trainer takes, by what they are for."""
     b = _backend(spec)
-    d, p, learned, tokens = b.gpus, shape.parameters, trained(spec, shape), b.microbatch_tokens
+    d, p, learned = b.gpus, shape.parameters, trained(spec, shape)
+    tokens = max(b.microbatch_tokens, context(spec))  # a sequence is never cut
     kept = 2 * shape.hidden * shape.layers if b.gradient_checkpointing else 34 * shape.hidden * shape.layers
     out = {
         "weights": 2 * p / (d if b.zero_stage == 3 else 1),
