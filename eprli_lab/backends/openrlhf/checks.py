@@ -83,9 +83,7 @@ def check_sampling(backend: OpenRLHFBackend) -> list[Check]:
     groups = list(backend.draw(prompts, sampling, seed=0))
     for i, group in enumerate(groups):
         check_group(f"prompt {i} of the start check", group, sampling, backend.adapter.stops)
-    again = list(backend.draw(prompts[:1], sampling, seed=0))
-    if [c.tokens for c in again[0]] != [c.tokens for c in groups[0]]:
-        raise EngineError("seeds: the same prompt and seed gave other tokens in other company: no run can be resumed")
+    check_seeds(backend, prompts, sampling, groups)
     tokens = sum(len(c.tokens) for group in groups for c in group)
     mean, worst = mismatch(backend, prompts, groups)
     if not mean <= MISMATCH:
@@ -100,6 +98,15 @@ def check_sampling(backend: OpenRLHFBackend) -> list[Check]:
         Check("seeds", "the same seed gave the same tokens in other company"),
         Check("mismatch", f"mean {mean:.2g}, worst {worst:.2g} nats a token over {tokens} tokens"),
     ]
+
+
+def check_seeds(
+    backend: OpenRLHFBackend, prompts: list[list[int]], sampling: Sampling, groups: list[list[Completion]]
+) -> None:
+    """`seeds`: the first prompt alone gives the tokens that it gave in company. Raises EngineError."""
+    (again,) = backend.draw(prompts[:1], sampling, seed=0)
+    if [c.tokens for c in again] != [c.tokens for c in groups[0]]:
+        raise EngineError("seeds: the same prompt and seed gave other tokens in other company: no run can be resumed")
 
 
 def mismatch(backend: OpenRLHFBackend, prompts: list[list[int]], groups: list[list[Completion]]) -> tuple[float, float]:
