@@ -41,11 +41,11 @@ class Session:
             groups.append(Group(problem, "l1", responses, grades, rewards, 0, "admitted"))
         return make_batch(groups, (spec or self.spec).algorithm, 0)
 
-    def digests(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-        import ray
+    def digests(self) -> tuple[dict[str, str], list[dict[str, str]]]:
+        """Of the trainer's weights, and of what each engine holds of them, by the trainer's names."""
+        from eprli_lab.backends.openrlhf.checks import weight_digests
 
-        ranks = ray.get([a.digests.remote() for a in self.backend.engines.ranks])
-        return ranks, ray.get([e.digests.remote() for e in self.backend.engines.rollout])
+        return weight_digests(self.backend)
 
     def in_force(self) -> dict[str, Any]:
         import ray

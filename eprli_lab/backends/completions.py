@@ -34,6 +34,8 @@ def _fault(one: Completion, sampling: Sampling, stops: Collection[int]) -> tuple
         return "lengths", f"has {len(one.logprobs)} log-probabilities for {count} tokens"
     if not all(math.isfinite(x) and x <= ROUNDING for x in one.logprobs):
         return "log_probabilities", "has a log-probability that is not finite, or above 0"
+    if any(t in stops for t in one.tokens[:-1]):
+        return "stop_token", "goes on after a stop token"
     if one.finish == "stop" and one.tokens[-1] not in stops and not sampling.stop:
         return "stop_token", "is said to have ended with a stop token, and its last token is none"
     if one.finish == "length" and count != sampling.max_tokens:

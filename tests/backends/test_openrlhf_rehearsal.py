@@ -31,8 +31,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 def test_engines_hold_the_actors_weights_after_every_broadcast(session: Session) -> None:
     seen = []
     for update in range(3):
-        (actor,), (engine,) = session.digests()
-        assert actor == engine and len(actor) == 24
+        actor, (engine,) = session.digests()
+        assert actor == engine and len(actor) == 24, "the engine fuses q, k, v and gate, up, and pads the vocabulary"
         seen.append(actor)
         session.backend.update(session.batch(update), settings(session.spec))
     assert seen[0] != seen[1] != seen[2], "the weights moved"
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -
 
 def test_sampler_and_trainer_agree_as_far_as_bfloat16_goes(session: Session) -> None:
     terms = session.backend.update(session.batch(11), settings(session.spec))
-    assert terms.mismatch_kl is not None and terms.mismatch_kl < 1e-3
+    assert terms.mismatch_kl is not None and terms.mismatch_kl < 1e-4
     assert terms.clip_fraction_low == terms.clip_fraction_high == 0.0, "one step on fresh samples: nothing to clip"
     assert terms.optimizer_steps == 1 and 0.0 < terms.grad_norm < 10.0 and 0.0 < terms.entropy < 3.0
     assert {name for name, _ in terms.phases} == {"rollout", "train", "broadcast"}

@@ -58,8 +58,8 @@ def test_the_reference_stays_at_the_base_model(tmp_path: Path) -> None:
     before = processes()
     made = Session(tmp_path, "algorithm.kl_coef=0.1", "backend.zero_stage=3", "backend.gpus_per_node=2")
     try:
-        ranks, engines = made.digests()
-        assert len(ranks) == len(engines) == 2 and engines[0] == engines[1]
+        trainer, engines = made.digests()
+        assert len(engines) == 2 and engines[0] == engines[1] == trainer and len(trainer) == 24
         first = made.backend.update(made.batch(1, count=3), settings(made.spec))
         assert first.kl_ref == pytest.approx(0.0, abs=1e-3)
         second = made.backend.update(made.batch(2, count=3), settings(made.spec))
@@ -166,7 +166,7 @@ def test_a_run_killed_in_level_2_is_resumed_and_ends_as_if_it_had_not_been(
 
 def test_too_few_gpus_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     before = processes()
-    bad = [*command(), "backend.rehearsal=false", "backend.attention=eager", "backend.sleep=false"]
+    bad = [*command(), "backend.rehearsal=false", "backend.attention=flash_attention_2", "backend.sleep=false"]
     done = subprocess.run(bad, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("eprli_lab: backend: vllm not installed")

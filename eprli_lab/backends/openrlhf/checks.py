@@ -6,6 +6,7 @@ Made at every start; `eprli-lab doctor` prints them. Each check has a name, unde
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def weight_digests(backend: OpenRLHFBackend, shapes: Any = None) -> tuple[dict[s
 
 
 def check_sampling(backend: OpenRLHFBackend) -> list[Check]:
-    """`whole_groups` and the rest of completions.py, `seeds`, and `mismatch`, on prompts drawn from the vocabulary."""
+    """`whole_groups` (completions.py), `stop_token`, `seeds`, `mismatch`, on prompts drawn from the vocabulary."""
     assert backend.engines is not None
     rng = random.Random(0)
     special = set(backend.tokenizer.all_special_ids)
@@ -83,9 +84,40 @@ def check_sampling(backend: OpenRLHFBackend) -> list[Check]:
     groups = list(backend.draw(prompts, sampling, seed=0))
     for i, group in enumerate(groups):
         check_group(f"prompt {i} of the start check", group, sampling, backend.adapter.stops)
-    again = list(backend.draw(prompts[:1], sampling, seed=0))
-    if [c.tokens for c in again[0]] != [c.tokens for c in groups[0]]:
-        raise EngineError("seeds: the same prompt and seed gave other tokens in other company: no run can be resumed")
+    return [
+        Check("whole_groups", f"{count} groups of {RESPONSES}: lengths, log-probabilities, stop reasons as asked for"),
+        check_stops(backend, prompts, groups),
+        check_seeds(backend, prompts, groups),
+        check_mismatch(backend, prompts, groups),
+    ]
+
+
+def check_stops(backend: OpenRLHFBackend, prompts: list[list[int]], groups: list[list[Completion]]) -> Check:
+    """`stop_token`: the token that came most often in these groups, made the stop token, ends responses and is kept."""
+    seen = Counter(t for group in groups for c in group for t in c.tokens)
+    stop = min(t for t, count in seen.items() if count == max(seen.values()))
+    sampling = Sampling(RESPONSES, TOKENS, backend.temperature)
+    drawn = list(backend.draw(prompts, sampling, seed=0, stops=[stop]))
+    for i, group in enumerate(drawn):
+        check_group(f"prompt {i} of the start check", group, sampling, [stop])
+    ended = sum(c.finish == "stop" for group in drawn for c in group)
+    if not ended:
+        raise EngineError(f"stop_token: token {stop} came {seen[stop]} times, and as a stop token it ended no response")
+    return Check("stop_token", f"{ended} of {len(prompts) * RESPONSES} responses ended with a stop token, and keep it")
+
+
+def check_seeds(backend: OpenRLHFBackend, prompts: list[list[int]], groups: list[list[Completion]]) -> Check:
+    """`seeds`: does the first prompt alone give the tokens that it gave in company? Kernels of a GPU need not."""
+    sampling = Sampling(RESPONSES, TOKENS, backend.temperature)
+    (again,) = backend.draw(prompts[:1], sampling, seed=0)
+    same = sum(a.tokens == b.tokens for a, b in zip(again, groups[0], strict=True))
+    if same == RESPONSES:
+        return Check("seeds", "the same seed gave the same tokens in other company")
+    return Check("seeds", f"{same} of {RESPONSES} responses again in other company: resumed runs differ in rounding")
+
+
+def check_mismatch(backend: OpenRLHFBackend, prompts: list[list[int]], groups: list[list[Completion]]) -> Check:
+    """`mismatch`: the trainer gives the sampled tokens the log-probabilities that the sampler gave them."""
     tokens = sum(len(c.tokens) for group in groups for c in group)
     mean, worst = mismatch(backend, prompts, groups)
     if not mean <= MISMATCH:
@@ -93,13 +125,7 @@ def check_sampling(backend: OpenRLHFBackend) -> list[Check]:
             f"mismatch: trainer and sampler disagree by {mean:.3g} nats a token on average over {tokens} tokens (up to "
             f"{MISMATCH} is rounding): other weights, another temperature, or responses to other prompts"
         )
-    return [
-        Check(
-            "whole_groups", f"{count} groups of {RESPONSES}, stop tokens, lengths and log-probabilities as asked for"
-        ),
-        Check("seeds", "the same seed gave the same tokens in other company"),
-        Check("mismatch", f"mean {mean:.2g}, worst {worst:.2g} nats a token over {tokens} tokens"),
-    ]
+    return Check("mismatch", f"mean {mean:.2g}, worst {worst:.2g} nats a token over {tokens} tokens")
 
 
 def mismatch(backend: OpenRLHFBackend, prompts: list[list[int]], groups: list[list[Completion]]) -> tuple[float, float]:

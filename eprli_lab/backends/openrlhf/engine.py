@@ -77,11 +77,17 @@ class OpenRLHFBackend:
             yield self.adapter.responses(problem, prompt, group, sampling)
         self.phases["rollout"] += time.perf_counter() - began
 
-    def draw(self, prompts: Sequence[list[int]], sampling: Sampling, *, seed: int) -> Iterator[list[Completion]]:
-        """What the engines answer to prompts of token ids, in order, as it comes; prompt i draws from seed and i."""
+    def draw(
+        self, prompts: Sequence[list[int]], sampling: Sampling, *, seed: int, stops: Sequence[int] | None = None
+    ) -> Iterator[list[Completion]]:
+        """What the engines answer to prompts of token ids, in order, as it comes; prompt i draws from seed and i.
+
+        `stops`: the stop tokens, where they are not the policy's own.
+        """
         import ray
 
         assert self.engines is not None
+        ends = self.adapter.stops if stops is None else list(stops)
         ready: dict[int, list[Completion]] = {}
         given = 0
         with _sentences("stopped while sampling"):
@@ -92,7 +98,7 @@ class OpenRLHFBackend:
                 if mine:
                     seeds = [derive_seed(seed, i) for i in mine]
                     stream = engine.sample_groups.options(num_returns="streaming").remote(
-                        [prompts[i] for i in mine], seeds, sampling, self.adapter.stops
+                        [prompts[i] for i in mine], seeds, sampling, ends
                     )
                     streams[stream] = mine
             while streams:
