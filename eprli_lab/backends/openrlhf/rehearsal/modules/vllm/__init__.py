@@ -147,7 +147,8 @@ class AsyncLLMEngine:
     def _decode(self, requests: list[_Request]) -> list[Any]:
         import torch
 
-        from eprli_lab.backends.local.sampler import decode, decoder_for
+        from eprli_lab.backends.local.decoders import decoder_for
+        from eprli_lab.backends.local.sampler import decode
         from eprli_lab.records import Sampling
 
         if self.decoder_version != self.weights.version:
