@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from eprli_lab.backends.local.engine import LocalBackend
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.data.load import load_training
@@ -26,8 +28,16 @@ def settings(**change) -> UpdateSettings:
     return UpdateSettings(**{**values, **change})
 
 
-def batch(engine: LocalBackend, seed: int = 1, advantage=lambda i: (-1.0) ** i) -> Batch:
-    groups = engine.sample(PROBLEMS, Sampling(8, 40), seed=seed)
+def batch(engine: LocalBackend, seed: int = 1, advantage=lambda i: (-1.0) ** i, max_tokens: int = 40) -> Batch:
+    groups = engine.sample(PROBLEMS, Sampling(8, max_tokens), seed=seed)
     responses = tuple(r for g in groups for r in g)
     values = tuple((advantage(i),) * len(r.tokens) for i, r in enumerate(responses))
     return Batch(responses, values, tuple(i // 8 for i in range(32)), (True,) * 32)
+
+
+def weights(engine: LocalBackend) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in engine.policy.parameters()]
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

@@ -24,6 +24,7 @@ ONLY_IN = {
     "openrlhf": {"backends"},
     "vllm": {"backends"},
     "transformers": {"backends"},
+    "peft": {"backends"},
     "math_verify": {"grading"},
 }
 PACKAGE = REPO / "eprli_lab"

@@ -33,6 +33,26 @@ class WarmstartSpec(Strict):
     noise: Fraction = 0.25  # probability that a step's result is wrong, carried on
 
 
+class LoraSpec(Strict):
+    """LoRA (arXiv 2106.09685): low-rank adapters are trained, the model that they stand on is not."""
+
+    rank: Positive
+    alpha: Positive = 16  # what an adapter adds is scaled by alpha / rank
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # 0, see below
+    targets: Annotated[Literal["all-linear"] | tuple[str, ...], AsTuple] = "all-linear"  # or names such as q_proj
+    merged: bool = False  # a checkpoint holds the merged model too, whole, beside the adapter
+
+    @model_validator(mode="after")
+    def _one_function(self) -> LoraSpec:
+        if self.dropout > 0.0:
+            raise ValueError(
+                f"dropout {self.dropout} would train another function than the one that is sampled: set dropout=0"
+            )
+        if not self.targets:
+            raise ValueError("targets is empty: name linear modules of the model's layers, or all-linear")
+        return self
+
+
 class ModelSpec(Strict):
     """The initial policy: any causal LM of `transformers` (path or id), or a config that is warm-started."""
 
@@ -42,6 +62,7 @@ class ModelSpec(Strict):
     warmstart: WarmstartSpec | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     trust_remote_code: bool = False
+    lora: Annotated[LoraSpec | None, Later(None)] = None  # null: every weight is trained
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSpec:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from engines import SPEC, backend, batch, settings
+from engines import SPEC, backend, batch, same, settings, weights
 from safetensors.torch import load_file, save_file
 
 from eprli_lab.backends.local.engine import LocalBackend
@@ -21,14 +21,6 @@ from eprli_lab.config.data import GeneratedSpec, ModelSpec
 from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, UpdateSettings
-
-
-def weights(engine: LocalBackend) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in engine.policy.parameters()]
-
-
-def same(a, b) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def by_hand(engine: LocalBackend, work: Batch, s: UpdateSettings) -> float:
@@ -128,12 +120,12 @@ def test_saved_and_loaded_goes_on_bit_for_bit(tmp_path):
 def test_nan_leaves_weights_and_optimizer_as_they_were(tmp_path):
     engine = backend()
     engine.update(batch(engine), settings())
-    before, moments = weights(engine), engine.optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    before, moments = weights(engine), engine.optimizer.inner.state_dict()["state"][0]["exp_avg"].clone()
     with pytest.raises(NonFiniteError, match="not both finite"):
         engine.update(batch(engine, 2, advantage=lambda i: float("nan")), settings())
     assert same(before, weights(engine))
-    assert torch.equal(moments, engine.optimizer.state_dict()["state"][0]["exp_avg"])
-    assert {float(state["step"]) for state in engine.optimizer.state_dict()["state"].values()} == {1.0}
+    assert torch.equal(moments, engine.optimizer.inner.state_dict()["state"][0]["exp_avg"])
+    assert {float(state["step"]) for state in engine.optimizer.inner.state_dict()["state"].values()} == {1.0}
 
 
 def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path):

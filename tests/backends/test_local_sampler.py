@@ -12,9 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from eprli_lab.backends.local.decoders import AnyDecoder, Qwen3Decoder, decoder_for
+from eprli_lab.backends.local.drawing import keep
 from eprli_lab.backends.local.model import build_model
 from eprli_lab.backends.local.packing import pack, padded, token_logits
-from eprli_lab.backends.local.sampler import AnyDecoder, Qwen3Decoder, decode, decoder_for
+from eprli_lab.backends.local.sampler import decode
+from eprli_lab.backends.local.stopping import StopStrings
+from eprli_lab.backends.local.tokenizer import build_tokenizer
 from eprli_lab.records import Completion, Sampling
 
 TINY: dict[str, Any] = {
@@ -147,6 +151,62 @@ def test_frequencies_are_the_softmax(temperature):
         scale = sum(observed) / sum(wanted)
         assert len(wanted) > 5
         assert chisquare(observed, [w * scale for w in wanted]).pvalue > 1e-3
+
+
+def test_a_response_ends_with_the_token_that_completes_a_stop_string():
+    tokenizer, policy = build_tokenizer(), model("qwen3")
+    plain = drawn(decoder_for(policy), Sampling(16, 20), seed=2)
+    stop = ("7+", "\\boxed{5")  # of two tokens each, the second with one that is seven characters long
+    sampling = Sampling(16, 20, stop=stop)
+    found = decode(
+        decoder_for(policy), PROMPTS, sampling, stop_ids=(EOS, 7), generator=torch.Generator().manual_seed(2),
+        strings=StopStrings(tokenizer, stop),
+    )  # fmt: skip
+    ended = 0
+    for group in found:
+        for c in group:
+            text = tokenizer.decode(list(c.tokens), skip_special_tokens=True)
+            before = tokenizer.decode(list(c.tokens[:-1]), skip_special_tokens=True)
+            assert not any(s in before for s in stop)
+            if c.tokens[-1] not in (EOS, 7):
+                assert (c.finish == "stop") is any(s in text for s in stop)
+                ended += c.finish == "stop"
+    assert ended > 2
+    # until the first row ends the draws are those without stop strings
+    assert all(a.tokens[0] == b.tokens[0] for x, y in zip(plain, found, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_stop_strings_are_seen_across_tokens_and_not_across_what_is_no_text():
+    tokenizer = build_tokenizer()
+    strings = StopStrings(tokenizer, ("12", "=3"))
+    ids = lambda text: tokenizer.encode(text, add_special_tokens=False)
+    pad, bos = tokenizer.pad_token_id, tokenizer.bos_token_id
+    rows = [ids("4+1"), ids("4+12"), [*ids("1"), pad, bos, *ids("2")], ids("9" * 90 + "=3"), ids("21=")]
+    assert strings.ended(rows) == [False, True, True, True, False]
+
+
+def test_greedy_takes_the_most_probable_token_of_a_plain_pass():
+    policy = model("llama")
+    groups = drawn(decoder_for(policy), Sampling(1, 12, temperature=0.0))
+    for prompt, (c,) in zip(PROMPTS, groups, strict=True):
+        with torch.no_grad():
+            logits = policy(input_ids=torch.tensor([[*prompt, *c.tokens]])).logits[0, len(prompt) - 1 : -1]
+        assert logits.argmax(-1).tolist() == list(c.tokens)
+        assert torch.allclose(torch.tensor(c.logprobs), plain(policy, prompt, list(c.tokens), 1.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt2"])
+def test_filtered_log_probabilities_are_of_the_distribution_drawn_from(name):
+    policy = model(name)
+    sampling = Sampling(8, 12, temperature=0.8, top_p=0.9, top_k=6, min_p=0.05)
+    for prompt, group in zip(PROMPTS, drawn(decoder_for(policy), sampling), strict=True):
+        for c in group:
+            with torch.no_grad():
+                logits = policy(input_ids=torch.tensor([[*prompt, *c.tokens]])).logits[0, len(prompt) - 1 : -1]
+            expected = keep(logits / 0.8, sampling).log_softmax(-1)
+            assert (expected.isfinite().sum(-1) <= 6).all()
+            got = expected.gather(1, torch.tensor(c.tokens)[:, None])[:, 0]
+            assert torch.allclose(torch.tensor(c.logprobs), got, atol=1e-5, rtol=0)
 
 
 # ---------------------------------------------------------------------- packing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -11,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from eprli_lab.algorithm.loss import entropy, k3, sequence_weights
+from eprli_lab.algorithm.loss import k3, sequence_weights
 from eprli_lab.backends.batching import microbatches, minibatches
+from eprli_lab.backends.local.decoders import decoder_for
+from eprli_lab.backends.local.heads import head_of
+from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
-from eprli_lab.backends.local.packing import rows_for, token_logits
+from eprli_lab.backends.local.optimizer import MasterAdamW
+from eprli_lab.backends.local.packing import rows_for, target_scores
 from eprli_lab.backends.local.policy import load_policy
-from eprli_lab.backends.local.sampler import decode, decoder_for
+from eprli_lab.backends.local.sampler import decode
+from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
@@ -55,15 +60,16 @@ class LocalBackend:
         torch.manual_seed(seed)
         self.policy, self.tokenizer = load_policy(model, family, device)
         self.policy.eval()  # no dropout: trainer and sampler must be the same function
+        torch.manual_seed(seed)  # of the adapters; a policy that was built from a config has used a seed of its own
+        self.lora, self.adapters = model.lora, attach(self.policy, model.lora) if model.lora else None
         self.adapter = TokenizerAdapter(self.tokenizer, self.policy.generation_config, ends=ends)
-        self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_reference else None
-        self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(),
-            lr=optim.learning_rate,
-            betas=optim.betas,
-            weight_decay=optim.weight_decay,
-            fused=True,
-        )
+        self.head = head_of(self.policy)
+        self.kl_reference = kl_reference
+        self.reference, self.reference_head = self.policy, self.head  # with adapters: the base under them
+        if kl_reference and self.adapters is None:
+            self.reference = copy.deepcopy(self.policy).requires_grad_(False)
+            self.reference_head = head_of(self.reference)
+        self.optimizer = MasterAdamW(self.policy, optim)
         self._decoder: Any = None
 
     # ------------------------------------------------------------------ sampling
@@ -72,12 +78,14 @@ class LocalBackend:
         """n responses for each problem from the current weights, `sample_batch` rows at once."""
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         self._decoder = self._decoder or decoder_for(self.policy)  # fused weights, made anew after an update
+        strings = StopStrings(self.tokenizer, sampling.stop) if sampling.stop else None
         prompts = [self.adapter.prompt(p) for p in problems]
         at_once = max(1, self.spec.sample_batch // sampling.n)
         out: list[tuple[Response, ...]] = []
         for i in range(0, len(prompts), at_once):
             chunk = prompts[i : i + at_once]
-            groups = decode(self._decoder, chunk, sampling, stop_ids=self.adapter.stops, generator=generator)
+            stops = self.adapter.stops
+            groups = decode(self._decoder, chunk, sampling, stop_ids=stops, generator=generator, strings=strings)
             asked = problems[i : i + at_once]
             out += [
                 self.adapter.responses(problem, prompt, group, sampling)
@@ -89,11 +97,9 @@ class LocalBackend:
 
     def update(self, batch: Batch, settings: UpdateSettings) -> LossTerms:
         """mu_l passes over the batch in minibatches of whole groups, one optimizer step each."""
-        if settings.kl_coef > 0 and self.reference is None:
+        if settings.kl_coef > 0 and not self.kl_reference:
             raise ValueError("kl_coef is positive, but this engine was built without a reference policy")
         self._decoder = None  # also when a later step fails: its weights are those before the first step
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate
         total = UpdateStats()
         rng = random.Random(settings.seed)
         for _ in range(settings.inner_iterations):
@@ -106,17 +112,17 @@ class LocalBackend:
         lengths = [len(batch.responses[i].tokens) for i in members]
         weights = sequence_weights(lengths, settings.aggregation, settings.constant_tokens)
         weight_of = dict(zip(members, weights, strict=True))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss, first = 0.0, total.steps == 0
         for micro in microbatches(batch, members, self.spec.microbatch_tokens):
             part = self._loss(batch, micro, [weight_of[i] for i in micro], settings, total, mismatch=first)
             part.backward()
             loss += part.item()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm))
+        norm = self.optimizer.clip(settings.max_grad_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             raise NonFiniteError(f"loss {loss} and gradient norm {norm} are not both finite")
-        self.optimizer.step()
+        self.optimizer.step(settings.learning_rate)
         total.step(loss, norm)
 
     def _loss(
@@ -142,19 +148,21 @@ class LocalBackend:
         advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
         repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)
         weight = torch.tensor(weights, device=device).repeat_interleave(repeats)
-        scores = F.log_softmax(token_logits(self.policy, packed, index) / settings.temperature, -1)
-        new = scores.gather(1, targets[:, None])[:, 0]
+        other = None
+        if settings.kl_coef > 0:
+            with torch.no_grad(), without(self.adapters) if self.adapters else contextlib.nullcontext():
+                model, head = self.reference, self.reference_head
+                other, _ = target_scores(model, head, packed, index, targets, settings.temperature)
+        new, entropies = target_scores(self.policy, self.head, packed, index, targets, settings.temperature)
         objective = resolve("objective", settings.objective)
         loss: Tensor = objective(new, old, advantages, settings.clip_low, settings.clip_high)
         reference = None
-        if self.reference is not None and settings.kl_coef > 0:
-            with torch.no_grad():
-                other = F.log_softmax(token_logits(self.reference, packed, index) / settings.temperature, -1)
-            reference = k3(new, other.gather(1, targets[:, None])[:, 0])
+        if other is not None:
+            reference = k3(new, other)
             loss = loss + settings.kl_coef * reference
         with torch.no_grad():
             total.tokens_seen(new, old, advantages, settings.clip_low, settings.clip_high)
-            total.entropy_seen(entropy(scores))
+            total.entropy_seen(entropies)
             if reference is not None:
                 total.reference_seen(reference)
             if mismatch:
@@ -165,16 +173,22 @@ class LocalBackend:
     # ------------------------------------------------------------------ state
 
     def save(self, path: Path) -> None:
-        """`path/policy`: a Hugging Face checkpoint; `path/optimizer.*`: AdamW's moments (safetensors), steps (JSON)."""
+        """`path/policy`: a Hugging Face checkpoint; `path/optimizer.*`: AdamW's moments (safetensors), steps (JSON).
+
+        With LoRA `path/policy` holds the adapter alone, and `path/merged` the whole model where `model.lora.merged` is
+        set. In bfloat16 the optimizer's file holds the float32 master weights as well.
+        """
         from safetensors.torch import save_file
 
-        self.policy.save_pretrained(path / "policy")
+        if self.adapters is None:
+            self.policy.save_pretrained(path / "policy")
+        else:
+            save_adapter(self.adapters, path / "policy")
         self.tokenizer.save_pretrained(path / "policy")
-        tensors: dict[str, Tensor] = {}
-        steps: dict[str, float] = {}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
-            steps[str(i)] = float(state["step"])
+        if self.adapters is not None and self.lora is not None and self.lora.merged:
+            save_merged(self.adapters, path / "merged")
+            self.tokenizer.save_pretrained(path / "merged")
+        tensors, steps = self.optimizer.state()
         save_file({k: v.contiguous() for k, v in tensors.items()}, path / "optimizer.safetensors")
         (path / "optimizer.json").write_text(json.dumps({"steps": steps}))
 
@@ -182,19 +196,12 @@ class LocalBackend:
         """Restore what `save` wrote, bit for bit. Raises UserError for the checkpoint of another model."""
         from safetensors.torch import load_file
 
-        load_weights(self.policy, path / "policy")
-        tensors = load_file(path / "optimizer.safetensors")
+        if self.adapters is None:
+            load_weights(self.policy, path / "policy")
+        else:
+            load_adapter(self.adapters, path / "policy")
         steps = json.loads((path / "optimizer.json").read_text())["steps"]
-        state = {
-            int(i): {
-                "step": torch.tensor(step),
-                "exp_avg": tensors[f"{i}.exp_avg"],
-                "exp_avg_sq": tensors[f"{i}.exp_avg_sq"],
-            }
-            for i, step in steps.items()
-        }
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.optimizer.restore(load_file(path / "optimizer.safetensors"), steps)
         self._decoder = None
 
     def close(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from eprli_lab.algorithm.loss import entropy
+from eprli_lab.backends.local.heads import Head, accepted, token_scores
 
 # Architectures whose attention takes a block-diagonal mask and whose head is plain: hidden states -> lm_head.
 PACKABLE = {"qwen3", "qwen2", "llama", "mistral"}
@@ -73,20 +75,39 @@ def rows_for(model: Any, sequences: Sequence[Sequence[int]], row_tokens: int) ->
     return pack(sequences, row_tokens) if packable(model) else padded(sequences)
 
 
+def token_states(body: Any, rows: Packed, index: Tensor) -> Tensor:
+    """Last hidden states [T, H] of the model's body at the flat positions `index` of the rows only."""
+    hidden: Tensor = body(**accepted(body, _arguments(rows, index.device))).last_hidden_state
+    return hidden.reshape(-1, hidden.shape[-1])[index]
+
+
 def token_logits(model: Any, rows: Packed, index: Tensor) -> Tensor:
     """Float32 logits [T, V] of the model at the flat positions `index` of the rows only."""
-    device = model.device
-    arguments = {
+    index = index.to(model.device)
+    if packable(model):
+        logits: Tensor = model.lm_head(token_states(model.model, rows, index))
+        return logits.float()
+    logits = model(**accepted(model, _arguments(rows, model.device))).logits
+    return logits.reshape(-1, logits.shape[-1])[index].float()
+
+
+def target_scores(
+    model: Any, head: Head | None, rows: Packed, index: Tensor, targets: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """(log-probabilities of the targets [T], entropies [T] without a gradient) at `index` of the rows, nats.
+
+    `head`: the model's (heads.head_of); where it has no plain one all logits [T, V] are made at once.
+    """
+    if head is not None:
+        return token_scores(head, token_states(head.body, rows, index), targets, temperature)
+    scores = (token_logits(model, rows, index) / temperature).log_softmax(-1)
+    return scores.gather(1, targets[:, None])[:, 0], entropy(scores.detach())
+
+
+def _arguments(rows: Packed, device: Any) -> dict[str, Any]:
+    return {
         "input_ids": rows.ids.to(device),
         "position_ids": rows.positions.to(device),
         "attention_mask": None if rows.mask is None else rows.mask.to(device),
         "use_cache": False,
     }
-    if packable(model):
-        hidden = model.model(**arguments).last_hidden_state
-        logits: Tensor = model.lm_head(hidden.reshape(-1, hidden.shape[-1])[index])
-        return logits.float()
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        del arguments["position_ids"]
-    logits = model(**arguments).logits
-    return logits.reshape(-1, logits.shape[-1])[index].float()

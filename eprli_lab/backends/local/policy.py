@@ -29,6 +29,11 @@ def check_source(model: ModelSpec, family: str | None) -> str | None:
         return None
     local = Path(model.path).expanduser()
     looks_local = model.path.startswith((".", "/", "~")) or local.exists() or model.path.count("/") > 1
+    if (local / "adapter_config.json").is_file() and not (local / "config.json").is_file():
+        raise UserError(
+            f"model.path: {model.path} holds a LoRA adapter alone: give its base, or a checkpoint that was "
+            "written with model.lora.merged=true"
+        )
     if looks_local and not (local / "config.json").is_file():
         raise UserError(
             f"model.path: {model.path} holds no checkpoint (no config.json): give a directory or a model id"

@@ -79,8 +79,9 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     """Accuracy at temperature 1 on 512 held-out problems of each difficulty, one sample each."""
     import torch
 
+    from eprli_lab.backends.local.decoders import decoder_for
     from eprli_lab.backends.local.model import build_model, load_weights
-    from eprli_lab.backends.local.sampler import decode, decoder_for
+    from eprli_lab.backends.local.sampler import decode
     from eprli_lab.backends.local.tokenizer import build_tokenizer
     from eprli_lab.config.data import GeneratedSpec
     from eprli_lab.data.families import generate

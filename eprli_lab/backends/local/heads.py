@@ -1,0 +1,116 @@
+"""From hidden states to log-probabilities without the logits of all tokens at once.
+
+[T, V] of 3,000 tokens at a vocabulary of 152,000 is 1.8 GB in float32, and a plain log-softmax with its gradient holds
+it three and a half times. Here a few tokens' logits live at a time; the backward pass computes them again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ELEMENTS = 2**25  # of the logits that live at once (128 MB in float32)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last step of a causal LM: logits = cap * tanh((W h + b) / cap), or W h + b without a cap."""
+
+    body: Any  # the module whose last hidden states are h
+    weight: Tensor  # [V, H]
+    bias: Tensor | None  # [V]
+    cap: float | None  # config.final_logit_softcapping
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Float32 logits [T, V] of hidden states [T, H]."""
+        found = F.linear(hidden, self.weight, self.bias).float()
+        return found if self.cap is None else found.div_(self.cap).tanh_().mul_(self.cap)
+
+
+@torch.no_grad()
+def head_of(model: Any) -> Head | None:
+    """The model's head, or None where its logits are made in another way (tried on three tokens)."""
+    body, linear = getattr(model, model.base_model_prefix, None), model.get_output_embeddings()
+    if body is None or type(linear) is not torch.nn.Linear:
+        return None
+    cap = getattr(model.config, "final_logit_softcapping", None)
+    head = Head(body, linear.weight, linear.bias, cap)
+    ids = torch.arange(3, device=model.device)[None]
+    hidden = getattr(body(input_ids=ids, use_cache=False), "last_hidden_state", None)
+    if hidden is None or hidden.shape[-1] != linear.weight.shape[1]:
+        return None
+    whole = model(input_ids=ids, use_cache=False).logits[0].float()
+    return head if torch.allclose(head.logits(hidden[0]), whole, rtol=1e-3, atol=1e-5) else None
+
+
+def accepted(module: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that the module's forward pass takes (some models take no position_ids)."""
+    names = inspect.signature(module.forward).parameters
+    return {k: v for k, v in arguments.items() if k in names}
+
+
+def token_scores(head: Head, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """(log-probabilities of the targets [T], with a gradient; entropies [T], without) of hidden states [T, H], nats."""
+    apply: Any = _Scores.apply
+    found: tuple[Tensor, Tensor] = apply(hidden, head.weight, head.bias, targets, head, temperature)
+    return found
+
+
+class _Scores(torch.autograd.Function):
+    """log softmax(logits / temperature)[target], a chunk of tokens at a time, forward and backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        ctx.head, ctx.temperature, ctx.targets = head, temperature, targets
+        ctx.save_for_backward(hidden)
+        found, entropies = hidden.new_empty(len(hidden), dtype=torch.float32), []
+        for cut in _cuts(len(hidden), len(weight)):
+            logits = head.logits(hidden[cut])
+            logits = logits if temperature == 1.0 else logits.div_(temperature)
+            scores = logits.sub_(logits.logsumexp(-1, keepdim=True))
+            found[cut] = scores.gather(1, targets[cut, None])[:, 0]
+            entropies.append(-(scores.exp().mul_(scores)).sum(-1))
+        entropy = torch.cat(entropies)
+        ctx.mark_non_differentiable(entropy)
+        return found, entropy
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Any:
+        head: Head = ctx.head
+        (hidden,) = ctx.saved_tensors
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        to_hidden = torch.empty_like(hidden) if wants_hidden else None
+        to_weight = torch.zeros_like(head.weight, dtype=torch.float32) if wants_weight else None
+        to_bias = torch.zeros_like(head.bias, dtype=torch.float32) if wants_bias and head.bias is not None else None
+        for cut in _cuts(len(hidden), len(head.weight)):
+            scores = head.logits(hidden[cut])
+            slope = None if head.cap is None else 1 - (scores / head.cap) ** 2  # of the cap, at its result
+            scores = scores if ctx.temperature == 1.0 else scores.div_(ctx.temperature)
+            scale = gradient[cut, None] / ctx.temperature
+            found = torch.softmax(scores, -1).mul_(-scale)
+            found.scatter_add_(1, ctx.targets[cut, None], scale)
+            found = found if slope is None else found.mul_(slope)
+            low = found.to(head.weight.dtype)
+            if to_hidden is not None:
+                to_hidden[cut] = low @ head.weight
+            if to_weight is not None:
+                if low.dtype == torch.float32:
+                    to_weight.addmm_(low.T, hidden[cut])
+                else:
+                    to_weight += low.T @ hidden[cut]
+            if to_bias is not None:
+                to_bias += found.sum(0)
+        cast = [None if x is None else x.to(head.weight.dtype) for x in (to_weight, to_bias)]
+        return to_hidden, *cast, None, None, None
+
+
+def _cuts(tokens: int, vocabulary: int) -> list[slice]:
+    step = max(1, ELEMENTS // vocabulary)
+    return [slice(i, i + step) for i in range(0, tokens, step)]
