@@ -25,6 +25,7 @@ from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.extensions import resolve
+from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
@@ -43,6 +44,7 @@ class LocalBackend:
         kl_reference: bool,
         seed: int,
         ends: bool = False,
+        prompts: PromptsSpec | None = None,
     ) -> None:
         """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
         torch.set_num_threads(backend.threads)
@@ -55,7 +57,7 @@ class LocalBackend:
         torch.manual_seed(seed)
         self.policy, self.tokenizer = load_policy(model, family, device)
         self.policy.eval()  # no dropout: trainer and sampler must be the same function
-        self.adapter = TokenizerAdapter(self.tokenizer, self.policy.generation_config, ends=ends)
+        self.adapter = TokenizerAdapter(self.tokenizer, self.policy.generation_config, prompts=prompts, ends=ends)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_reference else None
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(),

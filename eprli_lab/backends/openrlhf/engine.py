@@ -46,7 +46,8 @@ class OpenRLHFBackend:
 
             install()
         policy, self.tokenizer, generation = initial_policy(spec, directory)
-        self.adapter = TokenizerAdapter(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
+        ends = spec.algorithm.reward_density != "outcome"
+        self.adapter = TokenizerAdapter(self.tokenizer, generation, prompts=spec.prompts, ends=ends)
         args = parse(flags(spec, policy, directory))
         try:
             with _sentences("could not be started"):
