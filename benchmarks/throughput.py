@@ -41,7 +41,7 @@ def measure(model: str, data: str) -> tuple[str, dict[str, float]]:
     logged: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as directory:
         began = time.process_time()
-        trainer, closing = assemble(spec, Path(directory), lambda: False, lambda _: None)
+        trainer, closing, _ = assemble(spec, Path(directory), lambda: False, lambda _: None)
         start = time.process_time() - began
         trainer.log = lambda values, step: [logged.setdefault(k, []).append(v) for k, v in values.items()]
         trainer.run()

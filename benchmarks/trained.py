@@ -14,7 +14,7 @@ def trained_backend() -> tuple[Any, Any]:
     """(backend after a default run of 30,000 tokens, spec)."""
     spec = compose_spec(["curriculum=l1", "budget.amount=30000", "evaluation.samples=1", "evaluation.curve_points=0"])
     with tempfile.TemporaryDirectory() as directory:
-        trainer, _ = assemble(spec, Path(directory), lambda: False, lambda _: None)
+        trainer, *_ = assemble(spec, Path(directory), lambda: False, lambda _: None)
         scores = trainer.run()
     print(f"policy: {spec.model.name} after 30,000 tokens of GRPO, score {scores['score']:.3f}")
     return trainer.backend, spec

@@ -24,6 +24,8 @@ class Problem:
     difficulty: float | None = None  # d(q) in [0, 1]; one minus the pass rate of the initial policy
     source: str = ""  # the data set's name
     messages: tuple[tuple[str, str], ...] = ()  # chat-style prompt as (role, content); empty: plain text
+    system: str | None = None  # system prompt of the level that asks; None: the run's (config/prompts.py)
+    suffix: str | None = None  # what that level puts behind the question; None: the run's
 
 
 @dataclass(frozen=True)

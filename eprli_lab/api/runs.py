@@ -32,7 +32,7 @@ class RunResult:
     suites: Mapping[str, SuiteAccuracy]  # accuracy before (start) and after (final) training, 0 to 1
     directory: Path  # absolute: tables, checkpoint, spec.json
     checkpoint: Path  # the trained policy
-    warnings: tuple[str, ...] = ()  # levels that found too few problems to learn from
+    warnings: tuple[str, ...] = ()  # prompts that differ or were left out; levels with too few problems to learn from
 
     @functools.cached_property
     def outcomes(self) -> pd.DataFrame:
@@ -97,7 +97,8 @@ def train(
     if isinstance(spec.backend, OpenRLHFSpec) and spec.backend.dry_run:
         raise UserError("backend.dry_run=true trains nothing: use the command line, which prints the launch")
     check_writable(Path.cwd())
-    place = start_run(spec, None if directory is None else Path(directory), resume).absolute()
+    started = start_run(spec, None if directory is None else Path(directory), resume)
+    place = started.directory.absolute()
     with stop_requests() as requests:
         try:
             result = execute(
@@ -113,7 +114,7 @@ def train(
         suites=end_run(place),
         directory=place,
         checkpoint=policy_of(place),
-        warnings=tuple(result["starved"]),
+        warnings=(*started.prompts.notes(), *result["starved"]),
     )
 
 

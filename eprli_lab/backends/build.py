@@ -22,6 +22,7 @@ def build_backend(spec: RunSpec, directory: Path) -> Backend:
             kl_reference=spec.algorithm.kl_coef > 0,
             seed=spec.rng_seed,
             ends=spec.algorithm.reward_density != "outcome",
+            prompts=spec.prompts,
         )
     from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
 

@@ -7,7 +7,9 @@ from itertools import accumulate
 from typing import Any
 
 from eprli_lab.backends.completions import check_group
-from eprli_lab.errors import EngineError, UserError
+from eprli_lab.backends.prompting import PromptEncoder
+from eprli_lab.config.prompts import PromptsSpec
+from eprli_lab.errors import EngineError
 from eprli_lab.records import Completion, Problem, Response, Sampling
 
 
@@ -20,28 +22,20 @@ def _before(text: str, stop: Sequence[str]) -> str:
 class TokenizerAdapter:
     """Prompts to token ids, sampled ids to responses."""
 
-    def __init__(self, tokenizer: Any, generation_config: Any = None, *, ends: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Any, generation_config: Any = None, *, prompts: PromptsSpec | None = None, ends: bool = False
+    ) -> None:
         """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
         self.tokenizer, self.with_ends = tokenizer, ends
+        self.encoder = PromptEncoder(tokenizer, prompts)
         more = getattr(generation_config, "eos_token_id", None)
         ids = {tokenizer.eos_token_id} | (set(more) if isinstance(more, list) else {more})
         self.stops = sorted(i for i in ids if i is not None)  # end-of-sequence ids of tokenizer and generation config
         self._lengths: dict[int, int] = {}  # token id -> characters
 
     def prompt(self, problem: Problem) -> list[int]:
-        """Token ids: the chat template for chat-style problems where there is one, else plain text after BOS."""
-        if problem.messages and self.tokenizer.chat_template:
-            messages = [{"role": role, "content": content} for role, content in problem.messages]
-            text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
-        text = "\n".join(content for _, content in problem.messages) if problem.messages else problem.prompt
-        ids = list(self.tokenizer.encode(text))
-        bos = self.tokenizer.bos_token_id
-        if bos is not None and ids[:1] != [bos]:
-            ids = [bos, *ids]
-        if not ids:
-            raise UserError(f"data: the prompt of problem {problem.id} is empty, and this tokenizer has no start token")
-        return ids
+        """Token ids: the chat template where there is one, else plain text after BOS (prompting.py)."""
+        return self.encoder.encode(problem)
 
     def responses(
         self, problem: Problem, prompt: Sequence[int], group: Sequence[Completion], sampling: Sampling

@@ -52,20 +52,23 @@ def _spec(overrides: list[str]) -> RunSpec:
 def run(given: list[str]) -> Path:
     """The command; the file written. Raises UserError."""
     from eprli_lab.backends.build import build_backend
+    from eprli_lab.config.prompts import PromptsSpec
     from eprli_lab.data.load import read_training
     from eprli_lab.grading.grader import Grader
     from eprli_lab.records import Sampling
     from eprli_lab.training.difficulty import CHUNK, measure, resume
+    from eprli_lab.training.problems import check_context, keep_short
 
     k, out, limit, overrides = _arguments(given)
     spec = _spec(overrides)
-    problems = read_training(spec.data)[:limit]
+    problems, left_out = keep_short(spec, read_training(spec.data)[:limit])
     if out is None:
         source = spec.data.source
         out = Path(f"{spec.data.name}.difficulty.jsonl")
         if source is not None and Path(source.path).is_file():
             out = Path(source.path).with_suffix(".difficulty.jsonl")
     last = list(spec.curriculum.levels.values())[-1]
+    check_context(spec, "data", problems, last.max_response_tokens, training=True)
     meta = {
         "model": spec.model.model_dump(mode="json"),
         "data": spec.data.model_dump(mode="json", exclude={"difficulty_file"}),
@@ -74,9 +77,11 @@ def run(given: list[str]) -> Path:
         "max_response_tokens": last.max_response_tokens,
         "seed": spec.seed,
     }
+    if spec.prompts != PromptsSpec():
+        meta["prompts"] = spec.prompts.model_dump(mode="json")
     done = resume(out, meta, [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
-    print(f"{out}: {len(done)} of {len(problems)} problems measured, k={k}", flush=True)
+    print("\n".join([*left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
     backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
     count = len(done)
 

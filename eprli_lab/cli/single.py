@@ -36,7 +36,7 @@ def run_single(cfg: DictConfig) -> int:
     check_writable(Path.cwd())
     if dry_run([spec]):
         return 0
-    directory = start_run(spec)
+    directory, prompts = start_run(spec)
     if has_checkpoint(directory):
         print(f"resuming {directory} (remove it to start over)", flush=True)
     for sentence in toy_settings(spec):
@@ -61,6 +61,7 @@ def run_single(cfg: DictConfig) -> int:
         f"run {directory.name}: {spec.model.name}, levels {', '.join(spec.curriculum.levels)}, seed {spec.seed}",
         flush=True,
     )
+    print("\n".join(prompts.lines()), flush=True)
     try:
         result = execute(spec.model_dump_json(), str(directory), None, lambda: bool(asked), show)
     except Interrupted as error:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from eprli_lab.config.extensions import AdmissionName, LengthTermName, RewardName, SamplerName, ScheduleName
 from eprli_lab.config.fields import Fraction, Later, Name, Positive, Strict
+from eprli_lab.config.prompts import LevelPromptsSpec
 
 
 class ClipSpec(Strict):
@@ -57,6 +58,7 @@ class LevelSpec(Strict):
     reward_wrong: float = 0.0  # R_l of a wrong one
     admission: AdmissionSpec = AdmissionSpec()
     budget_weight: Annotated[float, Field(gt=0.0)] = 1.0  # the level's share of the budget is weight / sum
+    prompts: Annotated[LevelPromptsSpec, Later(LevelPromptsSpec())] = LevelPromptsSpec()  # in training at this level
 
     @model_validator(mode="after")
     def _rules(self) -> LevelSpec:

@@ -95,6 +95,12 @@ class SourceSpec(Strict):
     prompt_template: str = "{prompt}"  # for plain-text prompts
     limit: Annotated[int, Field(ge=1)] | None = None  # first rows only
 
+    @model_validator(mode="after")
+    def _holds_the_problem(self) -> SourceSpec:
+        if "{prompt}" not in self.prompt_template:
+            raise ValueError("prompt_template does not hold {prompt}, so no problem would be asked: put it in")
+        return self
+
 
 class GeneratedSpec(Strict):
     """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
@@ -128,6 +134,8 @@ class DataSpec(Strict):
     source: SourceSpec | None = None
     difficulty_file: str | None = None  # pass rates written by `eprli-lab difficulty`
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
+    # Training problems with longer prompts (as rendered) are left out and counted; null: none.
+    max_prompt_tokens: Annotated[int, Field(ge=1), Later(None)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> DataSpec:

@@ -20,6 +20,7 @@ from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec
 from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName, is_path, source_digests, source_files
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
+from eprli_lab.config.prompts import PromptsSpec
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
@@ -111,6 +112,7 @@ class RunSpec(Strict):
     model: ModelSpec
     data: DataSpec
     evaluation: EvaluationSpec
+    prompts: Annotated[PromptsSpec, Later(PromptsSpec())] = PromptsSpec()
     verify: VerifySpec = VerifySpec()
     backend: Annotated[LocalSpec | OpenRLHFSpec, Field(discriminator="kind")] = LocalSpec()
     tracking: TrackingSpec = TrackingSpec()
@@ -127,6 +129,17 @@ class RunSpec(Strict):
                 "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
                 "can be checked: use outcome"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _level_prompts(self) -> RunSpec:
+        if self.prompts.template == "none":
+            for name, level in self.curriculum.levels.items():
+                if level.prompts.system:
+                    raise ValueError(
+                        f"curriculum.levels.{name}.prompts.system needs a chat template: leave it out, or set "
+                        "prompts.template=auto"
+                    )
         return self
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.config.data import SourceSpec
+from eprli_lab.data.conversation import read_conversation
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
 
@@ -116,15 +117,9 @@ def _hub(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]]
 def _problem(source: SourceSpec, place: str, row: dict[str, Any]) -> Problem:
     columns = source.columns
     prompt = _column(row, columns.prompt, place, "prompt")
-    messages: tuple[tuple[str, str], ...] = ()
-    if isinstance(prompt, list):
-        try:
-            messages = tuple((str(m["role"]), str(m["content"])) for m in prompt)
-        except (TypeError, KeyError):
-            raise UserError(f"{place}: column {columns.prompt}: a chat prompt is a list of {{role, content}}") from None
-        if not messages:
-            raise UserError(f"{place}: column {columns.prompt}: the chat prompt is empty")
-        text = next((c for r, c in reversed(messages) if r == "user"), messages[-1][1])
+    messages = read_conversation(prompt, f"{place}: column {columns.prompt}") or ()
+    if messages:
+        text = messages[-1][1]
     elif isinstance(prompt, str) and prompt.strip():
         text = source.prompt_template.replace("{prompt}", prompt)
     else:

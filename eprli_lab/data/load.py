@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
 
-def load_training(data: DataSpec, seed: int = 0) -> list[Problem]:
+def load_training(
+    data: DataSpec, seed: int = 0, keep: Callable[[Sequence[Problem]], list[Problem]] = list
+) -> list[Problem]:
     """Training problems, with measured difficulty where `difficulty_file` is given. Raises UserError.
 
-    `seed`: the run's; with label noise each seed shuffles other labels.
+    `seed`: the run's; with label noise each seed shuffles other labels. `keep`: those of the problems that may be
+    trained on; the others need no measured difficulty.
     """
-    problems = read_training(data)
+    problems = keep(read_training(data))
     if data.difficulty_file:
         problems = with_measured(problems, Path(data.difficulty_file))
     return shuffle_labels(problems, data.label_noise, seed) if data.label_noise else problems

@@ -56,9 +56,8 @@ def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
     from eprli_lab.sweeping.lifecycle import check_study
     from eprli_lab.sweeping.workers import end_all
 
-    check_study(plan)
-    for note in [*plan.notes, *_toy_settings(plan)]:
-        print(note)
+    for line in [*check_study(plan), *plan.notes, *_toy_settings(plan)]:
+        print(line)
     data = data_digests([r.spec for r in plan.runs])
     pool: list[Any] = []
     runner = _run_here(pool) if run is None else run

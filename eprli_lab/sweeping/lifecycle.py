@@ -14,20 +14,29 @@ if TYPE_CHECKING:
     from eprli_lab.sweeping.plan import Plan
 
 
-def check_study(plan: Plan) -> None:
-    """Every arm's data is read before anything is started. Raises UserError."""
+def check_study(plan: Plan) -> list[str]:
+    """Every arm's data is read before anything is started. Raises UserError.
+
+    Lines to print: the first prompts of the first arm, then of every other arm what a reader must know of its own.
+    """
     from eprli_lab.config.parse import parse_spec
 
     check_writable(Path.cwd())
     specs = [run.spec for run in plan.runs]
     specs += [parse_spec(tree) for tree in plan.search.bases.values()] if plan.search else []
+    lines: list[str] = []
+    known: set[str] = set()
     for spec in {s.fingerprint(): s for s in (s.model_copy(update={"seed": 0}) for s in specs)}.values():
         try:
-            preflight(spec)
+            prompts = preflight(spec)
             for o in plan.objectives:
                 check_logged("study.objectives", o.metric, spec)
         except UserError as error:
             raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
+        lines = lines or prompts.lines()
+        lines += [f"warning: arm {spec.arm}: {note}" for note in prompts.notes() if known and note not in known]
+        known |= {"", *prompts.notes()}
+    return lines
 
 
 def start_study(plan: Plan, forced: list[str]) -> str:

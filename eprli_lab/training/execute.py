@@ -12,6 +12,7 @@ from eprli_lab.tracking import names
 
 if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
+    from eprli_lab.training.prompts import PromptReport
 
 
 def execute(
@@ -33,7 +34,7 @@ def execute(
 
     spec = parse_spec(json.loads(spec_json))
     directory = Path(run_dir)
-    trainer, closing = assemble(spec, directory, stop, on_progress)
+    trainer, closing, prompts = assemble(spec, directory, stop, on_progress)
     note = directory / "run.json"
     known = json.loads(note.read_text())["run_id"] if note.is_file() else None
     resumed = trainer.store.checkpoints()
@@ -41,6 +42,8 @@ def execute(
     tracker = RunTracker(spec, parent_run_id=parent_run_id, run_id=known, run_dir=directory, resume_step=step)
     note.write_text(json.dumps({"run_id": tracker.run_id}))
     (directory / "spec.json").write_text(spec.model_dump_json(indent=1))
+    (directory / "prompts.json").write_text(json.dumps(prompts.content(), indent=1, ensure_ascii=False) + "\n")
+    tracker.artifact(directory / "prompts.json", "")
     last: dict[str, float] = {}
 
     def log(values: dict[str, float], step: int) -> None:
@@ -72,31 +75,33 @@ def execute(
     return {"objective": last[spec.objective], "metrics": last, "run_id": tracker.run_id, "starved": trainer.starved}
 
 
-def assemble(spec: RunSpec, directory: Path, stop: Any, on_progress: Any) -> tuple[Any, list[Callable[[], None]]]:
-    """Data, grader, backend and trainer of one run, and what must be closed after it."""
+def assemble(
+    spec: RunSpec, directory: Path, stop: Any, on_progress: Any
+) -> tuple[Any, list[Callable[[], None]], PromptReport]:
+    """Trainer of one run with its data, grader and backend; what must be closed after it; its first prompts."""
     from eprli_lab.backends.build import build_backend
-    from eprli_lab.data.load import load_suite, load_training
-    from eprli_lab.data.strata import stratify
     from eprli_lab.grading.grader import Grader
     from eprli_lab.training.checkpoint import RunStore
     from eprli_lab.training.loop import Trainer
+    from eprli_lab.training.problems import read_problems
+    from eprli_lab.training.prompts import prompt_report
 
-    strata = stratify(load_training(spec.data, spec.rng_seed), spec.curriculum)
-    suites = {name: load_suite(name, suite) for name, suite in spec.evaluation.suites.items()}
+    problems = read_problems(spec)
+    prompts = prompt_report(spec, problems)
     backend = build_backend(spec, directory)
     grader = Grader(spec.verify)
     trainer = Trainer(
         spec=spec,
         backend=backend,
         grader=grader,
-        strata=strata,
-        suites=suites,
+        strata=problems.strata,
+        suites=problems.suites,
         store=RunStore(directory, spec.fingerprint()),
         log=lambda values, step: None,
         stop=stop,
         on_progress=on_progress,
     )
-    return trainer, [grader.close, backend.close]
+    return trainer, [grader.close, backend.close], prompts
 
 
 def _artifacts(directory: Path, tracker: Any) -> None:

@@ -11,26 +11,25 @@ from eprli_lab.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
+    from eprli_lab.training.prompts import PromptReport
 
 
-def preflight(spec: RunSpec) -> None:
-    """Everything a run reads, read before anything is started. Raises UserError."""
-    from eprli_lab.backends.local.policy import check_source
+def preflight(spec: RunSpec) -> PromptReport:
+    """Everything a run reads, read before anything is started; its first prompts. Raises UserError."""
     from eprli_lab.config.backend import OpenRLHFSpec
-    from eprli_lab.data.load import load_suite, load_training
-    from eprli_lab.data.strata import stratify
     from eprli_lab.training.extensions import check_extensions
+    from eprli_lab.training.problems import check_window, read_problems
+    from eprli_lab.training.prompts import prompt_report
 
     check_extensions(spec)
     check_logged("objective", spec.objective, spec)
-    stratify(load_training(spec.data, spec.rng_seed), spec.curriculum)
-    for name, suite in spec.evaluation.suites.items():
-        load_suite(name, suite)
-    check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
+    problems = read_problems(spec)
+    check_window(spec)
     if isinstance(spec.backend, OpenRLHFSpec):
         from eprli_lab.backends.openrlhf.dry_run import check_launch
 
         check_launch(spec)
+    return prompt_report(spec, problems)
 
 
 def dry_run(specs: Sequence[RunSpec]) -> bool:

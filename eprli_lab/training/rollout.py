@@ -14,6 +14,7 @@ from eprli_lab.algorithm.schedule import affordable_problems
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.conversation import at_level
 from eprli_lab.data.steps import check_steps, parse_chain
 from eprli_lab.records import Group, Problem, Response, Sampling, Step
 from eprli_lab.training.checkpoint import RunStore
@@ -70,7 +71,7 @@ class RolloutCollector:
         spec, progress = self.spec.curriculum.levels[level], state.progress
         began = time.perf_counter()
         responses = self.backend.sample(
-            problems,
+            at_level(problems, spec.prompts),
             Sampling(spec.group_size, spec.max_response_tokens, self.spec.algorithm.temperature),
             seed=derive_seed(self.spec.rng_seed, "sample", progress.rounds),
         )

@@ -9,6 +9,7 @@ from eprli_lab.errors import UserError
 
 if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
+    from eprli_lab.training.prompts import PromptReport
 
 FINISHED = "finished"  # an empty file in the directory of a run that came to its end
 
@@ -20,8 +21,15 @@ class SuiteAccuracy(NamedTuple):
     final: float  # after it
 
 
-def start_run(spec: RunSpec, directory: Path | None = None, resume: bool = True) -> Path:
-    """The run's directory, when everything that the run reads was read and its tracking store is there.
+class StartedRun(NamedTuple):
+    """A run that may begin."""
+
+    directory: Path
+    prompts: PromptReport  # what it will ask
+
+
+def start_run(spec: RunSpec, directory: Path | None = None, resume: bool = True) -> StartedRun:
+    """The run's directory and first prompts, when everything that it reads was read and its tracking store is there.
 
     `directory`: None for outputs/run-<fingerprint>. `resume`: go on from the last checkpoint of an unfinished run;
     False: begin in a directory that holds none. Raises UserError.
@@ -29,7 +37,7 @@ def start_run(spec: RunSpec, directory: Path | None = None, resume: bool = True)
     from eprli_lab.tracking.store import close_dead_runs, prepare
     from eprli_lab.training.preflight import preflight
 
-    preflight(spec)
+    prompts = preflight(spec)
     chosen = _numbered_directory(spec, resume) if directory is None else _given_directory(directory, resume)
     prepare(spec.tracking)
     close_dead_runs(spec.tracking)
@@ -37,7 +45,7 @@ def start_run(spec: RunSpec, directory: Path | None = None, resume: bool = True)
         chosen.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the directory {chosen} cannot be made ({error.strerror}): give another one") from None
-    return chosen
+    return StartedRun(chosen, prompts)
 
 
 def has_checkpoint(directory: Path) -> bool:

@@ -30,6 +30,7 @@ from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.extensions import resolve
+from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
@@ -48,6 +49,7 @@ class LocalBackend:
         kl_reference: bool,
         seed: int,
         ends: bool = False,
+        prompts: PromptsSpec | None = None,
     ) -> None:
         """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
         torch.set_num_threads(backend.threads)
@@ -62,7 +64,7 @@ class LocalBackend:
         self.policy.eval()  # no dropout: trainer and sampler must be the same function
         torch.manual_seed(seed)  # of the adapters; a policy that was built from a config has used a seed of its own
         self.lora, self.adapters = model.lora, attach(self.policy, model.lora) if model.lora else None
-        self.adapter = TokenizerAdapter(self.tokenizer, self.policy.generation_config, ends=ends)
+        self.adapter = TokenizerAdapter(self.tokenizer, self.policy.generation_config, prompts=prompts, ends=ends)
         self.head = head_of(self.policy)
         self.kl_reference = kl_reference
         self.reference, self.reference_head = self.policy, self.head  # with adapters: the base under them

@@ -47,7 +47,8 @@ class OpenRLHFBackend:
 
             install()
         policy, self.tokenizer, generation = initial_policy(spec, directory)
-        self.adapter = TokenizerAdapter(self.tokenizer, generation, ends=spec.algorithm.reward_density != "outcome")
+        ends = spec.algorithm.reward_density != "outcome"
+        self.adapter = TokenizerAdapter(self.tokenizer, generation, prompts=spec.prompts, ends=ends)
         self.temperature = spec.algorithm.temperature
         args = parse(flags(spec, policy, directory))
         args.ds.attn_implementation = self.spec.attention  # OpenRLHF writes flash_attention_2 over it where it packs

@@ -1,0 +1,59 @@
+"""What is known of a model before its weights are loaded: its tokenizer, its context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eprli_lab.backends.local.policy import check_source
+from eprli_lab.config.data import ModelSpec
+from eprli_lab.errors import UserError
+
+SCALED = ("yarn", "linear", "dynamic")  # kinds of RoPE whose factor lengthens the context
+
+
+def read_tokenizer(model: ModelSpec, family: str | None) -> Any:
+    """The tokenizer of a model by path or id; of a warm-started one the same without transformers. Raises UserError."""
+    where = check_source(model, family)
+    if where is None:
+        from eprli_lab.backends.local.tokenizer import CharacterTokenizer
+
+        return CharacterTokenizer()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+
+
+def context_tokens(model: ModelSpec) -> int | None:
+    """Prompt and response tokens that the model has positions for; None where its config says nothing of it."""
+    if model.config is not None and "max_position_embeddings" in model.config:
+        return int(model.config["max_position_embeddings"])
+    from transformers import AutoConfig
+
+    try:
+        if model.config is not None:
+            values = dict(model.config)
+            config = AutoConfig.for_model(values.pop("model_type"), **values)
+        else:
+            where = check_source(model, None)
+            assert where is not None
+            config = AutoConfig.from_pretrained(where, trust_remote_code=model.trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        source = "model.config" if model.config is not None else f"model.path: {model.path}"
+        raise UserError(f"{source} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    return context_of(config)
+
+
+def context_of(config: Any) -> int | None:
+    """Positions of a transformers config; a scaled RoPE has factor times those that it was trained on."""
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:
+        return None
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    if rope.get("rope_type", rope.get("type")) in SCALED:
+        trained = rope.get("original_max_position_embeddings") or positions
+        return max(positions, int(trained * float(rope.get("factor") or 1.0)))
+    return positions

@@ -1,0 +1,138 @@
+"""A problem as the token ids of its prompt: the chat template where the tokenizer has one, plain text elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from eprli_lab.config.prompts import TAKEN, PromptsSpec
+from eprli_lab.data.conversation import Message, conversation, suffix_of, system_of
+from eprli_lab.errors import UserError, nearest
+from eprli_lab.records import Problem
+
+CLOCK = "strftime_now"  # what templates call for the day's date
+
+
+class PromptEncoder:
+    """Renders and encodes; one rule for training, evaluation and measured difficulty."""
+
+    def __init__(self, tokenizer: Any, prompts: PromptsSpec | None = None) -> None:
+        """`tokenizer`: of transformers, or local/tokenizer.py's. Raises UserError for prompts that it cannot honour."""
+        self.tokenizer = tokenizer
+        self.prompts = prompts or PromptsSpec()
+        self.template = _template(tokenizer) if self.prompts.template == "auto" else None
+        self._check_arguments()
+        self._lengths: dict[tuple[Any, ...], int] = {}
+
+    def text(self, problem: Problem) -> str:
+        """The prompt as text. Raises UserError for a conversation that the template refuses or cuts."""
+        messages = conversation(problem, self.prompts)
+        if self.template is None:
+            if system_of(problem, self.prompts):
+                raise UserError(
+                    "prompts.system: the tokenizer of this model has no chat template, so there is no place for a "
+                    "system prompt: leave it out, or write it into prompt_template"
+                )
+            return "\n".join(content for _, content in messages)
+        return self._templated(problem, messages)
+
+    def encode(self, problem: Problem) -> list[int]:
+        """The prompt's ids. A template writes its own special tokens; plain text gets a BOS where there is one."""
+        text = self.text(problem)
+        if self.template is not None:
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        ids = list(self.tokenizer.encode(text))
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and ids[:1] != [bos]:
+            ids = [bos, *ids]
+        if not ids:
+            raise UserError(f"data: the prompt of problem {problem.id} is empty, and this tokenizer has no start token")
+        return ids
+
+    def count(self, problem: Problem) -> int:
+        """Tokens of the prompt, remembered."""
+        key = (problem.prompt, problem.messages, problem.system, problem.suffix)
+        if key not in self._lengths:
+            self._lengths[key] = len(self.encode(problem))
+        return self._lengths[key]
+
+    def _templated(self, problem: Problem, messages: Sequence[Message]) -> str:
+        given: dict[str, Any] = dict(self.prompts.arguments)
+        if self.template is not None and CLOCK in self.template:
+            given[CLOCK] = self._date  # else the prompts of a run would be other ones tomorrow
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [{"role": role, "content": content} for role, content in messages],
+                chat_template=self.template,
+                add_generation_prompt=True,
+                tokenize=False,
+                **given,
+            )
+        except UserError:
+            raise
+        except Exception as error:  # a template is a program: it raises whatever it likes
+            reason = " ".join(str(error).split())[:200]
+            roles = ", ".join(role for role, _ in messages)
+            advice = "leave prompts.system out" if system_of(problem, self.prompts) else "see what it takes"
+            raise UserError(
+                f"prompts: the model's chat template refuses problem {problem.id} (messages: {roles}): {reason}: "
+                f"{advice}, or set prompts.template=none"
+            ) from None
+        for name, part in (("system", system_of(problem, self.prompts)), ("suffix", suffix_of(problem, self.prompts))):
+            if part.strip() not in text:
+                raise UserError(
+                    f"prompts.{name}: the model's chat template leaves it out of the prompt of problem {problem.id}: "
+                    "set prompts.template=none, or do without it"
+                )
+        return str(text)
+
+    def _date(self, form: str) -> str:
+        if self.prompts.date is None:
+            raise UserError(
+                "prompts.date: the model's chat template writes the day's date into every prompt, so that a run "
+                "could not be repeated: name a day, for instance prompts.date=2025-01-01"
+            )
+        return date.fromisoformat(self.prompts.date).strftime(form)
+
+    def _check_arguments(self) -> None:
+        """Every argument is read by the template, and the date asked for: what is written is obeyed or refused."""
+        if not self.prompts.arguments and self.prompts.date is None:
+            return
+        if self.template is None:
+            name = "arguments" if self.prompts.arguments else "date"
+            raise UserError(
+                f"prompts.{name}: the tokenizer of this model has no chat template that would read it: leave it out"
+            )
+        known = template_variables(self.template)
+        for name in self.prompts.arguments:
+            if name not in known:
+                choices = nearest(name, known - TAKEN)
+                raise UserError(f"prompts.arguments: the model's chat template never reads '{name}'{choices}")
+        if self.prompts.date is not None and CLOCK not in known:
+            raise UserError("prompts.date: the model's chat template asks for no date: leave it out")
+
+
+def _template(tokenizer: Any) -> str | None:
+    """The template that transformers takes for plain chat; None where there is none."""
+    template = tokenizer.chat_template
+    if not isinstance(template, dict):
+        return template or None
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise UserError(f"prompts.template: {' '.join(str(error).split())[:200]}: set prompts.template=none") from None
+
+
+def template_variables(template: str) -> set[str]:
+    """Names that a template looks up in what it is given."""
+    from jinja2 import TemplateError, meta
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
+    plain = re.sub(r"{%[-+]?\s*(end)?generation\s*[-+]?%}", "", template)  # a tag of transformers' own
+    try:
+        return meta.find_undeclared_variables(environment.parse(plain))
+    except TemplateError as error:
+        raise UserError(f"prompts.template: the model's chat template cannot be read: {error}") from None
