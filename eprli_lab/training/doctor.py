@@ -32,6 +32,7 @@ SMALL = (
     "evaluation.curve_points=0",
     "tracking.uri=sqlite:///mlflow.db",
 )
+ENGINE_STARTS = "engine starts"
 Verdict = Literal["ok", "FAULT", "-"]
 
 
@@ -103,14 +104,21 @@ def _checks(spec: RunSpec, words: list[str], directory: Path) -> Iterator[Findin
     from eprli_lab.training.doctor_machine import machine_checks
     from eprli_lab.training.doctor_run import run_checks
 
+    first = "first mend what is at fault above"
     blocked = False
     for finding in machine_checks(spec, directory):
         blocked |= finding.verdict == "FAULT" and finding.check in ("versions", "devices")
         yield finding
     if blocked:
-        yield Finding("engine", "-", "not started", "first mend what is at fault above")
+        yield Finding("engine", "-", "not started", first)
         return
-    yield from engine_checks(spec, directory)
+    started = False
+    for finding in engine_checks(spec, directory):
+        started |= finding.check == ENGINE_STARTS and finding.verdict == "ok"
+        yield finding
+    if not started:
+        yield Finding("runs", "-", "not started", first)
+        return
     yield from run_checks(spec, words, directory)
 
 

@@ -16,7 +16,7 @@ from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import EngineError
 from eprli_lab.records import Batch, Problem, Response, Sampling
-from eprli_lab.training.doctor import Finding
+from eprli_lab.training.doctor import ENGINE_STARTS, Finding
 
 PROBLEMS, RESPONSES = 8, 8
 # Nats a token, k3 of the trainer against the sampler at the same weights: float32 on both sides, or bfloat16 on one.
@@ -43,11 +43,11 @@ def engine_checks(spec: RunSpec, directory: Path) -> Iterator[Finding]:
     except Exception as error:
         seconds = f"{time.perf_counter() - began:.0f} s"
         named = re.match(r"(\w+): ", str(error)) if isinstance(error, EngineError) else None
-        name = named[1].replace("_", " ") if named else "engine starts"
+        name = named[1].replace("_", " ") if named else ENGINE_STARTS
         yield Finding(name, "FAULT", f"the engine was refused after {seconds}", _sentence(error))
         return
     try:
-        yield Finding("engine starts", "ok", f"{spec.backend.kind}, {time.perf_counter() - began:.0f} s")
+        yield Finding(ENGINE_STARTS, "ok", f"{spec.backend.kind}, {time.perf_counter() - began:.0f} s")
         for check in getattr(backend, "checks", ()):  # what an OpenRLHF engine is asked at every start
             yield Finding(f"start: {check.name.replace('_', ' ')}", "ok", check.found)
         problems = load_training(spec.data, spec.rng_seed)[:PROBLEMS]

@@ -45,6 +45,14 @@ def test_model_path_brings_no_toy_setting_of_its_own(tmp_path):
     assert named.evaluation.max_response_tokens == 16_384, "what the command line names is what it is"
 
 
+def test_adapters_may_learn_faster(tmp_path):
+    adapters = ["model.lora={rank:8}", "optim.learning_rate=5e-4"]
+    assert toy_settings(spec_of(tmp_path, 512, *adapters)) == []
+    assert (
+        "1e-5 to 1e-4 with adapters" in toy_settings(spec_of(tmp_path, 512, *adapters, "optim.learning_rate=2e-3"))[0]
+    )
+
+
 def test_below_ten_million_parameters_nothing_is_said(tmp_path):
     assert toy_settings(spec_of(tmp_path, 240, *TOY)) == []  # 9.5 M
     assert toy_settings(compose_spec([])) == []
@@ -58,6 +66,8 @@ def test_budgets_in_other_units(tmp_path, unit, amount, named):
     assert (len(said) == 1) == named
 
 
-@pytest.mark.parametrize("experiment", ["one_gpu", "one_gpu_24gb", "eprli_1p5b", "eprli_4b", "eprli_7b"])
+@pytest.mark.parametrize(
+    "experiment", ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b"]
+)
 def test_no_experiment_has_one(experiment):
     assert toy_settings(compose_spec([f"experiment={experiment}"])) == []
