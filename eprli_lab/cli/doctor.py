@@ -39,7 +39,8 @@ def _doctor(words: list[str]) -> int:
         return _names(given.get("engine", names or None), given.get("openrlhf"))
     if "openrlhf" in given:
         raise UserError("openrlhf: is where the sources of OpenRLHF are, for --engine")
-    from eprli_lab.training.doctor import Finding, examine
+    from eprli_lab.training.doctor import examine
+    from eprli_lab.training.doctor_finding import Finding
 
     def show(finding: Finding) -> None:
         verdict = click.style(f"{finding.verdict:<6}", fg=COLORS[finding.verdict], bold=True)

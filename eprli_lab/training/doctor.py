@@ -10,14 +10,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.backends.devices import gpus
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
+from eprli_lab.training.doctor_finding import ENGINE_STARTS, Finding
 
 UPDATES = 4  # of the run, in two levels
 # What makes a run small. The user's own overrides come after these and win.
@@ -26,24 +25,23 @@ SMALL = (
     "budget.unit=updates",
     f"budget.amount={UPDATES}",
     "checkpoint.every_updates=1",
-    "data.generated.problems=256",
-    *(f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")),
     "evaluation.boundary_problems=8",
     "evaluation.curve_points=0",
     "tracking.uri=sqlite:///mlflow.db",
 )
-ENGINE_STARTS = "engine starts"
-Verdict = Literal["ok", "FAULT", "-"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was measured, and what to do where it is a fault. '-': there is nothing to check here."""
-
-    check: str
-    verdict: Verdict
-    measured: str
-    advice: str = ""
+# Problems that need no file, where the user names none.
+DATA = ("data=mod10", "data.generated.problems=256")
+SUITES = (
+    "evaluation=heldout",
+    *(f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")),
+)
+# A model that is not trained on these problems has to fill the buffer as well: by the lengths of its responses.
+ANY_GROUP = {
+    "admission.accuracy_min": "0.0",
+    "admission.accuracy_max": "1.0",
+    "length_term": "group_relative",
+    "length_coef": "1.0",
+}
 
 
 def default_backend() -> str:
@@ -52,9 +50,7 @@ def default_backend() -> str:
 
     if installed("openrlhf") is None:
         return "local"
-    import torch
-
-    return "openrlhf" if torch.cuda.is_available() else "openrlhf_cpu"
+    return "openrlhf" if gpus() else "openrlhf_cpu"
 
 
 def doctor_words(overrides: list[str]) -> list[str]:
@@ -64,10 +60,16 @@ def doctor_words(overrides: list[str]) -> list[str]:
         backend = default_backend()
         words.append(f"backend={backend}")
         if backend == "openrlhf":
-            import torch
-
-            words.append(f"backend.gpus_per_node={torch.cuda.device_count()}")
-    return [*words, *map(_absolute, overrides)]
+            words.append(f"backend.gpus_per_node={len(gpus())}")
+    words += () if any(w.startswith("data=") for w in overrides) else DATA
+    words += () if any(w.startswith("evaluation=") for w in overrides) else SUITES
+    words += map(_absolute, overrides)
+    if any(w.startswith(("model=", "experiment=")) for w in overrides):
+        known = {w.partition("=")[0] for w in overrides}
+        for level in compose_spec(words).curriculum.levels:
+            keys = {f"curriculum.levels.{level}.{key}": value for key, value in ANY_GROUP.items()}
+            words += [f"{key}={value}" for key, value in keys.items() if key not in known]
+    return words
 
 
 def _absolute(word: str) -> str:
@@ -120,12 +122,3 @@ def _checks(spec: RunSpec, words: list[str], directory: Path) -> Iterator[Findin
         yield Finding("runs", "-", "not started", first)
         return
     yield from run_checks(spec, words, directory)
-
-
-def on_gpu(spec: RunSpec) -> bool:
-    """Does this run's engine compute on a GPU, where the same sum is not always the same number?"""
-    if isinstance(spec.backend, OpenRLHFSpec):
-        return not spec.backend.rehearsal
-    import torch
-
-    return spec.backend.device != "cpu" and torch.cuda.is_available()

@@ -16,7 +16,7 @@ from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import EngineError
 from eprli_lab.records import Batch, Problem, Response, Sampling
-from eprli_lab.training.doctor import ENGINE_STARTS, Finding
+from eprli_lab.training.doctor_finding import ENGINE_STARTS, Finding
 
 PROBLEMS, RESPONSES = 8, 8
 # Nats a token, k3 of the trainer against the sampler at the same weights: float32 on both sides, or bfloat16 on one.

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eprli_lab import __version__
+from eprli_lab.backends.devices import gpus, has_bfloat16
 from eprli_lab.backends.openrlhf.versions import KNOWN, check_versions, installed
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
-from eprli_lab.training.doctor import Finding
+from eprli_lab.training.doctor_finding import Finding
 from eprli_lab.training.preflight import check_writable
 
 FREE = 2e9  # bytes of disk that the checks, and the smallest run, ask for
@@ -64,13 +65,11 @@ def _disk(directory: Path) -> Finding:
 
 
 def _devices(spec: RunSpec) -> Finding:
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    sizes = [torch.cuda.get_device_properties(i) for i in range(count)]
+    found = gpus()
+    count = len(found)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = ", ".join(f"{p.name} of {p.total_memory / 1e9:.0f} GB" for p in sizes) or "no GPU that torch sees"
-    measured = f"{gpus}; {cores} cores"
+    said = ", ".join(f"{one.name} of {one.memory / 1e9:.0f} GB" for one in found) or "no GPU that torch sees"
+    measured = f"{said}; {cores} cores"
     backend = spec.backend
     if not isinstance(backend, OpenRLHFSpec):
         if backend.device == "cuda" and not count:
@@ -85,7 +84,7 @@ def _devices(spec: RunSpec) -> Finding:
         return Finding(
             "devices", "FAULT", measured, f"set backend.gpus_per_node={count} or connect to a larger cluster"
         )
-    if backend.param_dtype == "bf16" and not torch.cuda.is_bf16_supported():
+    if backend.param_dtype == "bf16" and not has_bfloat16():
         return Finding("devices", "FAULT", f"{measured}; no bfloat16", "set backend.param_dtype=fp16")
     return Finding("devices", "ok", measured)
 

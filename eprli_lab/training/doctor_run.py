@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.devices import gpus
+from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.extensions import EXTENSIONS_DIRECTORY
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.training.checkpoint import TABLES
-from eprli_lab.training.doctor import Finding, on_gpu
+from eprli_lab.training.doctor_finding import Finding
 
 LONGEST = 1800.0  # s that one run may take
 KILLED_AFTER = 2  # steps that are saved before the run is killed
@@ -78,11 +80,18 @@ def _compared(spec: RunSpec, name: str, measured: str, whole: Path, where: Path,
         )
     kept = [[r for r in _rows(of, "ledger") if r["step"] <= step] for of in (whole, where)]
     updates = [_state(of)["progress"]["updates"] for of in (whole, where)]
-    if on_gpu(spec) and len(kept[1]) > 0 and updates[0] == updates[1]:
+    if _on_gpu(spec) and len(kept[1]) > 0 and updates[0] == updates[1]:
         said = f"{measured}; it came to as many updates; kernels of a GPU do not repeat bit by bit, so its rows differ"
         return Finding(name, "ok", said)
     advice = "a resumed run is not the run that was killed: do not trust resumed runs, and report it"
     return Finding(name, "FAULT", f"{measured}; {', '.join(different)} differ from the uninterrupted run's", advice)
+
+
+def _on_gpu(spec: RunSpec) -> bool:
+    """Does this run's engine compute on a GPU, where the same sum is not always the same number?"""
+    if isinstance(spec.backend, OpenRLHFSpec):
+        return not spec.backend.rehearsal
+    return spec.backend.device != "cpu" and bool(gpus())
 
 
 def _start(words: list[str], home: Path) -> subprocess.Popen[bytes]:

@@ -16,8 +16,9 @@ from test_engine_faults import FAULTS, mend, plant
 
 from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
 from eprli_lab.cli.main import group
-from eprli_lab.training.doctor import Finding, examine
+from eprli_lab.training.doctor import examine
 from eprli_lab.training.doctor_engine import _Engine
+from eprli_lab.training.doctor_finding import Finding
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,8 @@ from eprli_lab.training import doctor_run
 from eprli_lab.training.doctor import SMALL, doctor_words, examine
 from eprli_lab.training.doctor_engine import distance, engine_checks
 
-SPEC = compose_spec([*SMALL, "backend=local"])
+WORDS = doctor_words(["backend=local"])
+SPEC = compose_spec(WORDS)
 
 
 @pytest.fixture(autouse=True)
@@ -101,10 +102,22 @@ def test_distance_is_that_of_the_tokens_up_to_where_two_responses_part():
 
 def test_small_words_come_before_the_users_own_and_paths_are_absolute(tmp_path):
     (tmp_path / "policy").mkdir()
-    words = doctor_words(["backend=local", "model=path", "model.path=policy", "budget.amount=9"])
+    words = doctor_words(["backend=local", "model.name=mine", "model.path=policy", "budget.amount=9"])
     assert words[: len(SMALL)] == list(SMALL)
     assert words[-2:] == [f"model.path={tmp_path / 'policy'}", "budget.amount=9"]
-    assert compose_spec(words).budget.amount == 9
+    assert compose_spec(doctor_words(["backend=local", "budget.amount=9"])).budget.amount == 9
+
+
+def test_a_preset_is_examined_on_problems_that_need_no_file_and_any_group_is_admitted():
+    spec = compose_spec(doctor_words(["experiment=one_gpu", "curriculum.levels.l2.admission.accuracy_max=0.9"]))
+    assert spec.model.path == "Qwen/Qwen2.5-1.5B-Instruct" and spec.backend.gpus == 1
+    assert spec.data.generated.family == "mod10" and next(iter(spec.evaluation.suites)) == "heldout_easy"
+    assert (spec.budget.unit, spec.budget.amount) == ("updates", 4)
+    bands = [(lv.admission.accuracy_min, lv.admission.accuracy_max) for lv in spec.curriculum.levels.values()]
+    assert bands == [(0.0, 1.0), (0.0, 0.9)]
+    assert {lv.length_term for lv in spec.curriculum.levels.values()} == {"group_relative"}
+    named = doctor_words(["backend=local", "data=jsonl", "data.source.path=x.jsonl", "evaluation=benchmarks"])
+    assert not any(w.startswith(("data.generated", "evaluation.suites")) for w in named)
 
 
 def test_out_that_is_there_is_refused(tmp_path):
@@ -140,8 +153,7 @@ def test_every_row_on_the_local_engine(tmp_path):
 @pytest.mark.slow
 def test_a_run_that_does_not_end_is_a_red_row(tmp_path):
     words = [
-        *SMALL,
-        "backend=local",
+        *WORDS,
         "curriculum.levels.l2.admission.accuracy_max=0.2",
         "curriculum.levels.l2.admission.accuracy_min=0.19",
     ]
