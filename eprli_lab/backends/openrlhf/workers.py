@@ -21,6 +21,7 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 
 from eprli_lab.algorithm.loss import k3
+from eprli_lab.backends.local.lora import merged_parameters, merged_weight, plain_parameters
 from eprli_lab.backends.openrlhf.rows import Row, pad
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.extensions import is_path, resolve
@@ -61,6 +62,20 @@ class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
         spread = torch.zeros_like(log_probs).masked_scatter(mask, loss.to(log_probs.dtype))
         sizes = {k: more[k] for k in ("dp_size", "batch_num_tokens", "global_batch_size") if k in more}
         return aggregate_loss(spread, action_mask, token_level_loss=self.token_level_loss, **sizes), *made[1:]
+
+
+class MergedWeight:
+    """What the broadcast reads of a parameter, merged when it is read: one at a time, the policy as it was."""
+
+    requires_grad = True
+
+    def __init__(self, parameter: Any, layer: Any) -> None:
+        self.shape, self.dtype, self.parameter, self.layer = parameter.shape, parameter.dtype, parameter, layer
+
+    @property
+    def data(self) -> Any:
+        """The tensor that is sent."""
+        return self.parameter.data if self.layer is None else merged_weight(self.layer)
 
 
 class LevelPolicyActor(_Policy):  # type: ignore[misc]
@@ -135,9 +150,27 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         load_module(self.actor.model, Path(path) / "policy")
         load_optimizer(self.actor.model, Path(path), self._rank, self._world_size)
 
+    def broadcast_to_vllm(self) -> None:
+        """As PolicyModelActor's; of a policy with adapters the merged weights, under the names that an engine knows.
+
+        OpenRLHF would send `base_model.model...base_layer.weight` and the adapter's two matrices, none of which an
+        engine has. The walk over the parameters, which is all that it asks of the module, is ours meanwhile.
+        """
+        module = self.actor.model.module
+        if not hasattr(module, "peft_config"):
+            super().broadcast_to_vllm()
+            return
+        module.named_parameters = lambda: ((n, MergedWeight(p, layer)) for n, p, layer in plain_parameters(module))
+        try:
+            super().broadcast_to_vllm()
+        finally:
+            del module.named_parameters
+
     def digests(self) -> dict[str, str]:
-        """Parameter -> digest of its bytes."""
-        return {name: digest(p.data) for name, p in self.actor.model.module.named_parameters()}
+        """Parameter -> digest of its bytes; of a policy with adapters of the merged weights."""
+        module = self.actor.model.module
+        named = merged_parameters(module) if hasattr(module, "peft_config") else module.named_parameters()
+        return {name: digest(p.data) for name, p in named}
 
     def settings_in_force(self) -> dict[str, Any]:
         """What the last update was made with, read back from the running parts."""
