@@ -160,7 +160,8 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         if not hasattr(module, "peft_config"):
             super().broadcast_to_vllm()
             return
-        module.named_parameters = lambda: ((n, MergedWeight(p, layer)) for n, p, layer in plain_parameters(module))
+        named = [(name, MergedWeight(p, layer)) for name, p, layer in plain_parameters(module)]
+        module.named_parameters = lambda: iter(named)
         try:
             super().broadcast_to_vllm()
         finally:
