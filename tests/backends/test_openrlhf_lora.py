@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sessions import REHEARSAL, Session, settings
 
+from eprli_lab.backends.openrlhf.engine import initial_policy
 from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.errors import UserError
@@ -35,6 +36,20 @@ def test_flags_say_what_the_spec_says() -> None:
 def test_what_openrlhf_cannot_do_is_refused(more: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         refuse_unsupported(compose_spec([*REHEARSAL, *more]))
+
+
+@pytest.mark.parametrize(
+    ("lora", "sentence"),
+    [
+        ("{rank: 4, targets: [query]}", r"model\.lora\.targets: query is no linear module .*q_proj"),
+        ("{rank: 1024}", r"model\.lora\.rank: 1024 is more than the rank of model\.layers\.0\.self_attn\.k_proj"),
+    ],
+)
+def test_adapters_that_the_model_cannot_have_are_refused_before_anything_starts(
+    lora: str, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        initial_policy(compose_spec([*REHEARSAL, f"model.lora={lora}"]), tmp_path)
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ it three and a half times. Here a few tokens' logits live at a time; the backwar
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -50,8 +52,14 @@ def head_of(model: Any) -> Head | None:
 
 def accepted(module: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     """Those of the arguments that the module's forward pass takes (some models take no position_ids)."""
-    names = inspect.signature(module.forward).parameters
+    names = _parameters(type(module).forward)
     return {k: v for k, v in arguments.items() if k in names}
+
+
+@lru_cache(maxsize=64)
+def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
+    """Names: looked up once a class, as a decoder asks with every token."""
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def token_scores(head: Head, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -25,34 +25,46 @@ def attach(policy: Any, spec: LoraSpec) -> Any:
     """peft's model around the policy, which now has adapters that change nothing yet. UserError for what cannot be."""
     from peft import LoraConfig, get_peft_model
 
-    linear = {name: m for name, m in policy.named_modules() if isinstance(m, torch.nn.Linear) or _is_conv1d(m)}
-    head = policy.get_output_embeddings()
-    inner = sorted({name.rsplit(".", 1)[-1] for name, m in linear.items() if m is not head})
-    wrong = [] if spec.targets == "all-linear" else [t for t in spec.targets if t not in inner]
-    if wrong:
-        raise UserError(
-            f"model.lora.targets: {wrong[0]} is no linear module inside the layers of {policy.config.model_type} "
-            f"(choose from: {', '.join(inner)}; or all-linear)"
-        )
-    chosen = inner if spec.targets == "all-linear" else list(spec.targets)
-    name, smallest = min(
-        ((n, min(m.weight.shape)) for n, m in linear.items() if n.rsplit(".", 1)[-1] in chosen and m is not head),
-        key=lambda pair: pair[1],
-    )
-    if spec.rank > smallest:
-        raise UserError(
-            f"model.lora.rank: {spec.rank} is more than the rank of {name}, a matrix with a side of {smallest}"
-        )
+    targets = check_targets(policy, spec)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=spec.rank,
         lora_alpha=spec.alpha,
         lora_dropout=0.0,
-        target_modules=chosen,
+        target_modules=targets,
         bias="none",
-        fan_in_fan_out=any(_is_conv1d(linear[n]) for n in linear if n.rsplit(".", 1)[-1] in chosen),
+        fan_in_fan_out=any(_is_conv1d(m) for name, m in policy.named_modules() if _last(name) in targets),
     )
     return get_peft_model(policy, config)
+
+
+def check_targets(policy: Any, spec: LoraSpec) -> list[str]:
+    """Names of the modules that get adapters. UserError for a name or a rank that the model (on any device) has not."""
+    head = policy.get_output_embeddings()
+    linear = {
+        name: module
+        for name, module in policy.named_modules()
+        if module is not head and (isinstance(module, torch.nn.Linear) or _is_conv1d(module))
+    }
+    known = sorted({_last(name) for name in linear})
+    targets = known if spec.targets == "all-linear" else list(spec.targets)
+    wrong = [t for t in targets if t not in known]
+    if wrong:
+        raise UserError(
+            f"model.lora.targets: {wrong[0]} is no linear module inside the layers of {policy.config.model_type} "
+            f"(choose from: {', '.join(known)}; or all-linear)"
+        )
+    sides = {name: min(module.weight.shape) for name, module in linear.items() if _last(name) in targets}
+    name, smallest = min(sides.items(), key=lambda pair: pair[1])
+    if spec.rank > smallest:
+        raise UserError(
+            f"model.lora.rank: {spec.rank} is more than the rank of {name}, a matrix with a side of {smallest}"
+        )
+    return targets
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
 
 
 def _is_conv1d(module: Any) -> bool:

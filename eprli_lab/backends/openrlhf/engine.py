@@ -21,6 +21,7 @@ from eprli_lab.backends.openrlhf.versions import check_versions
 from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import OpenRLHFSpec
+from eprli_lab.config.data import LoraSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, Completion, LossTerms, Problem, Response, Sampling, UpdateSettings
@@ -275,10 +276,23 @@ def initial_policy(spec: RunSpec, directory: Path) -> tuple[str, Any, Any]:
         raise UserError(f"model.path: {where} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
     if getattr(config, "auto_map", None) and not trust:
         raise UserError(f"model.path: {where} brings code of its own: set model.trust_remote_code=true to run it")
+    if spec.model.lora is not None:
+        _check_lora(config, spec.model.lora, trust)
     generation = None
     with contextlib.suppress(OSError):
         generation = GenerationConfig.from_pretrained(where)
     return where, tokenizer, generation
+
+
+def _check_lora(config: Any, lora: LoraSpec, trust: bool) -> None:
+    """Raises UserError for adapters that the model cannot have; on its shapes alone, without memory."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from eprli_lab.backends.local.lora import check_targets
+
+    with torch.device("meta"):
+        check_targets(AutoModelForCausalLM.from_config(config, trust_remote_code=trust), lora)
 
 
 @contextlib.contextmanager
