@@ -20,6 +20,7 @@ from eprli_lab.training.checkpoint import TABLES
 from eprli_lab.training.doctor_finding import Finding
 
 LONGEST = 1800.0  # s that one run may take
+SETTLE = 15.0  # s in which an engine's processes, which outlive a killed driver by some, give a GPU's memory back
 KILLED_AFTER = 2  # steps that are saved before the run is killed
 
 
@@ -63,6 +64,8 @@ def _killed(spec: RunSpec, words: list[str], directory: Path, whole: Path) -> Fi
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     step = _saved(home)
+    if _on_gpu(spec) and isinstance(spec.backend, OpenRLHFSpec):
+        time.sleep(SETTLE)
     began = time.perf_counter()
     code = _ended(_start(words, home))
     where = _run_directory(home)

@@ -23,6 +23,29 @@ from eprli_lab.training.doctor_finding import Finding
 pytestmark = pytest.mark.slow
 
 
+# These two come first: each starts, and ends, a Ray of its own.
+
+
+def test_an_engine_that_is_refused_at_its_start_is_a_red_row_by_its_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(OpenRLHFBackend, "broadcast", lambda self: None)
+    shown: list[Finding] = []
+    found = examine(["backend=openrlhf_cpu"], shown.append)
+    assert shown == found
+    assert [f.check for f in found if f.verdict == "FAULT"] == ["broadcast"]
+    assert found[-1].check == "runs" and found[-1].verdict == "-"
+
+
+def test_every_row_is_green(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done: Any = CliRunner().invoke(group, ["doctor", "backend=openrlhf_cpu"])
+    assert done.exit_code == 0, done.output
+    assert "FAULT" not in done.output and "byte for byte" in done.output
+    assert "start: broadcast" in done.output and "names of vLLM" in done.output
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     made = Session(tmp_path_factory.mktemp("session"))
@@ -62,23 +85,3 @@ def test_a_broadcast_that_does_nothing_is_a_red_row(
         patch.setattr(session.backend, "broadcast", lambda: None)
         assert "weights arrive" in red(session, tmp_path)
     session.backend.broadcast()
-
-
-def test_an_engine_that_is_refused_at_its_start_is_a_red_row_by_its_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(OpenRLHFBackend, "broadcast", lambda self: None)
-    shown: list[Finding] = []
-    found = examine(["backend=openrlhf_cpu"], shown.append)
-    assert shown == found
-    assert [f.check for f in found if f.verdict == "FAULT"] == ["broadcast"]
-    assert found[-1].check == "runs" and found[-1].verdict == "-"
-
-
-def test_every_row_is_green(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    done: Any = CliRunner().invoke(group, ["doctor", "backend=openrlhf_cpu"])
-    assert done.exit_code == 0, done.output
-    assert "FAULT" not in done.output and "byte for byte" in done.output
-    assert "start: broadcast" in done.output and "names of vLLM" in done.output

@@ -45,7 +45,8 @@ def samples_section(study: StudyData, artifacts: Artifacts) -> list[Section]:
 
 
 def _block(where: str, title: str, row: Mapping[str, Any]) -> SampleBlock:
-    verdict = "right" if row["correct"] else f"wrong ({row['status'].replace('_', ' ')})"
+    status = str(row["status"]).replace("_", " ")
+    verdict = "right" if row["correct"] else "wrong" if status == "wrong" else f"wrong ({status})"
     answer = "no answer" if row["answer"] is None else f"answer {shorten(str(row['answer']), 80)}"
     facts = (
         f"step {row['step']}, problem {row['problem']}: {verdict}, {answer}, accepted "
