@@ -12,7 +12,7 @@ from sessions import Session
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
 
-from test_engine_faults import FAULTS, mend, plant
+from test_openrlhf_faults import FAULTS, mend, plant
 
 from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
 from eprli_lab.cli.main import group
