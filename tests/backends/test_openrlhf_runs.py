@@ -11,6 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,14 +39,25 @@ SMALL = [
 ]
 
 
+MARK = "EPRLI_TEST_MARK"
+os.environ[MARK] = uuid.uuid4().hex  # of what these tests start, whatever else runs on this machine
+
+
+def ours() -> Iterator[tuple[int, str, str]]:
+    """(id, name, command line or title) of the processes that these tests started, and those started."""
+    for p in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if p.environ().get(MARK) == os.environ[MARK]:
+                yield p.pid, p.name(), " ".join(p.cmdline())
+
+
 def processes() -> set[int]:
-    """Ray's processes on this machine: by name, and workers by their title."""
-    found = set()
-    for p in psutil.process_iter(["name", "cmdline"]):
-        words = " ".join(p.info["cmdline"] or [])
-        if p.info["name"] in ("raylet", "gcs_server") or "ray::" in words or "default_worker.py" in words:
-            found.add(p.pid)
-    return found
+    """Ray's processes by name, its workers and vLLM's by their titles."""
+    return {
+        pid
+        for pid, name, words in ours()
+        if name in ("raylet", "gcs_server") or any(w in words for w in ("ray::", "default_worker.py", "VLLM::"))
+    }
 
 
 def gone(before: set[int], seconds: float = 30.0) -> bool:
@@ -123,7 +136,7 @@ def victim(process: subprocess.Popen[str], what: str) -> int:
     title = {"actor": "LevelPolicyActor", "engine": "GroupRolloutActor"}[what]
     found: list[int] = []
     while not found and process.poll() is None:  # Ray renames an actor's process around every call
-        found = [p.pid for p in psutil.process_iter(["cmdline"]) if title in " ".join(p.info["cmdline"] or [])]
+        found = [pid for pid, _, words in ours() if title in words]
     assert len(found) == 1, found
     return found[0]
 
