@@ -12,6 +12,7 @@ from eprli_lab.data.conversation import Message, conversation, suffix_of, system
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
 
+ADDED = 8  # more special tokens than any tokenizer puts around a text
 CLOCK = "strftime_now"  # what templates call for the day's date
 
 
@@ -25,6 +26,7 @@ class PromptEncoder:
         self.template = _template(tokenizer) if self.prompts.template == "auto" else None
         self._check_arguments()
         self._lengths: dict[tuple[Any, ...], int] = {}
+        self._most: dict[tuple[Any, ...], int | None] = {}
 
     def text(self, problem: Problem) -> str:
         """The prompt as text. Raises UserError for a conversation that the template refuses or cuts."""
@@ -53,10 +55,23 @@ class PromptEncoder:
 
     def count(self, problem: Problem) -> int:
         """Tokens of the prompt, remembered."""
-        key = (problem.prompt, problem.messages, problem.system, problem.suffix)
+        key = _key(problem)
         if key not in self._lengths:
             self._lengths[key] = len(self.encode(problem))
         return self._lengths[key]
+
+    def fits(self, problem: Problem, limit: int) -> bool:
+        """Has the prompt at most `limit` tokens? Rendered in any case, so that what cannot be asked is refused here.
+
+        Encoded only where it may be too long: a token covers at least one character of ASCII, so of 40,000 problems
+        with short prompts none is (1 s instead of 16).
+        """
+        key = _key(problem)
+        if key not in self._most:
+            text = self.text(problem)
+            self._most[key] = len(text) + ADDED if text and text.isascii() else None
+        most = self._most[key]
+        return (most is not None and most <= limit) or self.count(problem) <= limit
 
     def _templated(self, problem: Problem, messages: Sequence[Message]) -> str:
         given: dict[str, Any] = dict(self.prompts.arguments or {})
@@ -114,9 +129,13 @@ class PromptEncoder:
             raise UserError("prompts.date: the model's chat template asks for no date: leave it out")
 
 
+def _key(problem: Problem) -> tuple[Any, ...]:
+    return problem.prompt, problem.messages, problem.system, problem.suffix
+
+
 def _template(tokenizer: Any) -> str | None:
     """The template that transformers takes for plain chat; None where there is none."""
-    template = tokenizer.chat_template
+    template = getattr(tokenizer, "chat_template", None)
     if not isinstance(template, dict):
         return template or None
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eprli_lab.config.data import ModelSpec
     from eprli_lab.config.spec import RunSpec
 
+UNLIMITED = 2**62  # no limit is known: prompts are rendered all the same
 # What of a directory makes the ids of a prompt, and the context.
 TOKENIZER_FILES = ("*token*", "chat_template*", "vocab*", "merges*", "config.json", "*.model", "*.py")
 
@@ -73,20 +74,19 @@ def check_context(spec: RunSpec, where: str, problems: Sequence[Problem], respon
         limits.append((spec.backend.prompt_tokens, "backend.prompt_tokens"))
     if context is not None:
         limits.append((context - response, f"the model's context of {context} tokens with a response of {response}"))
-    counts = [encoder.count(p) for p in problems]
-    for limit, name in limits:
-        long = sum(n > limit for n in counts)
+    for limit, name in limits or [(UNLIMITED, "")]:
+        long = [p for p in problems if not encoder.fits(p, limit)]
         if not long:
             continue
-        most = max(counts)
-        problem = problems[counts.index(most)]
+        problem = max(long, key=encoder.count)
+        most = encoder.count(problem)
         advice = "shorten the responses, or take problems with shorter prompts"
         if limit >= 1 and training:
             advice = f"leave them out with data.max_prompt_tokens={limit}, or shorten the responses"
         if name == "backend.prompt_tokens":
             more = f", or leave them out with data.max_prompt_tokens={limit}" if training else ""
             advice = f"set backend.prompt_tokens={most}{more}"
-        subject = f"{long} of {len(counts)} prompts do" if len(counts) > 1 else "the prompt does"
+        subject = f"{len(long)} of {len(problems)} prompts do" if len(problems) > 1 else "the prompt does"
         raise UserError(
             f"{where}: {subject} not fit {name} (the longest has {most} tokens: problem {problem.id}): {advice}"
         )
@@ -120,18 +120,19 @@ def _short_enough(spec: RunSpec, problems: Sequence[Problem], what: str, left_ou
     if limit is None:
         return list(problems)
     encoder = encoder_of(spec)
-    counts = [encoder.count(p) for p in problems]
-    kept = [p for p, n in zip(problems, counts, strict=True) if n <= limit]
-    if not kept:
+    fitting = [encoder.fits(p, limit) for p in problems]
+    kept = [p for p, fits in zip(problems, fitting, strict=True) if fits]
+    long = [p for p, fits in zip(problems, fitting, strict=True) if not fits]
+    if long and not kept:
         raise UserError(
             f"data.max_prompt_tokens: none of {len(problems)} {what} has a prompt of at most {limit} tokens (the "
-            f"shortest has {min(counts, default=0)}): raise it"
+            f"shortest has {min(encoder.count(p) for p in long)}): raise it"
         )
-    if len(kept) < len(problems):
-        most = max(counts)
+    if long:
+        longest = max(long, key=encoder.count)
         left_out.append(
-            f"data.max_prompt_tokens={limit}: {len(problems) - len(kept)} of {len(problems)} {what} are left out "
-            f"(longest prompt: {most} tokens, problem {problems[counts.index(most)].id})"
+            f"data.max_prompt_tokens={limit}: {len(long)} of {len(problems)} {what} are left out (longest prompt: "
+            f"{encoder.count(longest)} tokens, problem {longest.id})"
         )
     return kept
 

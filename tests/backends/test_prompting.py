@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from chat_model import CHATML, chat_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eprli_lab.backends.local.tokenizer import CharacterTokenizer, build_tokenizer
 from eprli_lab.backends.pretrained import context_of
@@ -38,6 +40,9 @@ DEAF = "{% for m in messages if m['role'] != 'system' %}[{{ m['content'] }}]{% e
 
 def encoder(template: str | None = CHATML, **prompts: object) -> PromptEncoder:
     return PromptEncoder(chat_tokenizer(template), PromptsSpec(**prompts))  # type: ignore[arg-type]
+
+
+SMALL_CHAT, SMALL_PLAIN = encoder(), PromptEncoder(chat_tokenizer(None, bos="<s>"))
 
 
 def refusal(made: PromptEncoder, problem: Problem = PLAIN) -> str:
@@ -161,6 +166,14 @@ def test_the_shipped_policies_get_the_ids_that_they_always_got(family: str) -> N
     adapter, light = TokenizerAdapter(whole), PromptEncoder(CharacterTokenizer())
     for p in problems:
         assert adapter.prompt(p) == [2, *whole.encode(p.prompt)] == light.encode(p)
+
+
+@given(st.text(max_size=40), st.integers(1, 60))
+def test_a_prompt_fits_exactly_where_its_tokens_do(text: str, limit: int) -> None:
+    """The bound by characters never says otherwise than counting does."""
+    problem = Problem("p", text + "?", ("1",))
+    for made in (SMALL_CHAT, SMALL_PLAIN):
+        assert made.fits(problem, limit) == (len(made.encode(problem)) <= limit)
 
 
 # ---------------------------------------------------------------------------------------------- the configs for real models

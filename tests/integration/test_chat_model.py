@@ -73,6 +73,7 @@ def test_it_scores_with_its_template_in_training_and_evaluation(
     assert prompts["template"] and [p["where"] for p in prompts["prompts"]] == ["level l1", "suite sums"]
     for p in prompts["prompts"]:
         assert p["text"] == HEAD + question(0, 0) + TAIL and p["ids"] in asked and p["tokens"] == len(p["ids"])
+    assert len(list(tmp_path.rglob("mlartifacts/**/prompts.json"))) == 1
     ledger = [json.loads(line) for line in (directory / "ledger.jsonl").read_text().splitlines()]
     assert sum(r["accuracy"] for r in ledger) / len(ledger) > 0.9, "training's own answers"
 
