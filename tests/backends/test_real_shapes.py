@@ -227,6 +227,7 @@ def test_through_the_rehearsal(name: str, tmp_path: Path):
     path = checkpoint(SHAPES[name], tmp_path / "model")
     spec = compose_spec(
         ["backend=openrlhf_cpu", "model=path", f"model.path={path}", "backend.prompt_tokens=200", "curriculum=l1"]
+        + ["backend.start_seconds=900"]
     )
     backend: Any = build_backend(spec, tmp_path)
     try:
