@@ -227,6 +227,8 @@ def test_through_the_rehearsal(name: str, tmp_path: Path):
     path = checkpoint(SHAPES[name], tmp_path / "model")
     spec = compose_spec(
         ["backend=openrlhf_cpu", "model=path", f"model.path={path}", "backend.prompt_tokens=200", "curriculum=l1"]
+        + ["backend.start_seconds=900", "curriculum.levels.l1.max_response_tokens=64"]
+        + ["evaluation.max_response_tokens=64"]  # with the prompt it must fit into the model's context
     )
     backend: Any = build_backend(spec, tmp_path)
     try:
