@@ -27,7 +27,7 @@ def inputs(
 ) -> tuple[torch.Tensor, Head, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(TOKENS, WIDTH, generator=generator).to(dtype).requires_grad_()
-    weight = torch.randn(VOCABULARY, WIDTH, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(VOCABULARY, WIDTH, generator=generator).mul_(0.2).to(dtype).requires_grad_()
     b = torch.randn(VOCABULARY, generator=generator).to(dtype).requires_grad_() if bias else None
     targets = torch.randint(VOCABULARY, (TOKENS,), generator=generator)
     return hidden, Head(None, weight, b, cap), targets

@@ -78,14 +78,17 @@ def draw(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         sums = weights.cumsum(-1, dtype=torch.float64)
         total = sums[:, -1:]
         return torch.searchsorted(sums, uniform * total, right=True).clamp_(max=size - 1), total
-    weights = torch.nn.functional.pad(weights, (0, -size % BLOCK)) if size % BLOCK else weights
-    blocks = weights.view(len(weights), -1, BLOCK)
-    sums = blocks.sum(-1).cumsum(-1, dtype=torch.float64)
+    whole = size // BLOCK * BLOCK
+    blocks = weights[:, :whole].view(len(weights), -1, BLOCK).sum(-1)
+    if whole < size:
+        blocks = torch.cat([blocks, weights[:, whole:].sum(-1, keepdim=True)], -1)
+    sums = blocks.cumsum(-1, dtype=torch.float64)
     total = sums[:, -1:]
     place = uniform * total
     block = torch.searchsorted(sums, place, right=True).clamp_(max=sums.shape[1] - 1)
     before = torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
     share = (place - before) / (sums.gather(1, block) - before)  # how far into the block: 0 to 1
-    row = torch.arange(len(weights), device=weights.device)
-    inside, offset = draw(blocks[row, block[:, 0]], share.clamp_(max=1.0 - 2**-53))[0], block * BLOCK
-    return (offset + inside).clamp_(max=size - 1), total
+    index = block * BLOCK + torch.arange(BLOCK, device=weights.device)
+    inside = weights.gather(1, index.clamp(max=size - 1)).masked_fill_(index >= size, 0.0)
+    offset, _ = draw(inside, share.clamp_(max=1.0 - 2**-53))
+    return (block * BLOCK + offset).clamp_(max=size - 1), total

@@ -69,14 +69,16 @@ class _Scores(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, temperature: float
     ) -> tuple[Tensor, Tensor]:
         ctx.head, ctx.temperature, ctx.targets = head, temperature, targets
-        ctx.save_for_backward(hidden)
         found, entropies = hidden.new_empty(len(hidden), dtype=torch.float32), []
-        for cut in _cuts(len(hidden), len(weight)):
+        cuts, scores = _cuts(len(hidden), len(weight)), None
+        for cut in cuts:
             logits = head.logits(hidden[cut])
             logits = logits if temperature == 1.0 else logits.div_(temperature)
             scores = logits.sub_(logits.logsumexp(-1, keepdim=True))
             found[cut] = scores.gather(1, targets[cut, None])[:, 0]
             entropies.append(-(scores.exp().mul_(scores)).sum(-1))
+        # a single chunk is kept for the backward pass: a small vocabulary pays for no second computation
+        ctx.save_for_backward(hidden, scores if len(cuts) == 1 and head.cap is None else None)
         entropy = torch.cat(entropies)
         ctx.mark_non_differentiable(entropy)
         return found, entropy
@@ -84,17 +86,20 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Any:
         head: Head = ctx.head
-        (hidden,) = ctx.saved_tensors
+        hidden, kept = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         to_hidden = torch.empty_like(hidden) if wants_hidden else None
         to_weight = torch.zeros_like(head.weight, dtype=torch.float32) if wants_weight else None
         to_bias = torch.zeros_like(head.bias, dtype=torch.float32) if wants_bias and head.bias is not None else None
         for cut in _cuts(len(hidden), len(head.weight)):
-            scores = head.logits(hidden[cut])
-            slope = None if head.cap is None else 1 - (scores / head.cap) ** 2  # of the cap, at its result
-            scores = scores if ctx.temperature == 1.0 else scores.div_(ctx.temperature)
-            scale = gradient[cut, None] / ctx.temperature
-            found = torch.softmax(scores, -1).mul_(-scale)
+            scale, slope = gradient[cut, None] / ctx.temperature, None
+            if kept is None:
+                logits = head.logits(hidden[cut])
+                slope = None if head.cap is None else 1 - (logits / head.cap) ** 2  # of the cap, at its result
+                found = torch.softmax(logits if ctx.temperature == 1.0 else logits.div_(ctx.temperature), -1)
+            else:
+                found = kept.exp()
+            found = found.mul_(-scale)
             found.scatter_add_(1, ctx.targets[cut, None], scale)
             found = found if slope is None else found.mul_(slope)
             low = found.to(head.weight.dtype)

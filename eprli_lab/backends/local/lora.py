@@ -77,21 +77,24 @@ def merged_weight(module: Any) -> Tensor:
     return merged.to(base.dtype)
 
 
-def merged_parameters(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """(name, tensor) of every parameter as the model without adapters names it, merged one by one.
+def plain_parameters(model: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, parameter, its module where that has an adapter to merge, else None), as the model without adapters names.
 
     `model`: a transformers model with adapters, or peft's around it.
     """
-    layers = {f"{name}." for name, m in model.named_modules() if hasattr(m, "lora_A")}
+    layers = {f"{name}.": m for name, m in model.named_modules() if hasattr(m, "lora_A")}
     for name, parameter in model.named_parameters():
         layer = next((x for x in layers if name.startswith(x)), None)
         if layer is not None and not name.startswith(f"{layer}base_layer."):
             continue  # lora_A, lora_B
         plain = name.replace(".base_layer.", ".").removeprefix("base_model.model.")
-        if layer is not None and name.endswith("base_layer.weight"):
-            yield plain, merged_weight(model.get_submodule(layer[:-1]))
-        else:
-            yield plain, parameter.detach()
+        yield plain, parameter, layers[layer] if layer is not None and name.endswith("base_layer.weight") else None
+
+
+def merged_parameters(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """(name, tensor) of `plain_parameters`, merged one by one; the model stays as it is."""
+    for name, parameter, layer in plain_parameters(model):
+        yield name, parameter.detach() if layer is None else merged_weight(layer)
 
 
 @contextlib.contextmanager

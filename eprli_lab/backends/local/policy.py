@@ -29,7 +29,7 @@ def check_source(model: ModelSpec, family: str | None) -> str | None:
         return None
     local = Path(model.path).expanduser()
     looks_local = model.path.startswith((".", "/", "~")) or local.exists() or model.path.count("/") > 1
-    if (local / "adapter_config.json").is_file() and not (local / "config.json").is_file():
+    if (local / "adapter_config.json").is_file():
         raise UserError(
             f"model.path: {model.path} holds a LoRA adapter alone: give its base, or a checkpoint that was "
             "written with model.lora.merged=true"

@@ -77,7 +77,25 @@ def flags(spec: RunSpec, policy: str, directory: Path | str) -> list[Flag]:
         ("--ckpt.path", str(Path(directory) / "openrlhf")),
         ("--ckpt.output_dir", str(Path(directory) / "openrlhf")),
     ]
-    return [*paths, *resources, *_algorithm(spec), *kl, *_sizes(spec), *[tuple(f.split()) for f in b.flags]]
+    return [
+        *paths,
+        *resources,
+        *_lora(spec),
+        *_algorithm(spec),
+        *kl,
+        *_sizes(spec),
+        *[tuple(f.split()) for f in b.flags],
+    ]
+
+
+def _lora(spec: RunSpec) -> list[Flag]:
+    """Adapters; dropout stays at OpenRLHF's 0."""
+    lora = spec.model.lora
+    if lora is None:
+        return []
+    sizes: list[Flag] = [("--ds.lora.rank", str(lora.rank)), ("--ds.lora.alpha", str(lora.alpha))]
+    # with nargs="*" a given all-linear would be a list of one name, which peft looks for in vain
+    return sizes if lora.targets == "all-linear" else [*sizes, ("--ds.lora.target_modules", *lora.targets)]
 
 
 def _algorithm(spec: RunSpec) -> list[Flag]:
@@ -145,6 +163,16 @@ def refuse_unsupported(spec: RunSpec) -> None:
         )
     if spec.model.dtype != "float32":
         raise UserError("model.dtype: OpenRLHF's precision is backend.param_dtype: leave model.dtype at float32")
+    if spec.model.lora is not None and b.zero_stage == 3:
+        raise UserError(
+            "backend.zero_stage: with model.lora the engines get merged weights, which no rank holds whole in stage 3: "
+            "set 2 (an adapter's optimizer state is small)"
+        )
+    if spec.model.lora is not None and spec.model.lora.merged:
+        raise UserError(
+            "model.lora.merged: a checkpoint of OpenRLHF holds the adapter: set merged=false, and merge a checkpoint "
+            "with python -m openrlhf.cli.lora_combiner"
+        )
 
 
 class _Captured(BaseException):

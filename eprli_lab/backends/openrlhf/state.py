@@ -75,10 +75,18 @@ def load_optimizer(engine: Any, path: Path, rank: int, ranks: int) -> None:
 
 
 def load_module(engine: Any, directory: Path) -> None:
-    """Copy `directory/model*.safetensors` into the engine's weights, sharded or not. Raises UserError for others."""
+    """Copy `directory/model*.safetensors` into the engine's weights, sharded or not. Raises UserError for others.
+
+    Of a policy with adapters those alone are saved and restored (ZeRO 1 and 2).
+    """
     import deepspeed
     from safetensors.torch import load_file
 
+    if hasattr(engine.module, "peft_config"):
+        from eprli_lab.backends.local.lora import load_adapter
+
+        load_adapter(engine.module, directory)
+        return
     values: dict[str, Any] = {}
     for file in sorted(directory.glob("model*.safetensors")):
         values |= load_file(file)

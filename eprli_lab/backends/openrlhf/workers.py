@@ -21,6 +21,7 @@ from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 
 from eprli_lab.algorithm.loss import k3
+from eprli_lab.backends.local.lora import merged_weight, plain_parameters
 from eprli_lab.backends.openrlhf.engine_worker import Shapes, digest, refuse_disabled
 from eprli_lab.backends.openrlhf.rehearsal.vllm_cpu import ENGINE
 from eprli_lab.backends.openrlhf.rows import Row, pad
@@ -63,6 +64,20 @@ class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
         spread = torch.zeros_like(log_probs).masked_scatter(mask, loss.to(log_probs.dtype))
         sizes = {k: more[k] for k in ("dp_size", "batch_num_tokens", "global_batch_size") if k in more}
         return aggregate_loss(spread, action_mask, token_level_loss=self.token_level_loss, **sizes), *made[1:]
+
+
+class MergedWeight:
+    """What the broadcast reads of a parameter, merged when it is read: one at a time, the policy as it was."""
+
+    requires_grad = True
+
+    def __init__(self, parameter: Any, layer: Any) -> None:
+        self.shape, self.dtype, self.parameter, self.layer = parameter.shape, parameter.dtype, parameter, layer
+
+    @property
+    def data(self) -> Any:
+        """The tensor that is sent."""
+        return self.parameter.data if self.layer is None else merged_weight(self.layer)
 
 
 class LevelPolicyActor(_Policy):  # type: ignore[misc]
@@ -139,15 +154,37 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         load_module(self.actor.model, Path(path) / "policy")
         load_optimizer(self.actor.model, Path(path), self._rank, self._world_size)
 
+    def _sent(self) -> list[tuple[str, Any]]:
+        """(name, parameter) in the order of the broadcast, under the names that an engine knows, adapters merged."""
+        module = self.actor.model.module
+        if not hasattr(module, "peft_config"):
+            return list(module.named_parameters())
+        return [(name, MergedWeight(p, layer)) for name, p, layer in plain_parameters(module)]
+
+    def broadcast_to_vllm(self) -> None:
+        """As PolicyModelActor's; of a policy with adapters the merged weights.
+
+        OpenRLHF would send `base_model.model...base_layer.weight` and the adapter's two matrices, none of which an
+        engine has. The walk over the parameters, which is all that it asks of the module, is ours meanwhile.
+        """
+        module, named = self.actor.model.module, self._sent()
+        if not hasattr(module, "peft_config"):
+            super().broadcast_to_vllm()
+            return
+        module.named_parameters = lambda: iter(named)
+        try:
+            super().broadcast_to_vllm()
+        finally:
+            del module.named_parameters
+
     def shapes(self) -> Shapes:
         """Parameter -> its whole shape, in the order of the broadcast."""
-        named = self.actor.model.module.named_parameters()
-        return {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in named}
+        return {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in self._sent()}
 
     def digests(self) -> dict[str, str]:
-        """Parameter -> digest of its bits; under ZeRO 3 every rank must be asked."""
+        """Parameter -> digest of its bits, adapters merged; under ZeRO 3 every rank must be asked."""
         found = {}
-        for name, p in self.actor.model.module.named_parameters():
+        for name, p in self._sent():
             with deepspeed.zero.GatheredParameters([p], enabled=self.strategy.args.ds.zero_stage == 3):
                 found[name] = digest(p.data)
         return found
