@@ -21,9 +21,14 @@ def read_tokenizer(model: ModelSpec, family: str | None) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):  # what transformers makes of no files
+        raise UserError(
+            f"model.path: {model.path} holds no tokenizer: save it beside the weights (tokenizer.save_pretrained)"
+        )
+    return tokenizer
 
 
 def context_tokens(model: ModelSpec) -> int | None:

@@ -59,7 +59,7 @@ class PromptEncoder:
         return self._lengths[key]
 
     def _templated(self, problem: Problem, messages: Sequence[Message]) -> str:
-        given: dict[str, Any] = dict(self.prompts.arguments)
+        given: dict[str, Any] = dict(self.prompts.arguments or {})
         if self.template is not None and CLOCK in self.template:
             given[CLOCK] = self._date  # else the prompts of a run would be other ones tomorrow
         try:
@@ -106,7 +106,7 @@ class PromptEncoder:
                 f"prompts.{name}: the tokenizer of this model has no chat template that would read it: leave it out"
             )
         known = template_variables(self.template)
-        for name in self.prompts.arguments:
+        for name in self.prompts.arguments or {}:
             if name not in known:
                 choices = nearest(name, known - TAKEN)
                 raise UserError(f"prompts.arguments: the model's chat template never reads '{name}'{choices}")

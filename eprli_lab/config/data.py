@@ -135,7 +135,7 @@ class DataSpec(Strict):
     difficulty_file: str | None = None  # pass rates written by `eprli-lab difficulty`
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
     # Training problems with longer prompts (as rendered) are left out and counted; null: none.
-    max_prompt_tokens: Annotated[int, Field(ge=1), Later(None)] | None = None
+    max_prompt_tokens: Annotated[Annotated[int, Field(ge=1)] | None, Later(None)] = None
 
     @model_validator(mode="after")
     def _one(self) -> DataSpec:

@@ -30,13 +30,13 @@ class PromptsSpec(Strict):
     template: Literal["auto", "none"] = "auto"  # auto: the tokenizer's chat template, where it has one
     system: str = ""  # system message put first; needs a chat template
     suffix: str = ""  # put behind the last user message as it stands
-    arguments: dict[str, Any] = {}  # of the template, for instance enable_thinking: false
+    arguments: dict[str, Any] | None = None  # of the template, for instance {enable_thinking: false}
     date: str | None = None  # YYYY-MM-DD: what a template that asks for the day's date is told
 
     @field_validator("arguments")
     @classmethod
-    def _names(cls, v: dict[str, Any]) -> dict[str, Any]:
-        for name in v:
+    def _names(cls, v: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name in v or {}:
             if name in TAKEN or not name.isidentifier():
                 raise ValueError(f"'{name}' is no argument of a template that a run could set: leave it out")
         return v

@@ -234,3 +234,40 @@ def test_heavy_imports_are_lazy(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- prompts
+
+
+def test_prompts_at_their_defaults_are_no_part_of_a_spec() -> None:
+    """They came later: fingerprints, params and directories of runs that do not set them stay."""
+    spec = compose_spec([])
+    dumped = spec.model_dump(mode="json")
+    assert "prompts" not in dumped and "max_prompt_tokens" not in dumped["data"]
+    assert all("prompts" not in level for level in dumped["curriculum"]["levels"].values())
+    changed = ["prompts.suffix=x", "prompts.template=none", "data.max_prompt_tokens=9"]
+    changed += ["curriculum.levels.l1.prompts.suffix=x", "prompts.arguments={enable_thinking: false}"]
+    fingerprints = {compose_spec([c]).fingerprint() for c in changed}
+    assert len(fingerprints) == 5 and spec.fingerprint() not in fingerprints
+    assert compose_spec(["curriculum.levels.l1.prompts.suffix=x"]).flat()["curriculum.levels.l1.prompts.suffix"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["prompts.template=none", "prompts.system=x"], "prompts: system needs a chat template"),
+        (["prompts.template=none", "prompts.arguments={a: 1}"], "prompts: arguments needs a chat template"),
+        (["prompts.template=none", "curriculum.levels.l2.prompts.system=x"], "curriculum.levels.l2.prompts.system needs a chat template"),
+        (["prompts.template=chatml"], "prompts.template: input should be 'auto' or 'none', not 'chatml'"),
+        (["prompts.arguments={messages: 1}"], "prompts.arguments: 'messages' is no argument of a template"),
+        (["prompts.date='1 May'"], "prompts.date: '1 May' is no date: write YYYY-MM-DD"),
+        (["prompts.suffix=1"], "prompts.suffix: input should be a valid string, not 1"),
+        (["+prompts.sufix=x"], "prompts.sufix: unknown key (did you mean 'suffix'?)"),
+        (["data.max_prompt_tokens=0"], "data.max_prompt_tokens: input should be greater than or equal to 1, not 0"),
+        (["data=jsonl", "data.source.path=x", "data.source.columns.difficulty=d", "data.source.prompt_template=Hi", "model=path", "model.path=x", "evaluation=paper"], "data.source: prompt_template does not hold {prompt}"),
+    ],
+)  # fmt: skip
+def test_prompts_that_cannot_be_obeyed_are_refused(overrides: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose_spec(overrides)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
