@@ -14,7 +14,7 @@ from typing import Any
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
-from eprli_lab.errors import EngineError
+from eprli_lab.errors import EngineError, UserError
 from eprli_lab.records import Batch, Problem, Response, Sampling
 from eprli_lab.training.doctor_finding import ENGINE_STARTS, Finding
 
@@ -176,4 +176,4 @@ def distance(one: Sequence[Sequence[Response]], other: Sequence[Sequence[Respons
 
 def _sentence(error: Exception) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
-    return lines[0].strip() if isinstance(error, EngineError) else f"{type(error).__name__}: {lines[0].strip()}"
+    return lines[0].strip() if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0].strip()}"

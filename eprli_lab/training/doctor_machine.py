@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eprli_lab import __version__
 from eprli_lab.backends.devices import gpus, has_bfloat16
+from eprli_lab.backends.openrlhf.compiled import check_compiled, extensions_directory
 from eprli_lab.backends.openrlhf.versions import KNOWN, check_versions, installed
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
@@ -28,6 +29,7 @@ def machine_checks(spec: RunSpec, directory: Path) -> Iterator[Finding]:
     yield _devices(spec)
     if isinstance(spec.backend, OpenRLHFSpec):
         yield _shared_memory()
+        yield _compiled()
         yield _names()
 
 
@@ -96,6 +98,14 @@ def _shared_memory() -> Finding:
     free = shutil.disk_usage(place).free
     advice = "give the container more (docker run --shm-size=8g): Ray would write to disk" if free < SHARED else ""
     return Finding("shared memory", "FAULT" if advice else "ok", f"{free / 1e9:.1f} GB free in {place}", advice)
+
+
+def _compiled() -> Finding:
+    try:
+        check_compiled()
+    except UserError as error:
+        return Finding("compiled operators", "FAULT", f"a lock was left in {extensions_directory()}", str(error))
+    return Finding("compiled operators", "ok", f"no lock was left in {extensions_directory()}")
 
 
 def _names() -> Finding:

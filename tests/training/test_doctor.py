@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from eprli_lab.backends.local.engine import LocalBackend
+from eprli_lab.backends.openrlhf.compiled import check_compiled
 from eprli_lab.backends.openrlhf.versions import installed
 from eprli_lab.cli.main import group
 from eprli_lab.config.compose import compose_spec
@@ -20,6 +22,7 @@ from eprli_lab.records import Response
 from eprli_lab.training import doctor_run
 from eprli_lab.training.doctor import SMALL, doctor_words, examine
 from eprli_lab.training.doctor_engine import distance, engine_checks
+from eprli_lab.training.doctor_machine import machine_checks
 
 WORDS = doctor_words(["backend=local"])
 SPEC = compose_spec(WORDS)
@@ -118,6 +121,26 @@ def test_a_preset_is_examined_on_problems_that_need_no_file_and_any_group_is_adm
     assert {lv.length_term for lv in spec.curriculum.levels.values()} == {"group_relative"}
     named = doctor_words(["backend=local", "data=jsonl", "data.source.path=x.jsonl", "evaluation=benchmarks"])
     assert not any(w.startswith(("data.generated", "evaluation.suites")) for w in named)
+
+
+def test_a_lock_of_a_killed_compilation_is_a_red_row_and_refused_at_every_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    lock = tmp_path / "py311_cpu" / "deepspeed_shm_comm" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    check_compiled()  # somebody may be compiling just now
+    os.utime(lock, (0, 0))
+    with pytest.raises(UserError, match=f"{lock}: .* remove the file"):
+        check_compiled()
+    found = {f.check: f for f in machine_checks(compose_spec(["backend=openrlhf_cpu"]), tmp_path)}
+    assert found["compiled operators"].verdict == "FAULT" and "remove the file" in found["compiled operators"].advice
+    lock.unlink()
+    assert machine_row(tmp_path) == "ok"
+
+
+def machine_row(directory: Path) -> str:
+    rows = {f.check: f.verdict for f in machine_checks(compose_spec(["backend=openrlhf_cpu"]), directory)}
+    return rows["compiled operators"]
 
 
 def test_out_that_is_there_is_refused(tmp_path):

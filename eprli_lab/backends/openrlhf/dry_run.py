@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eprli_lab.backends.openrlhf.compiled import check_compiled
 from eprli_lab.backends.openrlhf.estimate import estimate
 from eprli_lab.backends.openrlhf.flags import check, flags, refuse_unsupported
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
@@ -14,6 +15,7 @@ def check_launch(spec: RunSpec) -> None:
     """Versions, what cannot be honoured, and the flags against OpenRLHF's real parser. Raises UserError."""
     assert isinstance(spec.backend, OpenRLHFSpec)
     check_versions(spec.backend.rehearsal)
+    check_compiled()
     refuse_unsupported(spec)
     same_for_all_seeds = spec.model_copy(update={"seed": 0})
     check(tuple(flags(same_for_all_seeds, spec.model.path or "the-initial-policy", "the-run")), spec.backend.rehearsal)
