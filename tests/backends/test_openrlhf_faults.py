@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,19 @@ pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this enviro
 
 from eprli_lab.backends.openrlhf.checks import check_broadcast, check_engines, check_sampling
 from eprli_lab.backends.openrlhf.engine_worker import digest, refuse_disabled
-from eprli_lab.errors import EngineError
+from eprli_lab.errors import EngineError, UserError
 from eprli_lab.records import Sampling
 
 pytestmark = pytest.mark.slow
+
+
+# It comes first: it starts, and ends, a Ray of its own.
+def test_an_engine_that_cannot_start_ends_the_start_with_its_own_words(tmp_path: Path) -> None:
+    """Not after the trainer has waited for its half of the broadcast: a window above the model's context."""
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"could not be started: .*max_model_len") as caught:
+        Session(tmp_path, "backend.prompt_tokens=4000")
+    assert "\n" not in str(caught.value) and time.monotonic() - began < 200
 
 
 @pytest.fixture(scope="module")

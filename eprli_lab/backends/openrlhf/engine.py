@@ -309,6 +309,8 @@ def _sentences(what: str) -> Iterator[None]:
         if isinstance(cause, UserError):
             raise cause from None
         lines = [line for line in str(cause).strip().splitlines() if line.strip()] or [type(cause).__name__]
+        if isinstance(cause, ray.exceptions.ActorDiedError) and "creation task" in lines[0]:
+            lines = lines[-1:]  # what it could not start for; above stand the lines of its trace
         raise UserError(
             f"backend: the run's processes on Ray {what}: {type(cause).__name__}: {lines[0].strip()} (their output is "
             "in Ray's session directory, by default /tmp/ray/session_latest/logs; the same command resumes)"

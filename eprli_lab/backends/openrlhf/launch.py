@@ -124,7 +124,9 @@ def start_engines(args: Any, spec: OpenRLHFSpec, trust_remote_code: bool) -> Eng
     if args.algo.kl.init_coef > 0:
         reference = RayActorGroup(*shape, ReferenceModelActor, pg=reservation, num_gpus_per_actor=0.2)
     path = args.actor.model_name_or_path
-    refs = reference.async_init_model_from_pretrained(strategy, path) if reference else []
+    # an engine that cannot start ends the wait with its own error: the trainer would wait for its half of the broadcast
+    refs = [e.get_num_unfinished_requests.remote() for e in rollout]
+    refs += reference.async_init_model_from_pretrained(strategy, path) if reference else []
     refs += policy.async_init_model_from_pretrained(strategy, path, max_steps=1, vllm_engines=rollout)
     wait(refs, spec.start_seconds, "the models were not loaded")
     return Engines(policy, reference, rollout, reservation)
