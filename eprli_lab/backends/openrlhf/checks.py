@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eprli_lab.backends.completions import check_group
 from eprli_lab.backends.openrlhf import launch
@@ -16,9 +16,7 @@ from eprli_lab.backends.openrlhf.rows import Row
 from eprli_lab.errors import EngineError
 from eprli_lab.records import Completion, Sampling
 
-if TYPE_CHECKING:
-    from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
-
+OpenRLHFBackend = Any  # of engine.py, which makes these checks: an import would be a circle
 MISMATCH = 0.05  # nats: the mean |difference| of a token's log-probability, trainer against sampler; bfloat16: .002
 PROMPT, RESPONSES, TOKENS = 12, 4, 16  # tokens of a prompt, responses to it, tokens of a response
 
