@@ -31,6 +31,17 @@ def read_tokenizer(model: ModelSpec, family: str | None) -> Any:
     return tokenizer
 
 
+def read_generation_config(model: ModelSpec) -> Any:
+    """The generation config that comes with a model by path or id; None where there is none."""
+    from transformers import GenerationConfig
+
+    where = check_source(model, None) if model.path is not None else None
+    try:
+        return None if where is None else GenerationConfig.from_pretrained(where)
+    except OSError:
+        return None
+
+
 def context_tokens(model: ModelSpec) -> int | None:
     """Prompt and response tokens that the model has positions for; None where its config says nothing of it."""
     if model.config is not None and "max_position_embeddings" in model.config:

@@ -13,6 +13,7 @@ from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
 
 ADDED = 8  # more special tokens than any tokenizer puts around a text
+MARKER = "forty-two"  # what an assistant is made to say, to see what ends its turn
 CLOCK = "strftime_now"  # what templates call for the day's date
 
 
@@ -72,6 +73,19 @@ class PromptEncoder:
             self._most[key] = len(text) + ADDED if text and text.isascii() else None
         most = self._most[key]
         return (most is not None and most <= limit) or self.count(problem) <= limit
+
+    def turn_end(self) -> int | None:
+        """The special token with which the template ends an assistant's turn; None where it ends it with text."""
+        if self.template is None:
+            return None
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": MARKER}]
+        try:
+            text = str(self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False))
+        except Exception:  # a template may refuse this conversation, or ask for what is not given here
+            return None
+        behind = self.tokenizer.encode(text.rpartition(MARKER)[2].lstrip(), add_special_tokens=False)[:1]
+        special = [i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special]
+        return int(behind[0]) if behind and behind[0] in special else None
 
     def _templated(self, problem: Problem, messages: Sequence[Message]) -> str:
         given: dict[str, Any] = dict(self.prompts.arguments or {})

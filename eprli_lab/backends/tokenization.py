@@ -19,6 +19,13 @@ def _before(text: str, stop: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
+def stop_tokens(tokenizer: Any, generation_config: Any) -> list[int]:
+    """End-of-sequence ids of tokenizer and generation config."""
+    more = getattr(generation_config, "eos_token_id", None)
+    ids = {tokenizer.eos_token_id} | (set(more) if isinstance(more, list) else {more})
+    return sorted(i for i in ids if i is not None)
+
+
 class TokenizerAdapter:
     """Prompts to token ids, sampled ids to responses."""
 
@@ -28,9 +35,7 @@ class TokenizerAdapter:
         """`ends`: say of every token where in the text it ends (needed where steps are rewarded)."""
         self.tokenizer, self.with_ends = tokenizer, ends
         self.encoder = PromptEncoder(tokenizer, prompts)
-        more = getattr(generation_config, "eos_token_id", None)
-        ids = {tokenizer.eos_token_id} | (set(more) if isinstance(more, list) else {more})
-        self.stops = sorted(i for i in ids if i is not None)  # end-of-sequence ids of tokenizer and generation config
+        self.stops = stop_tokens(tokenizer, generation_config)
         self._lengths: dict[int, int] = {}  # token id -> characters
 
     def prompt(self, problem: Problem) -> list[int]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from eprli_lab.backends.pretrained import read_generation_config
+from eprli_lab.backends.tokenization import stop_tokens
 from eprli_lab.data.conversation import at_level, conversation
 from eprli_lab.records import Problem
 from eprli_lab.training.problems import RunProblems, encoder_of
@@ -84,7 +86,22 @@ def prompt_report(spec: RunSpec, problems: RunProblems) -> PromptReport:
     for where, problem in firsts:
         ids = tuple(encoder.encode(problem))
         prompts.append(FirstPrompt(where, problem.id, encoder.text(problem), len(ids), ids))
-    return PromptReport(encoder.template is not None, tuple(prompts), differences(frames), problems.left_out)
+    warnings = (*differences(frames), *endless_turns(spec))
+    return PromptReport(encoder.template is not None, tuple(prompts), warnings, problems.left_out)
+
+
+def endless_turns(spec: RunSpec) -> tuple[str, ...]:
+    """A sentence where the chat template ends a turn with a token at which no response would end."""
+    encoder = encoder_of(spec)
+    end = encoder.turn_end()
+    if end is None or end in stop_tokens(encoder.tokenizer, read_generation_config(spec.model)):
+        return ()
+    token = encoder.tokenizer.convert_ids_to_tokens(end)
+    return (
+        f"prompts: the chat template ends a turn with {token}, which neither the tokenizer nor the generation config "
+        "names as an end of sequence: a response in the template's form would go on to its limit; add it to "
+        "eos_token_id in the model's generation_config.json",
+    )
 
 
 def frame(problems: Sequence[Problem], prompts: PromptsSpec, source: SourceSpec | None) -> Frame:

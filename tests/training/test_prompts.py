@@ -55,6 +55,24 @@ def test_prompts_are_logged_as_plain_data(model: Path, tmp_path: Path) -> None:
     assert "\\n" in made.lines()[1] and all("\n" not in line and len(line) < 160 for line in made.lines())
 
 
+def test_a_turn_that_would_never_end_is_named(tmp_path: Path) -> None:
+    """A base model's tokenizer: ChatML, and an end of sequence that ends no turn of it, unless the config names both."""
+    from transformers import GenerationConfig
+
+    path = make_untrained(tmp_path / "model")
+    assert report(composed(path, tmp_path)).warnings == ()
+    tokenizer = chat_tokenizer()
+    end = tokenizer.eos_token_id
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.save_pretrained(path)
+    (path / "generation_config.json").unlink(missing_ok=True)
+    (warning,) = report(composed(path, tmp_path)).warnings
+    assert "ends a turn with <|im_end|>" in warning and "generation_config.json" in warning
+    assert report(composed(path, tmp_path, "prompts.template=none")).warnings == ()
+    GenerationConfig(eos_token_id=[tokenizer.eos_token_id, end]).save_pretrained(path)
+    assert report(composed(path, tmp_path)).warnings == ()
+
+
 def test_prompts_of_the_run_are_of_both_and_differ_in_nothing(model: Path, tmp_path: Path) -> None:
     both = ["prompts.system=You add.", "prompts.suffix=' Box it.'"]
     assert report(composed(model, tmp_path, *both)).warnings == ()
