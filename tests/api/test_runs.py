@@ -45,9 +45,10 @@ def test_a_run_ends_with_its_numbers(workspace) -> None:
     assert result.checkpoint.parent.parent == result.directory and any(result.checkpoint.iterdir())
     assert list(result.suites) == ["heldout_easy", "heldout_medium", "heldout_hard"]
     assert result.score == pytest.approx(sum(s.final for s in result.suites.values()) / 3)
-    assert result.metrics["progress/tokens"] >= 3000 and result.metrics["progress/updates"] > 0
+    spent = result.metrics["progress/tokens"]  # it ends where no further round of problems can be paid for
+    assert spent > 2700 and result.metrics["progress/updates"] > 0
     fractions = [h["fraction"] for h in heard if "fraction" in h]
-    assert fractions == sorted(fractions) and fractions[-1] >= 1.0
+    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(min(1.0, spent / 3000))
     assert [h["value"] for h in heard if "point" in h][-1] == result.score
     assert str(result).splitlines()[0] == f"run {result.directory.name}: score {result.score:.3f}"
     assert str(result).splitlines()[1] in result._repr_html_().replace("&gt;", ">")

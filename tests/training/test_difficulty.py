@@ -207,6 +207,9 @@ def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     engine = LocalBackend(shipped.model, shipped.optim, shipped.backend, family="mod10", kl_reference=False, seed=0)
     engine.save(tmp_path)
     overrides = ["data=jsonl", f"data.source.path={data}", "model=path", f"model.path={tmp_path / 'policy'}"]
+    with pytest.raises(UserError, match="do not fit the model's context of 256 tokens with a response of 2048"):
+        difficulty_run(["k=2", *overrides])
+    overrides = ["curriculum=l2", *overrides]  # the limits of this small policy
     out = difficulty_run(["k=2", *overrides])
     assert sum(json.loads(line)["correct"] for line in out.read_text().splitlines()) > 10
     assert out == data.with_suffix(".difficulty.jsonl")

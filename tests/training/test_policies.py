@@ -85,7 +85,7 @@ def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_
     policies.leave("l1")
     backend.update(batch(backend), settings())
     before = {k: v.clone() for k, v in backend.policy.state_dict().items()}
-    moments = [s["exp_avg"].clone() for s in backend.optimizer.state_dict()["state"].values()]
+    moments = [s["exp_avg"].clone() for s in backend.optimizer.inner.state.values()]
     from eprli_lab.config.data import GeneratedSpec
     from eprli_lab.data.families import generate
 
@@ -94,8 +94,7 @@ def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_
     after = backend.policy.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
     assert all(
-        torch.equal(a, s["exp_avg"])
-        for a, s in zip(moments, backend.optimizer.state_dict()["state"].values(), strict=True)
+        torch.equal(a, s["exp_avg"]) for a, s in zip(moments, backend.optimizer.inner.state.values(), strict=True)
     )
     easy = [p for p in problems if (p.difficulty or 0) <= 0.5]
     backend.load(tmp_path / "policies" / "l1")

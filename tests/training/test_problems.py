@@ -132,7 +132,7 @@ def test_a_limit_that_leaves_nothing_is_refused(model: Path, tmp_path: Path) -> 
 
 
 def openrlhf(spec: RunSpec, **changes: Any) -> RunSpec:
-    values = {"rehearsal": True, "packing": False, "attention": "eager", "prompt_tokens": 100} | changes
+    values = {"rehearsal": True, "sleep": False, "enforce_eager": True, "attention": "eager"} | changes
     return spec.model_copy(update={"backend": OpenRLHFSpec(kind="openrlhf", **values)})
 
 
