@@ -501,3 +501,22 @@ def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
     file.write_text(json.dumps({"problem": "1+1?", "answer": "2", "difficulty": 101}) + "\n")
     with pytest.raises(UserError, match=r"a difficulty in \[0, 100\] is needed, not 101"):
         read_training(spec.data)
+
+
+def test_the_words_of_an_actor_that_could_not_start() -> None:
+    from eprli_lab.backends.openrlhf.engine import creation_error
+
+    trace = [
+        "The actor died because of an error raised in its creation task, ray::Rollout.__init__() (pid=1)",
+        'File "vllm_engine.py", line 62, in __init__',
+        "engine_args = vllm.AsyncEngineArgs(*args)",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
+        "Value error, max_model_len (4076) is greater than 256",
+        "For further information visit https://errors",
+    ]
+    assert creation_error(trace) == (
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig "
+        "Value error, max_model_len (4076) is greater than 256"
+    )
+    assert creation_error([*trace, "RuntimeError: engine core died"]) == "RuntimeError: engine core died"
+    assert creation_error(["The actor died", "killed"]) == "killed"

@@ -13,10 +13,13 @@ from sessions import Session, settings
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
 
+from test_openrlhf_faults import FAULTS, mend, plant
+
 from eprli_lab.backends.build import build_backend
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Sampling
+from eprli_lab.training.doctor_engine import _Engine
 
 pytestmark = pytest.mark.slow
 
@@ -133,3 +136,40 @@ def test_a_prompt_that_is_too_long_is_refused(session: Session) -> None:
     long = replace(session.problems[0], prompt="1+" * 100 + "1?")
     with pytest.raises(UserError, match=r"backend.prompt_tokens: the prompt of problem .* more than 64"):
         list(session.backend.sample([long], Sampling(2, 4), seed=0))
+
+
+# -------------------------------------------------------------------------------- what the doctor says of this engine
+
+
+def red(session: Session, directory: Path) -> list[str]:
+    """Names of the checks of the running engine that found a fault."""
+    found = list(_Engine(session.spec, session.backend, session.problems[:8], directory).checks())
+    assert all(f.advice for f in found if f.verdict == "FAULT")
+    return [f.check for f in found if f.verdict == "FAULT"]
+
+
+def test_a_sound_engine_has_no_red_row(session: Session, tmp_path: Path) -> None:
+    assert red(session, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "row"),
+    [("one of n samples", "whole groups"), ("another temperature", "mismatch")],
+    ids=["samples", "colder"],
+)
+def test_a_fault_of_the_engine_is_a_red_row(session: Session, tmp_path: Path, fault: str, row: str) -> None:
+    (engine,) = session.backend.engines.rollout
+    plant(engine, FAULTS[fault][0])
+    try:
+        assert red(session, tmp_path)[0] == row
+    finally:
+        plant(engine, mend)
+
+
+def test_a_broadcast_that_does_nothing_is_a_red_row(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(session.backend, "broadcast", lambda: None)
+        assert "weights arrive" in red(session, tmp_path)
+    session.backend.broadcast()

@@ -115,16 +115,17 @@ def outcome(where: Path) -> dict[str, Any]:
     return {"ledger": rows, "outcomes": outcomes}
 
 
-def in_second_level(where: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until a checkpoint was written in level l2."""
-    end = time.monotonic() + 240
+def in_second_level(where: Path, process: subprocess.Popen[str], updates: int = 1) -> None:
+    """Wait until a checkpoint was written in level l2 after so many of its updates."""
+    end = time.monotonic() + 600
     while time.monotonic() < end and process.poll() is None:
         for state in where.glob("outputs/run-*/checkpoint-*/state.json"):
             try:
                 content = json.loads(state.read_text())
             except (OSError, ValueError):
                 continue
-            if content["state"]["level"] == "l2" and content["state"]["progress"]["levels"]["l2"]["updates"] >= 1:
+            state_of_l2 = content["state"]["progress"]["levels"]["l2"]
+            if content["state"]["level"] == "l2" and state_of_l2["updates"] >= updates:
                 return
         time.sleep(0.05)
     raise AssertionError((where / "log").read_text()[-3000:])
@@ -152,27 +153,27 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-@pytest.mark.parametrize("what", ["driver", "actor", "engine", "ctrl-c"])
-def test_a_run_killed_in_level_2_is_resumed_and_ends_as_if_it_had_not_been(
-    calm: Path, tmp_path: Path, what: str
-) -> None:
+def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm: Path, tmp_path: Path) -> None:
+    """Its engine, its actor, Ctrl-C, its driver: each after one more update, each resumed by the same command."""
     before = processes()
-    process = start(tmp_path)
-    in_second_level(tmp_path, process)
-    if what == "ctrl-c":
-        process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 130
-    else:
-        os.kill(victim(process, what), signal.SIGKILL)
-        assert process.wait(120) == (-9 if what == "driver" else 2)
-    said = (tmp_path / "log").read_text()
-    assert gone(before), f"left behind after the death of the {what}"
-    if what in ("actor", "engine"):
-        last = said.strip().splitlines()[-1]
-        assert last.startswith("eprli_lab: backend: the run's processes on Ray") and "the same command resumes" in last
+    for updates, what in enumerate(("engine", "actor", "ctrl-c", "driver"), 1):
+        process = start(tmp_path)
+        in_second_level(tmp_path, process, updates)
+        if what == "ctrl-c":
+            process.send_signal(signal.SIGINT)
+            assert process.wait(240) == 130
+        else:
+            os.kill(victim(process, what), signal.SIGKILL)
+            assert process.wait(240) == (-9 if what == "driver" else 2)
+        said = (tmp_path / "log").read_text()
+        assert gone(before), f"left behind after the death of the {what}"
+        if what in ("actor", "engine"):
+            last = said.strip().splitlines()[-1]
+            assert last.startswith("eprli_lab: backend: the run's processes on Ray"), last
+            assert "the same command resumes" in last
+        assert said.count("resuming") == updates - 1
     again = start(tmp_path)
-    assert again.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
-    assert "resuming" in (tmp_path / "log").read_text()
+    assert again.wait(600) == 0, (tmp_path / "log").read_text()[-3000:]
     assert outcome(tmp_path) == outcome(calm)
     assert gone(before), "left behind at the end"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -308,10 +309,17 @@ def _sentences(what: str) -> Iterator[None]:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         if isinstance(cause, UserError):
             raise cause from None
-        lines = [line for line in str(cause).strip().splitlines() if line.strip()] or [type(cause).__name__]
+        lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
         if isinstance(cause, ray.exceptions.ActorDiedError) and "creation task" in lines[0]:
-            lines = lines[-1:]  # what it could not start for; above stand the lines of its trace
+            lines = [creation_error(lines)]
         raise UserError(
-            f"backend: the run's processes on Ray {what}: {type(cause).__name__}: {lines[0].strip()} (their output is "
+            f"backend: the run's processes on Ray {what}: {type(cause).__name__}: {lines[0]} (their output is "
             "in Ray's session directory, by default /tmp/ray/session_latest/logs; the same command resumes)"
         ) from error
+
+
+def creation_error(lines: Sequence[str]) -> str:
+    """What an actor could not start for: the last exception of its trace with its message, on one line."""
+    raised = [i for i, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    said = lines[raised[-1] if raised else -1 :]
+    return " ".join(line for line in said if not line.startswith("For further information"))[:400]
