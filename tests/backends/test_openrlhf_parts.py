@@ -504,7 +504,7 @@ def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
 
 
 def test_the_words_of_an_actor_that_could_not_start() -> None:
-    from eprli_lab.backends.openrlhf.engine import creation_error
+    from eprli_lab.backends.openrlhf.ray_errors import creation_error
 
     trace = [
         "The actor died because of an error raised in its creation task, ray::Rollout.__init__() (pid=1)",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.openrlhf import launch
 from eprli_lab.backends.openrlhf.checks import check_engines
 from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
+from eprli_lab.backends.openrlhf.ray_errors import ray_sentences
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, rows_of, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions
 from eprli_lab.backends.tokenization import TokenizerAdapter
@@ -55,7 +55,7 @@ class OpenRLHFBackend:
         args = parse(flags(spec, policy, directory))
         args.ds.attn_implementation = self.spec.attention  # OpenRLHF writes flash_attention_2 over it where it packs
         try:
-            with _sentences("could not be started"):
+            with ray_sentences("could not be started"):
                 launch.start_ray(self.spec)
                 self.engines = launch.start_engines(args, self.spec, spec.model.trust_remote_code)
                 self.asleep = {"weights", "kv_cache"} if self.spec.sleep else set()
@@ -93,7 +93,7 @@ class OpenRLHFBackend:
         ends = self.adapter.stops if stops is None else list(stops)
         ready: dict[int, list[Completion]] = {}
         given = 0
-        with _sentences("stopped while sampling"):
+        with ray_sentences("stopped while sampling"):
             self.wake("weights", "kv_cache")
             streams: Any = {}
             for e, engine in enumerate(self.engines.rollout):
@@ -127,7 +127,7 @@ class OpenRLHFBackend:
         After a NonFiniteError this engine is of no more use until `load`.
         """
         rows = rows_of(batch)
-        with _sentences("stopped while training"):
+        with ray_sentences("stopped while training"):
             if settings.kl_coef > 0:
                 self._read_reference(rows)
             sums = self._train(batch, rows, settings)
@@ -217,13 +217,13 @@ class OpenRLHFBackend:
     def save(self, path: Path) -> None:
         """`path/policy`: a Hugging Face checkpoint; `path/optimizer-<rank>.*`: the trainer's state, rank by rank."""
         assert self.engines is not None
-        with _sentences("stopped while saving"):
+        with ray_sentences("stopped while saving"):
             launch.wait(self.engines.policy.async_run_method("save_state", str(path.resolve())))
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote, in the trainer and the engines. Raises UserError for another layout."""
         assert self.engines is not None
-        with _sentences("stopped while loading"):
+        with ray_sentences("stopped while loading"):
             launch.wait(self.engines.policy.async_run_method("load_state", str(path.resolve())))
             self.broadcast()
 
@@ -294,32 +294,3 @@ def _check_lora(config: Any, lora: LoraSpec, trust: bool) -> None:
 
     with torch.device("meta"):
         check_targets(AutoModelForCausalLM.from_config(config, trust_remote_code=trust), lora)
-
-
-@contextlib.contextmanager
-def _sentences(what: str) -> Iterator[None]:
-    """Ray's errors as one sentence; the same command goes on from the last checkpoint."""
-    try:
-        yield
-    except Exception as error:
-        import ray
-
-        if not isinstance(error, ray.exceptions.RayError):
-            raise
-        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        if isinstance(cause, UserError):
-            raise cause from None
-        lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
-        if isinstance(cause, ray.exceptions.ActorDiedError) and "creation task" in lines[0]:
-            lines = [creation_error(lines)]
-        raise UserError(
-            f"backend: the run's processes on Ray {what}: {type(cause).__name__}: {lines[0]} (their output is "
-            "in Ray's session directory, by default /tmp/ray/session_latest/logs; the same command resumes)"
-        ) from error
-
-
-def creation_error(lines: Sequence[str]) -> str:
-    """What an actor could not start for: the last exception of its trace with its message, on one line."""
-    raised = [i for i, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    said = lines[raised[-1] if raised else -1 :]
-    return " ".join(line for line in said if not line.startswith("For further information"))[:400]
