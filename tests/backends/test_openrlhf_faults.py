@@ -300,6 +300,18 @@ def test_patches_refuse_another_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
         vllm_cpu.check_version()
 
 
+def test_heads_that_end_the_cpu_build_are_refused() -> None:
+    from types import SimpleNamespace
+
+    from eprli_lab.backends.openrlhf.rehearsal.vllm_cpu import check_heads
+
+    for heads in (6, 3, 1):  # 16, 32, 96
+        check_heads(SimpleNamespace(hidden_size=96, num_attention_heads=heads))
+    for bad in ({"hidden_size": 96, "num_attention_heads": 4}, {"head_dim": 272}):
+        with pytest.raises(EngineError, match=r"no kernel for heads of (24|272): a rehearsal wants a multiple of 16"):
+            check_heads(SimpleNamespace(**bad))
+
+
 def test_packing_computes_the_unpacked_logprobs(tmp_path: Path) -> None:
     """OpenRLHF's own packing over the rehearsal's padding helpers: six rows of unequal length, also their gradient."""
     import torch

@@ -39,6 +39,7 @@ SMALL = [
 ]
 
 
+LONGER = "budget.amount=40000"  # enough updates in level 2 for every kill
 MARK = "EPRLI_TEST_MARK"
 os.environ[MARK] = uuid.uuid4().hex  # of what these tests start, whatever else runs on this machine
 
@@ -147,17 +148,17 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run."""
     where = tmp_path_factory.mktemp("calm")
     before = processes()
-    process = start(where)
-    assert process.wait(300) == 0, (where / "log").read_text()[-3000:]
+    process = start(where, LONGER)
+    assert process.wait(600) == 0, (where / "log").read_text()[-3000:]
     assert gone(before), "Ray processes were left behind after success"
     return where
 
 
 def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm: Path, tmp_path: Path) -> None:
-    """Its engine, its actor, Ctrl-C, its driver: each after one more update, each resumed by the same command."""
+    """Ctrl-C, its engine, its actor, its driver: each after one more update, each resumed by the same command."""
     before = processes()
-    for updates, what in enumerate(("engine", "actor", "ctrl-c", "driver"), 1):
-        process = start(tmp_path)
+    for updates, what in enumerate(("ctrl-c", "engine", "actor", "driver"), 1):
+        process = start(tmp_path, LONGER)
         in_second_level(tmp_path, process, updates)
         if what == "ctrl-c":
             process.send_signal(signal.SIGINT)
@@ -172,7 +173,7 @@ def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm
             assert last.startswith("eprli_lab: backend: the run's processes on Ray"), last
             assert "the same command resumes" in last
         assert said.count("resuming") == updates - 1
-    again = start(tmp_path)
+    again = start(tmp_path, LONGER)
     assert again.wait(600) == 0, (tmp_path / "log").read_text()[-3000:]
     assert outcome(tmp_path) == outcome(calm)
     assert gone(before), "left behind at the end"

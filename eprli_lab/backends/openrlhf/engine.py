@@ -17,6 +17,7 @@ from eprli_lab.backends.openrlhf import launch
 from eprli_lab.backends.openrlhf.checks import check_engines
 from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
 from eprli_lab.backends.openrlhf.ray_errors import ray_sentences
+from eprli_lab.backends.openrlhf.rehearsal.vllm_cpu import check_heads
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, rows_of, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions
 from eprli_lab.backends.tokenization import TokenizerAdapter
@@ -279,6 +280,8 @@ def initial_policy(spec: RunSpec, directory: Path) -> tuple[str, Any, Any]:
         raise UserError(f"model.path: {where} brings code of its own: set model.trust_remote_code=true to run it")
     if spec.model.lora is not None:
         _check_lora(config, spec.model.lora, trust)
+    if isinstance(spec.backend, OpenRLHFSpec) and spec.backend.rehearsal:
+        check_heads(config)
     generation = None
     with contextlib.suppress(OSError):
         generation = GenerationConfig.from_pretrained(where)

