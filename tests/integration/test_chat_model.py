@@ -16,7 +16,7 @@ from eprli_lab.config.compose import compose_spec, hydra_session
 from eprli_lab.training.execute import execute
 from eprli_lab.training.preflight import preflight
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]  # it trains a chat model first
 HEAD = "<|im_start|>user\n"
 TAIL = "<|im_end|>\n<|im_start|>assistant\n"
 

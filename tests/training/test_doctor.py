@@ -158,6 +158,7 @@ def test_what_is_not_installed_is_a_red_row_and_nothing_is_started():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_row_on_the_local_engine(tmp_path):
     done = CliRunner().invoke(group, ["doctor", "backend=local", "out=kept"])
     assert done.exit_code == 0, done.output
@@ -174,6 +175,7 @@ def test_every_row_on_the_local_engine(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_that_does_not_end_is_a_red_row(tmp_path):
     words = [
         *WORDS,
