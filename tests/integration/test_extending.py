@@ -87,6 +87,7 @@ def test_a_changed_function_is_refused_under_the_same_name(swept):
     assert len(broken.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.exhaustive  # a warm start is made first
 def test_a_family_of_the_users_is_warm_started_and_trained(folder):
     done = lab(blocks("sh")[1], folder)
     assert done.returncode == 0, done.stderr
