@@ -31,13 +31,12 @@ def read_tokenizer(model: ModelSpec, family: str | None) -> Any:
     return tokenizer
 
 
-def read_generation_config(model: ModelSpec) -> Any:
-    """The generation config that comes with a model by path or id; None where there is none."""
+def read_generation_config(where: str) -> Any:
+    """The generation config of a checkpoint (directory or id); None where there is none."""
     from transformers import GenerationConfig
 
-    where = check_source(model, None) if model.path is not None else None
     try:
-        return None if where is None else GenerationConfig.from_pretrained(where)
+        return GenerationConfig.from_pretrained(where)
     except OSError:
         return None
 

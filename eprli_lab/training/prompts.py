@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from eprli_lab.backends.local.policy import check_source
 from eprli_lab.backends.pretrained import read_generation_config
 from eprli_lab.backends.tokenization import stop_tokens
 from eprli_lab.data.conversation import at_level, conversation
@@ -94,7 +95,11 @@ def endless_turns(spec: RunSpec) -> tuple[str, ...]:
     """A sentence where the chat template ends a turn with a token at which no response would end."""
     encoder = encoder_of(spec)
     end = encoder.turn_end()
-    if end is None or end in stop_tokens(encoder.tokenizer, read_generation_config(spec.model)):
+    if end is None or spec.model.path is None:  # the tokenizer of a warm-started policy has no template
+        return ()
+    where = check_source(spec.model, None)
+    assert where is not None
+    if end in stop_tokens(encoder.tokenizer, read_generation_config(where)):
         return ()
     token = encoder.tokenizer.convert_ids_to_tokens(end)
     return (

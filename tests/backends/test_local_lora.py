@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from eprli_lab.backends.local.decoders import AnyDecoder, Qwen3Decoder, decoder_for
 from eprli_lab.backends.local.engine import LocalBackend
-from eprli_lab.backends.local.lora import merged_parameters
+from eprli_lab.backends.local.lora import merged_weight, plain_parameters
 from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.data import LoraSpec, ModelSpec
@@ -25,6 +25,12 @@ from eprli_lab.errors import UserError
 from eprli_lab.records import Sampling
 
 LORA = LoraSpec(rank=4, alpha=16)
+
+
+def merged_tensors(policy: Any) -> dict[str, Any]:
+    """Tensors by the names of the model without adapters: what a broadcast sends."""
+    named = plain_parameters(policy)
+    return {name: p.detach() if layer is None else merged_weight(layer) for name, p, layer in named}
 
 
 def engine(lora: LoraSpec | None = LORA, kl: bool = False, dtype: str = "float32", seed: int = 0) -> LocalBackend:
@@ -84,7 +90,7 @@ def test_merging_leaves_the_policy_as_it_is():
     for _ in range(3):
         batch(backend, 1)
         backend._decoder = None
-        dict(merged_parameters(backend.policy))
+        merged_tensors(backend.policy)
     assert all(torch.equal(p, before[n]) for n, p in parameters(backend).items())
 
 
@@ -142,7 +148,7 @@ def test_a_merged_checkpoint_opens_anywhere_and_is_a_model_to_start_from(tmp_pat
     merged = ModelSpec(name="merged", path=str(tmp_path / "merged"))
     again = LocalBackend(merged, SPEC.optim, SPEC.backend, family=None, kl_reference=False, seed=0)
     names = dict(again.policy.named_parameters())
-    mine = dict(merged_parameters(backend.policy))
+    mine = merged_tensors(backend.policy)
     assert set(mine) == set(names)
     assert all(torch.allclose(p, names[n], atol=1e-7) for n, p in mine.items())
     assert [r.tokens for r in batch(again, 5).responses] == [r.tokens for r in batch(backend, 5).responses]

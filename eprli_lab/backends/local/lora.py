@@ -103,12 +103,6 @@ def plain_parameters(model: Any) -> Iterator[tuple[str, Any, Any]]:
         yield plain, parameter, layers[layer] if layer is not None and name.endswith("base_layer.weight") else None
 
 
-def merged_parameters(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """(name, tensor) of `plain_parameters`, merged one by one; the model stays as it is."""
-    for name, parameter, layer in plain_parameters(model):
-        yield name, parameter.detach() if layer is None else merged_weight(layer)
-
-
 @contextlib.contextmanager
 def without(adapters: Any) -> Iterator[None]:
     """The base alone: what peft's model computes with its adapters switched off."""

@@ -41,11 +41,11 @@ def check_broadcast(backend: OpenRLHFBackend) -> Check:
     (tensor-parallel engines hold parts: there `mismatch` alone speaks).
     """
     assert backend.engines is not None
-    shapes = launch.wait([backend.engines.ranks[0].shapes.remote()])[0]
+    shapes = _shapes(backend)
     backend.wake("weights")
     launch.wait([e.forget.remote(shapes) for e in backend.engines.rollout])
     backend.broadcast()
-    trainer, engines = weight_digests(backend, shapes)
+    trainer, engines = weight_digests(backend)
     compared = 0
     for number, held in enumerate(engines):
         wrong = [name for name, value in held.items() if trainer[name] != value]
@@ -60,11 +60,15 @@ def check_broadcast(backend: OpenRLHFBackend) -> Check:
     return Check("broadcast", f"{compared} of {every} weights equal bit for bit{left}")
 
 
-def weight_digests(backend: OpenRLHFBackend, shapes: Any = None) -> tuple[dict[str, str], list[dict[str, str]]]:
+def _shapes(backend: OpenRLHFBackend) -> Any:
+    """Of the trainer's parameters, by name."""
+    return launch.wait([backend.engines.ranks[0].shapes.remote()])[0]
+
+
+def weight_digests(backend: OpenRLHFBackend) -> tuple[dict[str, str], list[dict[str, str]]]:
     """(parameter -> digest in the trainer, the same in each engine, by the trainer's names)."""
     assert backend.engines is not None
-    if shapes is None:
-        shapes = launch.wait([backend.engines.ranks[0].shapes.remote()])[0]
+    shapes = _shapes(backend)
     backend.wake("weights")
     ranks = launch.wait([a.digests.remote() for a in backend.engines.ranks])
     return ranks[0], launch.wait([e.digests.remote(shapes) for e in backend.engines.rollout])

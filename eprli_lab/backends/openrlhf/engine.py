@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import time
@@ -258,9 +257,10 @@ def initial_policy(spec: RunSpec, directory: Path) -> tuple[str, Any, Any]:
     Raises UserError for a model that brings code of its own, unless model.trust_remote_code says yes: OpenRLHF would
     run it unasked.
     """
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+    from transformers import AutoConfig, AutoTokenizer
 
     from eprli_lab.backends.local.policy import check_source, load_policy
+    from eprli_lab.backends.pretrained import read_generation_config
 
     where = check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
     if where is None:
@@ -282,10 +282,7 @@ def initial_policy(spec: RunSpec, directory: Path) -> tuple[str, Any, Any]:
         _check_lora(config, spec.model.lora, trust)
     if isinstance(spec.backend, OpenRLHFSpec) and spec.backend.rehearsal:
         check_heads(config)
-    generation = None
-    with contextlib.suppress(OSError):
-        generation = GenerationConfig.from_pretrained(where)
-    return where, tokenizer, generation
+    return where, tokenizer, read_generation_config(where)
 
 
 def _check_lora(config: Any, lora: LoraSpec, trust: bool) -> None:

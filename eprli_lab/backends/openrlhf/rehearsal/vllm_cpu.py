@@ -140,8 +140,7 @@ def narrow_heads() -> None:
 
 
 def install_in_worker() -> None:
-    """All of it, in a process of vLLM's own, before it builds its model. Raises EngineError."""
+    """After `rehearsal.install`, in a process of vLLM's own, before it builds its model. Raises EngineError."""
     check_version()
-    without_nccl()
     live_weights()
     narrow_heads()
