@@ -26,6 +26,9 @@ class Problem:
     messages: tuple[tuple[str, str], ...] = ()  # chat-style prompt as (role, content); empty: plain text
     system: str | None = None  # system prompt of the level that asks; None: the run's (config/prompts.py)
     suffix: str | None = None  # what that level puts behind the question; None: the run's
+    steps: tuple[str, ...] = ()  # worked steps of the gold solution, without its answer; empty: none are known
+    hint: str = ""  # beginning of the answer that is given: a part of the prompt, no token of the response
+    begun: tuple[int, ...] = ()  # ids of a response that is to be gone on with; behind the hint
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from eprli_lab.config.fields import Name, Strict
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.sweeping.space import SearchSpec
-from eprli_lab.tracking.description import Objective
+from eprli_lab.tracking.description import Expectation, Objective
 
 
 class AfterSpec(Strict):
@@ -41,6 +41,9 @@ class StudySpec(Strict):
     only: list[str] | None = None
     seeds: list[int]
     objectives: list[Objective] = Field(default_factory=list, max_length=3)  # none: the run's objective
+    contrasts: list[str] = Field(default_factory=list)  # ARM - ARM: those that answer the question
+    expected: list[Expectation] = Field(default_factory=list)  # of a control: what it must find
+    varies_evaluation: bool = False  # arms may be examined differently; every table then says so first
     search: SearchSpec | None = None
     trials: int = Field(default=20, ge=1, le=100_000)  # of the search, in all, whoever runs them
     search_seeds: list[int] = Field(default_factory=lambda: [100, 101, 102])  # of every trial; never those of the table

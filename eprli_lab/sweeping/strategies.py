@@ -128,6 +128,9 @@ class ArmsStrategy:
             objectives=tuple(self.objectives),
             baseline=self.spec.baseline,
             arm_baselines={arm: baseline for arm, baseline in baselines.items() if baseline is not None},
+            contrasts=tuple(self.spec.contrasts),
+            expected=tuple(self.spec.expected),
+            varies_evaluation=self.spec.varies_evaluation,
             arms=(*in_file_order, *winners),
             seeds=tuple(self.spec.seeds),
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.fields import AsTuple, Strict
 
@@ -18,6 +18,54 @@ class Objective(Strict):
 
     metric: str
     direction: Direction = "maximize"
+
+
+class Contrast(NamedTuple):
+    """Two arms whose difference answers the question: the first minus the second."""
+
+    arm: str
+    reference: str
+
+    @classmethod
+    def of(cls, text: str) -> Contrast:
+        """Of `l2 - l1_matched`. Raises ValueError for any other text."""
+        arm, minus, reference = text.partition(" - ")
+        if not (minus and arm.strip() and reference.strip()) or arm.strip() == reference.strip():
+            raise ValueError(f"'{text}' is no contrast of two arms: write ARM - ARM, for instance l2 - l1_matched")
+        return cls(arm.strip(), reference.strip())
+
+    def __str__(self) -> str:
+        return f"{self.arm} - {self.reference}"
+
+
+class Expectation(Strict):
+    """What a control must find: of a contrast of two arms, or of one arm's mean. Exactly one rule is given.
+
+    `above: x`: the mean difference is at least x and its 95% interval lies above zero. `below: x`: at most x, and the
+    interval below zero. `within: x`: the interval holds zero and the mean difference is smaller than x in size.
+    `near: y` (with `within: x`): the arm's mean over seeds is within x of y.
+    """
+
+    contrast: str | None = None  # ARM - ARM
+    arm: str | None = None
+    metric: str | None = None  # null: the study's first objective
+    above: float | None = None
+    below: float | None = None
+    within: float | None = None
+    near: float | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Expectation:
+        if (self.contrast is None) == (self.arm is None):
+            raise ValueError("give either contrast (ARM - ARM) or arm")
+        rules = [name for name in ("above", "below", "within") if getattr(self, name) is not None]
+        if self.contrast is not None:
+            Contrast.of(self.contrast)
+            if len(rules) != 1 or self.near is not None:
+                raise ValueError("a contrast takes exactly one of above, below and within")
+        elif self.near is None or rules != ["within"]:
+            raise ValueError("an arm takes near and within")
+        return self
 
 
 class StudyDescription(Strict):
@@ -38,6 +86,14 @@ class StudyDescription(Strict):
     space: dict[str, str] = Field(default_factory=dict)  # of a search: config key -> its values, in words
     confirmed_in: str | None = None  # of a search: the study of its winners
     forced: Annotated[tuple[str, ...], AsTuple] = ()  # changes that study.force=true went over
+    contrasts: Annotated[tuple[str, ...], AsTuple] = ()  # ARM - ARM: those that answer the question
+    expected: Annotated[tuple[Expectation, ...], AsTuple] = ()  # of a control: what it must find
+    varies_evaluation: bool = False  # its arms were allowed to be examined differently
+
+    @field_validator("contrasts")
+    @classmethod
+    def _are_contrasts(cls, v: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(Contrast.of(text)) for text in v)
 
     @property
     def objective(self) -> str:
