@@ -73,6 +73,7 @@ KINDS = {
             "int": f"{_DATA}.families:IntChains",
             "mod10": f"{_DATA}.families:Mod10Chains",
             "program": f"{_DATA}.programs:Programs",
+            "interference": f"{_DATA}.interference:Interference",
         },
     ),
 }
