@@ -41,8 +41,12 @@ def study_page(
     baseline: str | None,
     margin: float,
     again: Sequence[str] = (),
+    instrument: Section | None = None,
 ) -> Page:
-    """The whole report of a study; `table` is None for a search. `again`: words of the command that makes it again."""
+    """The whole report of a study; `table` is None for a search. `again`: words of the command that makes it again.
+
+    `instrument`: what controls say of this instrument (report/instrument.py).
+    """
     d = study.description
     title = f"{study.name}: {d.question}" if d.question else study.name
     shown = _shown(drawn)
@@ -69,6 +73,7 @@ def study_page(
         training = [f for f in shown if f not in strata + effects]
         sections += [
             Section("reading", "How it reads", items=reading),
+            *([instrument] if instrument is not None else []),
             Section("look", "What to look at", () if to_look_at else (nothing,), to_look_at),
             Section("arms", "The arms", [whole.bold_note or not_bold], tables=whole.blocks, figures=effects),
             Section(
