@@ -17,6 +17,11 @@ class LevelProgress:
     skipped: int = 0  # skipped updates in a row
     accuracy: float | None = None  # moving average over all groups, before shaping
     ended: str | None = None  # starved | budget
+    seconds: float = 0.0  # training time at the level
+
+    def spent(self, unit: str) -> float:
+        """Used amount of the budget's unit, at this level."""
+        return float(getattr(self, unit))
 
     @property
     def tokens_per_group(self) -> float | None:

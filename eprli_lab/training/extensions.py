@@ -223,8 +223,9 @@ def _schedule(function: Any, spec: RunSpec, level: str) -> Any:
             raise _BadAnswer(f"ends its levels at {ends}: numbers up to {amount:g} (the budget) are needed")
     if chosen[0] is None:
         raise _BadAnswer("chose no level at the start, so nothing would be trained")
-    if spec.curriculum.weights == "per_level" and not schedule.boundaries:
-        raise _BadAnswer("has no boundaries between levels, which weights=per_level needs: set boundaries = True")
+    weights = spec.curriculum.weights
+    if weights != "shared" and not schedule.boundaries:
+        raise _BadAnswer(f"has no boundaries between levels, which weights={weights} needs: set boundaries = True")
     schedule.observe([_group(level)])
     _remembers(schedule, lambda state: function(spec.curriculum, amount, spec.rng_seed, state))
     return chosen, schedule.state()

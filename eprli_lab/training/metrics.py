@@ -108,6 +108,11 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.progress("responses"), "responses", "generated for training so far"),
     Metric(names.progress("problems"), "problems", "drawn for training so far"),
     Metric(names.UPDATES, "updates", "made so far"),
+    Metric(
+        names.PARAMETERS,
+        "",
+        "of all networks that the run trains, once, at step 0 (weights=separate: L times the policy; LoRA: adapters alone)",
+    ),
     *_family(names.verification("*"), "timeout error no_answer", "responses", "so far, with this status"),
     Metric(names.accuracy(SUITE), "fraction", "mean over problems of the share of k samples that are correct"),
     Metric(names.evaluation(SUITE, "pass_at_k"), "fraction", "unbiased estimate (arXiv 2107.03374) at k = samples"),

@@ -19,6 +19,7 @@ from eprli_lab.data.steps import check_steps, parse_chain
 from eprli_lab.records import Group, Problem, Response, Sampling, Step
 from eprli_lab.training.checkpoint import RunStore
 from eprli_lab.training.evaluate import Grading, graded
+from eprli_lab.training.policies import network_updates
 from eprli_lab.training.samples import sample_rows
 from eprli_lab.training.state import TrainState
 
@@ -69,6 +70,7 @@ class RolloutCollector:
     def round(self, level: str, problems: Sequence[Problem], state: TrainState) -> list[Group]:
         """One round: G_l responses a problem, each group with exactly one verdict."""
         spec, progress = self.spec.curriculum.levels[level], state.progress
+        version = network_updates(self.spec.curriculum, progress, level)
         began = time.perf_counter()
         responses = self.backend.sample(
             at_level(problems, spec.prompts),
@@ -83,7 +85,7 @@ class RolloutCollector:
             errored = any(g.status == "error" for g in grades)
             verdict = admission_verdict(state.rules[level], problem, correct, reward, errored)
             steps = self._steps(problem, group)
-            groups.append(Group(problem, level, group, grades, reward, progress.updates, verdict, steps))
+            groups.append(Group(problem, level, group, grades, reward, version, verdict, steps))
         progress.count(level, [g.tokens for g in groups], sum(len(g.responses) for g in groups))
         self.clock["generate"] += timed.ended - began
         self.clock["verify"] += time.perf_counter() - timed.ended

@@ -27,6 +27,7 @@ class TrainState:
     level: str | None = None  # of the last pass
     curve_points: int = 0  # evaluations made on the way
     log_weights: dict[str, float] = field(default_factory=dict)  # of DARO, by a group's share of correct responses
+    left: dict[str, dict[str, float]] = field(default_factory=dict)  # level whose network is kept -> its log weights
     wall: float = 0.0  # s, evaluation included
     graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
 
@@ -45,7 +46,8 @@ class TrainState:
     def to_json(self) -> dict[str, Any]:
         """Plain data. Python floats survive JSON exactly (shortest round-trip representation)."""
         rules = {name: rule.state() for name, rule in self.rules.items()}
-        memories = {"schedule": self.schedule.state(), "rules": {n: saved for n, saved in rules.items() if saved}}
+        memories: dict[str, Any] = {"schedule": self.schedule.state()}
+        memories |= {"rules": {n: saved for n, saved in rules.items() if saved}, "left": self.left}
         return {key: memory for key, memory in memories.items() if memory} | {
             "progress": asdict(self.progress),
             "streams": {name: sampler.state() for name, sampler in self.samplers.items()},
@@ -74,6 +76,7 @@ class TrainState:
         state.schedule = make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed, tree.get("schedule"))
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):
             setattr(state, key, tree[key])
+        state.left = tree.get("left", {})
         return state
 
 
