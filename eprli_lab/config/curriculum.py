@@ -39,6 +39,15 @@ class AdmissionSpec(Strict):
         return self
 
 
+class HintSpec(Strict):
+    """Worked steps of the gold solution, given as the beginning of the answer (docs/algorithm.md, Hints)."""
+
+    fraction: Fraction = 0.0  # h: of the worked steps; 0: no hints
+    when: Literal["always", "all_wrong"] = "always"  # all_wrong: a group of which nothing was right comes once more
+    fade: Literal["none", "linear"] = "none"  # linear: down to 0 at `fade_until`
+    fade_until: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # of the level's own share of the budget
+
+
 class LevelSpec(Strict):
     """One level l of the curriculum."""
 
@@ -59,6 +68,7 @@ class LevelSpec(Strict):
     admission: AdmissionSpec = AdmissionSpec()
     budget_weight: Annotated[float, Field(gt=0.0)] = 1.0  # the level's share of the budget is weight / sum
     prompts: Annotated[LevelPromptsSpec, Later(LevelPromptsSpec())] = LevelPromptsSpec()  # in training at this level
+    hint: Annotated[HintSpec, Later(HintSpec())] = HintSpec()  # in training at this level
 
     @model_validator(mode="after")
     def _rules(self) -> LevelSpec:

@@ -34,7 +34,7 @@ METHODS = {  # what a class must have beside its constructor: its kind's base ha
     "admission": (AdmissionRule, ("verdict", "observe", "state", "metrics")),
     "schedule": (Schedule, ("choose", "pass_end", "observe", "state", "metrics")),
     "sampler": (ProblemSampler, ("take", "observe", "state", "metrics")),
-    "family": (Family, ("draw", "worked")),
+    "family": (Family, ("draw", "worked", "steps")),
 }
 
 
@@ -252,7 +252,10 @@ def _family(function: Any, spec: RunSpec, level: str) -> Any:
             raise _BadAnswer(f"drew {task!r}: a Task (eprli_lab.data.tasks) is needed")
         if not str(task.prompt) or not str(task.answer):
             raise _BadAnswer(f"drew {task!r}: prompt and answer must not be empty")
-    return [(t.prompt, str(t.answer)) for t in drawn]
+        steps = family.steps(task)
+        if not isinstance(steps, tuple | list) or not all(isinstance(s, str) and s for s in steps):
+            raise _BadAnswer(f"has the worked steps {steps!r}: texts, none of them empty, are needed")
+    return [(t.prompt, str(t.answer), list(family.steps(t))) for t in drawn]
 
 
 _TRIALS: dict[str, Callable[[Any, RunSpec, str], Any]] = {

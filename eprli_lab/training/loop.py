@@ -89,7 +89,7 @@ class Trainer:
         buffer.expire(version)
         sampled = self.collector.fill(level, buffer, state)
         waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
-        out = m.sampling_metrics(level, sampled)
+        out = m.sampling_metrics(level, sampled) | m.hint_metrics(level, spec.hint, sampled)
         if buffer.full:
             taken = buffer.take()
             ages = [version - g.version for g in taken]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -82,7 +83,8 @@ class TrainState:
 
 def group_to_json(group: Group) -> dict[str, Any]:
     """A group by its problem's id; the prompt's tokens once."""
-    return {
+    hint = {"hint": group.problem.hint, "hinted": group.hinted} if group.hinted else {}
+    return hint | {
         "problem": group.problem.id,
         "level": group.level,
         "prompt_tokens": group.responses[0].prompt_tokens,
@@ -98,8 +100,9 @@ def group_to_json(group: Group) -> dict[str, Any]:
 def group_from_json(tree: dict[str, Any], problems: dict[str, Problem]) -> Group:
     """The group that `group_to_json` wrote."""
     prompt = tuple(tree["prompt_tokens"])
+    problem = problems[tree["problem"]]
     return Group(
-        problem=problems[tree["problem"]],
+        problem=dataclasses.replace(problem, hint=tree["hint"]) if "hint" in tree else problem,
         level=tree["level"],
         responses=tuple(
             Response(text, prompt, tuple(ids), tuple(lps), cut, tuple(ends))
@@ -110,4 +113,5 @@ def group_from_json(tree: dict[str, Any], problems: dict[str, Problem]) -> Group
         version=tree["version"],
         verdict=tree["verdict"],
         steps=tuple(tuple(Step(end, correct) for end, correct in one) for one in tree["steps"]),
+        hinted=tree.get("hinted", 0),
     )
