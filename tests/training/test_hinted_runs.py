@@ -16,10 +16,12 @@ from eprli_lab.errors import UserError
 from eprli_lab.records import Grade, Problem, Sampling
 from eprli_lab.training.checkpoint import RunStore
 from eprli_lab.training.preflight import preflight
+from eprli_lab.training.problems import check_context
 from eprli_lab.training.samples import sample_rows
 from eprli_lab.training.state import group_from_json, group_to_json
 
 L2 = "curriculum.levels.l2.hint"
+PROBLEM = Problem("p", "1a+1b+3?", ("5",))
 HARD = "data.generated.operations=[6,7,8]"
 
 
@@ -250,6 +252,28 @@ def test_the_longest_hint_must_fit_the_context() -> None:
     assert "not fit the model's context of 256 tokens with a response of 228" in said
     assert said.endswith("its hint counts: shorten the responses, or lower hint.fraction")
     preflight(compose_spec([*change[:2], "curriculum.levels.l1.hint.fraction=1.0"]))
+
+
+def test_and_the_prompt_limit_of_openrlhf() -> None:
+    problems = [dataclasses.replace(PROBLEM, hint=h) for h in ("", "a2b5")]
+    spec = small_spec("backend=openrlhf", "backend.prompt_tokens=9")  # BOS, `1a+1b+3?`
+    check_context(spec, "level l1", problems[:1], 44, training=True)
+    said = "level l1: the prompt does not fit backend.prompt_tokens (the longest has 13 tokens: problem p): its hint counts: set "
+    with pytest.raises(UserError) as caught:
+        check_context(spec, "level l1", problems[1:], 44, training=True)
+    assert str(caught.value) == f"{said}backend.prompt_tokens=13, or lower hint.fraction"
+    check_context(small_spec("backend=openrlhf", "backend.prompt_tokens=13"), "level l1", problems, 44, training=True)
+
+
+def test_a_family_without_steps_takes_no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eprli_lab.data.families import IntChains
+
+    monkeypatch.setattr(IntChains, "steps", lambda self, task: ())  # as Family's own
+    said = refusal(HARD, "curriculum=l1", "curriculum.levels.l1.hint.fraction=0.5")
+    assert said.startswith("curriculum.levels.l1.hint: 4096 of 4096 problems have no worked steps, mod10-")
+    assert said.endswith(
+        "for one: give the family mod10 a method `steps`, take problems that have some, or set hint.fraction=0"
+    )
 
 
 @pytest.mark.parametrize(
