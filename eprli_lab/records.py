@@ -94,6 +94,7 @@ class Group:
     version: int  # updates made before it was sampled; staleness is measured against it
     verdict: Verdict
     steps: tuple[tuple[Step, ...], ...] = ()  # G; only where steps are rewarded
+    hinted: int = 0  # worked steps that the problem's hint gave
 
     @property
     def accuracy(self) -> float:

@@ -17,6 +17,12 @@ class LevelProgress:
     skipped: int = 0  # skipped updates in a row
     accuracy: float | None = None  # moving average over all groups, before shaping
     ended: str | None = None  # starved | budget
+    seconds: float = 0.0  # training time at the level
+    recent: float | None = None  # mean generated tokens a group in the last round; only where hints move it
+
+    def spent(self, unit: str) -> float:
+        """Used amount of the budget's unit, at this level."""
+        return float(getattr(self, unit))
 
     @property
     def tokens_per_group(self) -> float | None:
@@ -47,11 +53,10 @@ class Progress:
         return float(getattr(self, unit))
 
     def count(self, level: str, group_tokens: Sequence[int], responses: int) -> None:
-        """Book one sampling round of `level`: the tokens of each group, and the responses in all."""
+        """Book what was sampled at `level`: the tokens of each group, and the responses in all."""
         done = self.levels[level]
         done.groups += len(group_tokens)
         done.tokens += sum(group_tokens)
-        self.rounds += 1
         self.problems += len(group_tokens)
         self.tokens += sum(group_tokens)
         self.responses += responses

@@ -131,6 +131,20 @@ def make_schedule(
     return made
 
 
+def level_fraction(schedule: Schedule, progress: Progress, level: str, unit: str) -> float:
+    """How much of a level's own share of the budget it has spent, in [0, 1].
+
+    Where levels follow one another the share is what was left for the level when it began (an overshoot of the level
+    before is taken from it, what an early promotion left is given to it); else its weight's part of the budget.
+    """
+    own = progress.levels[level].spent(unit)
+    if isinstance(schedule, Sequential):
+        share = own + schedule.pass_end(level) - progress.spent(unit)
+    else:
+        share = shares(schedule.curriculum)[level] * schedule.amount
+    return min(1.0, own / share) if share > 0 else 1.0
+
+
 def affordable_problems(remaining_tokens: float, per_problem: float | None, worst: int, wanted: int) -> int:
     """Problems of the next round, so that a token budget is kept: fewer near the end, 0 when none can be paid.
 
@@ -146,7 +160,8 @@ def learning_rate(optim: OptimSpec, fraction: float, update: int) -> float:
     """Learning rate of update number `update` (from 0) at `fraction` in [0, 1] of the budget.
 
     Warm-up rises linearly and its first step is not zero (a zero first step would be a lost update); `linear` then
-    falls to a tenth at the end of the whole budget, across levels.
+    falls to a tenth at the end of the budget. Both count for one network: of the whole run, across levels, or, under
+    `weights: separate`, of a level.
     """
     rate = optim.learning_rate
     if optim.schedule == "linear":

@@ -55,10 +55,11 @@ class PromptEncoder:
         return ids
 
     def count(self, problem: Problem) -> int:
-        """Tokens of the prompt, remembered."""
+        """Tokens of the prompt and the hint behind it, remembered."""
         key = _key(problem)
         if key not in self._lengths:
-            self._lengths[key] = len(self.encode(problem))
+            hint = self.tokenizer.encode(problem.hint, add_special_tokens=False) if problem.hint else []
+            self._lengths[key] = len(self.encode(problem)) + len(hint)
         return self._lengths[key]
 
     def fits(self, problem: Problem, limit: int) -> bool:
@@ -69,7 +70,7 @@ class PromptEncoder:
         """
         key = _key(problem)
         if key not in self._most:
-            text = self.text(problem)
+            text = self.text(problem) + problem.hint
             self._most[key] = len(text) + ADDED if text and text.isascii() else None
         most = self._most[key]
         return (most is not None and most <= limit) or self.count(problem) <= limit
@@ -144,7 +145,7 @@ class PromptEncoder:
 
 
 def _key(problem: Problem) -> tuple[Any, ...]:
-    return problem.prompt, problem.messages, problem.system, problem.suffix
+    return problem.prompt, problem.messages, problem.system, problem.suffix, problem.hint
 
 
 def _template(tokenizer: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.extensions import AdmissionName, LengthTermName, RewardName, SamplerName, ScheduleName
 from eprli_lab.config.fields import Fraction, Later, Name, Positive, Strict
@@ -39,6 +39,15 @@ class AdmissionSpec(Strict):
         return self
 
 
+class HintSpec(Strict):
+    """Worked steps of the gold solution, given as the beginning of the answer (docs/algorithm.md, Hints)."""
+
+    fraction: Fraction = 0.0  # h: of the worked steps; 0: no hints
+    when: Literal["always", "all_wrong"] = "always"  # all_wrong: a group of which nothing was right comes once more
+    fade: Literal["none", "linear"] = "none"  # linear: down to 0 at `fade_until`
+    fade_until: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # of the level's own share of the budget
+
+
 class LevelSpec(Strict):
     """One level l of the curriculum."""
 
@@ -59,6 +68,7 @@ class LevelSpec(Strict):
     admission: AdmissionSpec = AdmissionSpec()
     budget_weight: Annotated[float, Field(gt=0.0)] = 1.0  # the level's share of the budget is weight / sum
     prompts: Annotated[LevelPromptsSpec, Later(LevelPromptsSpec())] = LevelPromptsSpec()  # in training at this level
+    hint: Annotated[HintSpec, Later(HintSpec())] = HintSpec()  # in training at this level
 
     @model_validator(mode="after")
     def _rules(self) -> LevelSpec:
@@ -95,15 +105,27 @@ class CurriculumSpec(Strict):
     order: Literal["ascending", "descending"] = "ascending"  # of the levels; descending: hard first
     strata: Literal["band", "cumulative", "all"] = "band"  # D_l: above Q_{l-1} up to Q_l; up to Q_l; up to Q_L
     selection: SamplerName = "uniform"  # which problem of the stratum comes next
-    weights: Literal["shared", "per_level"] = "shared"  # shared: pi_high = pi_low = pi_theta (the paper)
+    weights: Literal["shared", "separate", "snapshot"] = "shared"  # shared: pi_high = pi_low = pi_theta (the paper)
     levels: dict[Name, LevelSpec]
     adaptive: AdaptiveSpec = AdaptiveSpec()
     target: TargetSpec = TargetSpec()
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _two_meanings(cls, v: object) -> object:
+        if v == "per_level":
+            raise ValueError(
+                "'per_level' is now called 'snapshot' (one network; its state at a level's end answers that level's "
+                "problems later): take that, or 'separate' for a network of its own at each level"
+            )
+        return v
+
     @model_validator(mode="after")
     def _thresholds(self) -> CurriculumSpec:
-        if self.weights == "per_level" and self.schedule == "mixed":
-            raise ValueError("weights 'per_level' needs levels one after another: use schedule sequential or adaptive")
+        if self.weights != "shared" and self.schedule == "mixed":
+            raise ValueError(
+                f"weights '{self.weights}' needs levels one after another: use schedule sequential or adaptive"
+            )
         if not self.levels:
             raise ValueError("levels is empty: a curriculum needs at least one level")
         pairs = list(self.levels.items())

@@ -83,6 +83,7 @@ class ColumnsSpec(Strict):
     id: str | None = "id"  # null: the row number
     difficulty: str | None = None  # in [0, difficulty_scale]
     difficulty_scale: Annotated[float, Field(gt=0.0)] = 1.0  # what the column calls 1 (some data sets count to 100)
+    solution: Annotated[str | None, Later(None)] = None  # a worked solution, as text; hints are made of it
 
 
 class SourceSpec(Strict):

@@ -132,6 +132,16 @@ class RunSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _hints(self) -> RunSpec:
+        hinted = [name for name, level in self.curriculum.levels.items() if level.hint.fraction > 0]
+        if hinted and self.algorithm.reward_density != "outcome":
+            raise ValueError(
+                f"curriculum.levels.{hinted[0]}.hint gives worked steps, which algorithm.reward_density="
+                f"{self.algorithm.reward_density} would look for in the response: use outcome, or hint.fraction=0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _level_prompts(self) -> RunSpec:
         if self.prompts.template == "none":
             for name, level in self.curriculum.levels.items():

@@ -13,7 +13,7 @@ from typing import Literal
 
 from eprli_lab.config.data import GeneratedSpec
 from eprli_lab.config.extensions import resolve
-from eprli_lab.data.tasks import MAX_OPERATIONS, AnyTask, Family, Hashed, Split
+from eprli_lab.data.tasks import MAX_OPERATIONS, AnyTask, Family, Hashed, Split, with_equations
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
@@ -82,6 +82,16 @@ class IntChains(Family):
         """A worked answer."""
         return demonstration(task, rng, noise)
 
+    def steps(self, task: Chain) -> tuple[str, ...]:
+        """The worked steps: `a74` or `a66+8=74`, as the task's digest has it."""
+        parts, value = [], task.start
+        for i, (sign, operand) in enumerate(task.steps):
+            result = apply(task.family, value, sign, operand)
+            working = f"{value}{sign}{operand}=" if with_equations(task) else ""
+            parts.append(f"{LABELS[i]}{working}{result}")
+            value = result
+        return tuple(parts)
+
 
 class Mod10Chains(IntChains):
     """Chains of digits, everything modulo 10 (family `mod10`)."""
@@ -103,14 +113,15 @@ def draw_from(family: Family, operations: int, rng: random.Random, split: Split)
             return task
 
 
-def problem(task: AnyTask) -> Problem:
-    """The task as a problem; declared difficulty is operations / 8."""
+def problem(task: AnyTask, steps: tuple[str, ...] = ()) -> Problem:
+    """The task as a problem, with its worked steps; declared difficulty is operations / 8."""
     return Problem(
         id=f"{task.family}-{task.operations}-{task.digest:012x}",
         prompt=task.prompt,
         answers=(str(task.answer),),
         difficulty=task.operations / MAX_OPERATIONS,
         source=task.family,
+        steps=steps,
     )
 
 
@@ -140,7 +151,7 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
             continue
         misses[n] = 0
         seen.add(task.prompt)
-        out.append(problem(task))
+        out.append(problem(task, tuple(family.steps(task))))
     rng.shuffle(out)
     return out
 

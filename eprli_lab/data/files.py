@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from numbers import Number
 from pathlib import Path
@@ -14,6 +15,7 @@ from eprli_lab.data.conversation import read_conversation
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
 
+_ANSWER = re.compile(r"\\boxed\b|\\fbox\b|####")  # where a worked solution gives its answer
 SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
@@ -139,7 +141,34 @@ def _problem(source: SourceSpec, place: str, row: dict[str, Any]) -> Problem:
     golds = answers(_column(row, columns.answer, place, "answer"))
     if not golds:
         raise UserError(f"{place}: column {columns.answer}: the answer is empty")
-    return Problem(identity, text, golds, difficulty, Path(source.path).stem, messages)
+    steps = _steps(row, columns.solution, place) if columns.solution is not None else ()
+    return Problem(identity, text, golds, difficulty, Path(source.path).stem, messages, steps=steps)
+
+
+def _steps(row: dict[str, Any], column: str, place: str) -> tuple[str, ...]:
+    """The worked steps of a row; none where its cell is empty."""
+    cell = _column(row, column, place, "solution")
+    if cell is not None and not isinstance(cell, str):
+        raise UserError(f"{place}: column {column}: a worked solution is a text, not {type(cell).__name__}")
+    return solution_steps(cell or "")
+
+
+def solution_steps(text: str) -> tuple[str, ...]:
+    r"""The steps of a worked solution, up to its answer: put together, the first of them are its beginning.
+
+    Lines (with the line ends behind them); of a solution in one line sentences (with the space before them). The step
+    in which the answer is given (the first `\boxed`, `\fbox` or `####`) is left out with everything behind it, and
+    where nothing marks the answer the last step.
+    """
+    text = text.strip()
+    marked = _ANSWER.search(text)
+    lines = re.findall(r"[^\n]+(?:\n\s*)?", text[: text.rfind("\n", 0, marked.start()) + 1] if marked else text)
+    if len(lines) > 1:
+        return tuple(lines if marked else lines[:-1])
+    sentences = re.split(r"(?<=[.!?])(?=\s)", text[: marked.start()] if marked else text)
+    if marked is None or not re.search(r"[.!?]\s*$", sentences[-1]):
+        sentences = sentences[:-1]  # the answer's own
+    return tuple(s for s in sentences if s.strip())
 
 
 def answers(value: Any) -> tuple[str, ...]:

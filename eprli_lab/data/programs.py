@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from eprli_lab.data.tasks import Family, Hashed
+from eprli_lab.data.tasks import Family, Hashed, with_equations
 
 NAMES = "abcdefghi"  # the first is a constant, each other one operation
 RECENT = 0.6  # how often the first operand is the newest variable, so that depth grows with length
@@ -138,3 +138,14 @@ class Programs(Family):
     def worked(self, task: Program, rng: random.Random, noise: float = 0.0) -> str:
         """A worked answer."""
         return demonstration(task, rng, noise)
+
+    def steps(self, task: Program) -> tuple[str, ...]:
+        """The worked steps: `b7` or `b=3+4=7;`, as the task's digest has it."""
+        values = {task.statements[0].target: int(task.statements[0].left)}
+        parts = []
+        for s in task.statements[1:]:
+            left, right = (int(t) if t.isdigit() else values[t] for t in (s.left, s.right))
+            values[s.target] = result = compute(left, s.operator, right)
+            working = f"{s.target}={left}{s.operator}{right}={result};"
+            parts.append(working if with_equations(task) else f"{s.target}{result}")
+        return tuple(parts)

@@ -35,6 +35,11 @@ class Hashed:
         return "heldout" if self.digest % HELDOUT_SHARE == 0 else "train"
 
 
+def with_equations(task: Hashed) -> bool:
+    """Which of two styles a task's worked steps have, equations or results alone: a bit that no split depends on."""
+    return bool(task.digest // HELDOUT_SHARE % 2)
+
+
 @dataclass(frozen=True)
 class Task(Hashed):
     """One generated problem of a family; its difficulty is operations / MAX_OPERATIONS."""
@@ -81,3 +86,10 @@ class Family:
             f"data.generated.family: {self.name} has no worked answers, so no initial policy can be made for it: give "
             "model=path and model.path=DIR, or the family a method `worked`"
         )
+
+    def steps(self, task: Any) -> tuple[str, ...]:
+        """The worked steps of a right answer, in order, without the answer; none where a family has none.
+
+        Hints are made of them: put together, the first of them are the beginning of an answer.
+        """
+        return ()

@@ -131,6 +131,7 @@ def search(quantity: str) -> str:
 TOKENS = progress("tokens")
 UPDATES = progress("updates")
 TOTAL_SECONDS = seconds("total")
+PARAMETERS = "model/parameters"  # of all networks that a run trains
 
 
 # --- taken apart -------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ METHODS = {  # what a class must have beside its constructor: its kind's base ha
     "admission": (AdmissionRule, ("verdict", "observe", "state", "metrics")),
     "schedule": (Schedule, ("choose", "pass_end", "observe", "state", "metrics")),
     "sampler": (ProblemSampler, ("take", "observe", "state", "metrics")),
-    "family": (Family, ("draw", "worked")),
+    "family": (Family, ("draw", "worked", "steps")),
 }
 
 
@@ -223,8 +223,9 @@ def _schedule(function: Any, spec: RunSpec, level: str) -> Any:
             raise _BadAnswer(f"ends its levels at {ends}: numbers up to {amount:g} (the budget) are needed")
     if chosen[0] is None:
         raise _BadAnswer("chose no level at the start, so nothing would be trained")
-    if spec.curriculum.weights == "per_level" and not schedule.boundaries:
-        raise _BadAnswer("has no boundaries between levels, which weights=per_level needs: set boundaries = True")
+    weights = spec.curriculum.weights
+    if weights != "shared" and not schedule.boundaries:
+        raise _BadAnswer(f"has no boundaries between levels, which weights={weights} needs: set boundaries = True")
     schedule.observe([_group(level)])
     _remembers(schedule, lambda state: function(spec.curriculum, amount, spec.rng_seed, state))
     return chosen, schedule.state()
@@ -251,7 +252,10 @@ def _family(function: Any, spec: RunSpec, level: str) -> Any:
             raise _BadAnswer(f"drew {task!r}: a Task (eprli_lab.data.tasks) is needed")
         if not str(task.prompt) or not str(task.answer):
             raise _BadAnswer(f"drew {task!r}: prompt and answer must not be empty")
-    return [(t.prompt, str(t.answer)) for t in drawn]
+        steps = family.steps(task)
+        if not isinstance(steps, tuple | list) or not all(isinstance(s, str) and s for s in steps):
+            raise _BadAnswer(f"has the worked steps {steps!r}: texts, none of them empty, are needed")
+    return [(t.prompt, str(t.answer), list(family.steps(t))) for t in drawn]
 
 
 _TRIALS: dict[str, Callable[[Any, RunSpec, str], Any]] = {

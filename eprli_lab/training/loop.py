@@ -13,9 +13,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from eprli_lab.algorithm.buffer import starvation_advice
-from eprli_lab.algorithm.schedule import learning_rate, next_level
+from eprli_lab.algorithm.schedule import next_level
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
@@ -27,7 +28,7 @@ from eprli_lab.training import metrics as m
 from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import RunStore
 from eprli_lab.training.evaluate import Grading, evaluate, rows, scores
-from eprli_lab.training.policies import Policies
+from eprli_lab.training.policies import Policies, count_parameters, network_rate, network_updates
 from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
 from eprli_lab.training.state import TrainState
 
@@ -60,8 +61,11 @@ class Trainer:
         saved = self.store.restore(self.backend)
         if saved is None:
             self.state = TrainState.fresh(self.spec, self.strata)
+            self.policies.begin()
             self._evaluate("start", full=True)
-            self._save()
+            parameters = count_parameters(self.spec.curriculum, self._save())
+            if parameters is not None:
+                self.log({names.PARAMETERS: float(parameters)}, 0)
         else:
             self.state = TrainState.from_json(saved, self.spec, self.strata)
             self.grader.counters.update(self.state.graded)
@@ -81,13 +85,14 @@ class Trainer:
         began, state, progress = time.perf_counter(), self.state, self.state.progress
         spec, done, buffer = self.spec.curriculum.levels[level], progress.levels[level], state.buffers[level]
         progress.steps += 1
-        buffer.expire(progress.updates)
+        version = network_updates(self.spec.curriculum, progress, level)
+        buffer.expire(version)
         sampled = self.collector.fill(level, buffer, state)
         waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
-        out = m.sampling_metrics(level, sampled)
+        out = m.sampling_metrics(level, sampled) | m.hint_metrics(level, spec.hint, sampled)
         if buffer.full:
             taken = buffer.take()
-            ages = [progress.updates - g.version for g in taken]
+            ages = [version - g.version for g in taken]
             out |= self._update(level, taken, clock)
             done.updates, done.skipped = done.updates + 1, 0
         elif done.ended is None:  # max_rounds were not enough: the update is skipped
@@ -96,7 +101,7 @@ class Trainer:
         out |= m.extension_metrics(level, state.schedule, state.samplers[level], state.rules[level])
         out |= m.buffer_metrics(level, buffer.pop_tally(), sampled, waiting=waiting, size=spec.buffer_groups, ages=ages)
         done.observe([g.accuracy for g in sampled if g.verdict != "errored"], self.spec.curriculum.adaptive.smoothing)
-        self._log(out, time.perf_counter() - began, clock, sum(g.tokens for g in sampled))
+        self._log(level, out, time.perf_counter() - began, clock, sum(g.tokens for g in sampled))
         if self._next_level() == level:  # at a boundary, and at the end, the suites are evaluated anyway
             self._curve_point()
         if progress.steps % self.spec.checkpoint.every_updates == 0:
@@ -107,10 +112,11 @@ class Trainer:
         """Advantages per group, then mu_l passes of the clipped objective over the batch."""
         state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
         began = time.perf_counter()
-        rate = learning_rate(self.spec.optim, self._fraction(), progress.updates)
+        rate = network_rate(self.spec, state.schedule, progress, level)
         settings = update_settings(self.spec, level, rate, progress.updates)
+        version = network_updates(self.spec.curriculum, progress, level)
         try:
-            terms = self.backend.update(make_batch(groups, algorithm, progress.updates, state.log_weights), settings)
+            terms = self.backend.update(make_batch(groups, algorithm, version, state.log_weights), settings)
         except NonFiniteError as error:
             where = f"at step {progress.steps} of level {level}; {self.store.last_good()}"
             raise NonFiniteError(f"{error} {where}") from error
@@ -129,10 +135,11 @@ class Trainer:
             log.warning(self.starved[-1])
 
     def _boundary(self, level: str) -> None:
-        """Evaluate when the curriculum moves from one level to the next."""
+        """When the curriculum moves from one level to the next: its network comes, and the suites are evaluated."""
         before, self.state.level = self.state.level, level
         if before not in (None, level) and self.state.schedule.boundaries:
-            self.policies.leave(str(before))
+            self.policies.leave(str(before), self.state)
+            self.policies.enter(level, self.state)
             self._evaluate(f"end_{before}", full=False)
             self._save()
 
@@ -147,8 +154,8 @@ class Trainer:
         began, step = time.perf_counter(), self.state.progress.steps
         points = self.spec.evaluation.curve_points
         self.state.curve_points = min(points, int(self._fraction() * (points + 1)))
-        answering = self.policies.answering(self.state.level)
-        outcomes = evaluate(answering, self.grader, self.suites, self.spec.evaluation, full=full)
+        with self.policies.answering(self.state) as answering:
+            outcomes = evaluate(answering, self.grader, self.suites, self.spec.evaluation, full=full)
         seconds = time.perf_counter() - began
         self.state.wall += seconds
         self.store.append("outcomes", rows(stage, step, outcomes))
@@ -157,9 +164,10 @@ class Trainer:
         self.log(out | times | m.progress_metrics(self.state.progress), step)
         return out
 
-    def _log(self, out: dict[str, float], seconds: float, clock: PhaseTimes, tokens: int) -> None:
+    def _log(self, level: str, out: dict[str, float], seconds: float, clock: PhaseTimes, tokens: int) -> None:
         state = self.state
         state.progress.seconds += seconds
+        state.progress.levels[level].seconds += seconds
         state.wall += seconds
         times = {names.seconds(part): value for part, value in clock.items()}
         times |= {names.seconds("step"): seconds, names.TOTAL_SECONDS: state.wall}
@@ -173,6 +181,6 @@ class Trainer:
     def _fraction(self) -> float:
         return min(1.0, self.state.progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
 
-    def _save(self) -> None:
+    def _save(self) -> Path:
         self.state.graded = dict(self.grader.counters)
-        self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)
+        return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)

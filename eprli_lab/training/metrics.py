@@ -16,6 +16,7 @@ from eprli_lab.algorithm.admission import AdmissionRule
 from eprli_lab.algorithm.buffer import Tally
 from eprli_lab.algorithm.progress import Progress
 from eprli_lab.algorithm.schedule import Schedule
+from eprli_lab.config.curriculum import HintSpec
 from eprli_lab.data.samplers import ProblemSampler
 from eprli_lab.records import VERDICTS, Group, LossTerms
 from eprli_lab.tracking import names
@@ -56,6 +57,12 @@ CATALOGUE: tuple[Metric, ...] = (
     ),
     *_family(names.sampled(LEVEL, "all", "response_tokens/*"), "mean p90 max", "tokens", "response length"),
     Metric(names.sampled(LEVEL, "all", "truncation_rate"), "fraction", "responses that met the length limit"),
+    Metric(names.sampled(LEVEL, "all", "hint_steps"), "steps", "worked steps given, mean over groups; only with hints"),
+    Metric(
+        names.sampled(LEVEL, "all", "resampled"),
+        "fraction of groups",
+        "sampled once more, with a hint, of those sampled without; only with hint.when=all_wrong",
+    ),
     Metric(names.generated(LEVEL), "groups", "sampled this step; the sum of the five verdicts, always"),
     *_family(names.groups(LEVEL, "*"), " ".join(VERDICTS), "groups", "groups with this verdict"),
     Metric(names.groups(LEVEL, "surplus"), "groups", "admitted groups beyond N_l when the update was made"),
@@ -108,6 +115,11 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.progress("responses"), "responses", "generated for training so far"),
     Metric(names.progress("problems"), "problems", "drawn for training so far"),
     Metric(names.UPDATES, "updates", "made so far"),
+    Metric(
+        names.PARAMETERS,
+        "",
+        "of all networks that the run trains, at step 0 (weights=separate: L times the policy; LoRA: adapters alone)",
+    ),
     *_family(names.verification("*"), "timeout error no_answer", "responses", "so far, with this status"),
     Metric(names.accuracy(SUITE), "fraction", "mean over problems of the share of k samples that are correct"),
     Metric(names.evaluation(SUITE, "pass_at_k"), "fraction", "unbiased estimate (arXiv 2107.03374) at k = samples"),
@@ -171,6 +183,17 @@ def sampling_metrics(level: str, groups: Sequence[Group]) -> dict[str, float]:
         out[names.sampled(level, "all", "response_tokens/max")] = max(lengths)
         out[names.sampled(level, "all", "truncation_rate")] = sum(r.truncated for r in responses) / len(responses)
     return {k: float(v) for k, v in out.items()}
+
+
+def hint_metrics(level: str, hint: HintSpec, groups: Sequence[Group]) -> dict[str, float]:
+    """train/{l}/all/{hint_steps,resampled} of the groups sampled in a step; nothing at a level without hints."""
+    if hint.fraction == 0.0 or not groups:
+        return {}
+    out = {names.sampled(level, "all", "hint_steps"): statistics.fmean(g.hinted for g in groups)}
+    if hint.when == "all_wrong":
+        again = sum(g.hinted > 0 for g in groups)
+        out[names.sampled(level, "all", "resampled")] = again / (len(groups) - again)
+    return out
 
 
 def buffer_metrics(

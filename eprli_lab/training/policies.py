@@ -1,38 +1,76 @@
-"""One policy for all levels, or one a level (docs/algorithm.md): who answers which problem of an evaluation."""
+"""Who owns the weights (docs/algorithm.md, Weights): which network a level trains, and which answers a problem."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eprli_lab.algorithm.schedule import visited
+from eprli_lab.algorithm.progress import Progress
+from eprli_lab.algorithm.schedule import Schedule, learning_rate, level_fraction
 from eprli_lab.backends.base import Backend
+from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.records import Problem, Response, Sampling
+from eprli_lab.training.evaluate import Answering
+from eprli_lab.training.state import TrainState
+
+INITIAL, CURRENT = "initial", "current"
 
 
 class Policies:
-    """The policies of a run. Under `weights: per_level` each level's policy is kept when the curriculum leaves it.
+    """The networks of a run, on an engine that holds one: `directory` keeps the others, as the engine saves them.
 
-    The next level's policy starts from it, its optimizer carried on. A problem is then answered by the policy of the
-    level whose stratum its difficulty falls in: the kept one where the level was left, else the one in training. Above
-    Q_L, or without a difficulty, it falls to the hardest level.
+    - `shared`: one network, of all levels.
+    - `snapshot`: one network, whose state at a level's end is kept and answers that level's problems later.
+    - `separate`: each level's network starts from the initial policy, with a fresh optimizer, and is kept when the
+      curriculum leaves the level; a level that is come back to goes on with its own.
+
+    A problem of an evaluation belongs to the level whose stratum its difficulty falls in; above Q_L, or without a
+    difficulty, to the hardest level. The level's network answers: the one in training, the kept one of a level that was
+    left, and of a level that was not trained yet the initial policy (separate) or the one in training (snapshot).
     """
 
     def __init__(self, spec: RunSpec, backend: Backend, directory: Path) -> None:
         self.curriculum, self.backend, self.directory = spec.curriculum, backend, directory
-        self.level: str | None = None  # in training
+        self.level: str | None = None  # in training, during an evaluation
+        self.left: frozenset[str] = frozenset()
+        self.held: str | None = None  # whose network the engine holds, during an evaluation; None: the one in training
+        self.set_aside = False  # is the one in training in a file?
 
-    def leave(self, level: str) -> None:
-        """Keep the policy of a level that the curriculum leaves. Left again after a resume, it is written again."""
-        if self.curriculum.weights == "per_level":
-            self._keep(self.directory / level)
+    def begin(self) -> None:
+        """Keep the initial policy, before the first update."""
+        if self.curriculum.weights == "separate":
+            self._keep(self._path(INITIAL))
 
-    def answering(self, level: str | None) -> Policies | Backend:
-        """Who answers an evaluation while `level` is in training: the one policy, or each level's own."""
-        self.level = level
-        return self if self.curriculum.weights == "per_level" and level is not None else self.backend
+    def leave(self, level: str, state: TrainState) -> None:
+        """Keep the network of a level that the curriculum leaves. Left again after a resume, it is written again."""
+        if self.curriculum.weights != "shared":
+            self._keep(self._path(level))
+            state.left[level] = dict(state.log_weights)
+
+    def enter(self, level: str, state: TrainState) -> None:
+        """Under `separate` the engine trains this level's network from here on: its own, else the initial policy."""
+        if self.curriculum.weights == "separate":
+            self.backend.load(self._path(level if level in state.left else INITIAL))
+            state.log_weights = dict(state.left.get(level, {}))
+
+    @contextlib.contextmanager
+    def answering(self, state: TrainState) -> Iterator[Answering]:
+        """Who answers an evaluation; afterwards the engine holds the network in training, as it was."""
+        if self.curriculum.weights == "shared" or state.level is None:
+            yield self.backend
+            return
+        self.level, self.left = state.level, frozenset(state.left)
+        self.held, self.set_aside = None, False
+        yield self
+        if self.held is not None:
+            self.backend.load(self._path(CURRENT))
+        if self.set_aside:
+            shutil.rmtree(self._path(CURRENT))
 
     def level_of(self, problem: Problem) -> str:
         """The level whose stratum holds a problem of this difficulty."""
@@ -42,27 +80,37 @@ class Policies:
         fitting = [n for n in names if problem.difficulty <= self.curriculum.levels[n].quality_threshold]
         return fitting[0] if fitting else names[-1]
 
+    def owner(self, problem: Problem) -> str | None:
+        """Whose kept network answers a problem; None: the one in training."""
+        level = self.level_of(problem)
+        if level == self.level:
+            return None
+        if level in self.left:
+            return level
+        return INITIAL if self.curriculum.weights == "separate" else None
+
     def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> list[tuple[Response, ...]]:
-        """n responses for each problem, in order, each from its level's policy; then the one in training is back."""
-        order = visited(self.curriculum)
-        left = order[: order.index(self.level)] if self.level else []
-        owners = [lv if (lv := self.level_of(p)) in left and (self.directory / lv).is_dir() else None for p in problems]
+        """n responses for each problem, in order, each from its level's network."""
+        owners = [self.owner(p) for p in problems]
         answers: dict[int, tuple[Response, ...]] = {}
-        kept = self.directory / "current"
-        if any(owners):
-            self._keep(kept)
-        for owner in dict.fromkeys(owners):
-            if owner is not None:
-                self.backend.load(self.directory / owner)
-            elif any(owners):
-                self.backend.load(kept)
+        for owner in sorted(set(owners), key=lambda o: (o != self.held, o or "")):  # the one that is there first
+            self._hold(owner)
             mine = [i for i, o in enumerate(owners) if o == owner]
             drawn = self.backend.sample([problems[i] for i in mine], sampling, seed=seed)
             answers |= dict(zip(mine, drawn, strict=True))
-        if any(owners):
-            self.backend.load(kept)
-            shutil.rmtree(kept)
         return [answers[i] for i in range(len(problems))]
+
+    def _hold(self, owner: str | None) -> None:
+        if owner == self.held:
+            return
+        if not self.set_aside:
+            self._keep(self._path(CURRENT))
+            self.set_aside = True
+        self.backend.load(self._path(CURRENT if owner is None else owner))
+        self.held = owner
+
+    def _path(self, owner: str) -> Path:
+        return self.directory / (owner if owner in (INITIAL, CURRENT) else f"level-{owner}")
 
     def _keep(self, path: Path) -> None:
         half = path.with_name(f"{path.name}.saving")
@@ -71,3 +119,35 @@ class Policies:
         half.mkdir(parents=True)
         self.backend.save(half)
         half.rename(path)
+
+
+def network_updates(curriculum: CurriculumSpec, progress: Progress, level: str) -> int:
+    """Updates that the network in training at this level has had: staleness and warm-up count them."""
+    return progress.levels[level].updates if curriculum.weights == "separate" else progress.updates
+
+
+def network_rate(spec: RunSpec, schedule: Schedule, progress: Progress, level: str) -> float:
+    """Learning rate of the next update, by the updates and the share of the budget of the level's network."""
+    unit = spec.budget.unit
+    fraction = min(1.0, progress.spent(unit) / spec.budget.amount)
+    if spec.curriculum.weights == "separate":
+        fraction = level_fraction(schedule, progress, level, unit)
+    return learning_rate(spec.optim, fraction, network_updates(spec.curriculum, progress, level))
+
+
+def count_parameters(curriculum: CurriculumSpec, checkpoint: Path) -> int | None:
+    """Parameters of all networks of a run, by the headers of a checkpoint's `policy/*.safetensors`; None: no such file.
+
+    With adapters a checkpoint holds them alone. A head that is tied to the embedding counts once.
+    """
+    files = sorted((checkpoint / "policy").glob("*.safetensors"))
+    shapes: dict[str, list[int]] = {}
+    for file in files:
+        with open(file, "rb") as f:
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        shapes |= {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+    config = checkpoint / "policy" / "config.json"
+    if config.is_file() and json.loads(config.read_text()).get("tie_word_embeddings"):
+        shapes.pop("lm_head.weight", None)
+    networks = len(curriculum.levels) if curriculum.weights == "separate" else 1
+    return networks * sum(math.prod(shape) for shape in shapes.values()) if files else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eprli_lab.algorithm.hints import hinted_steps, with_hint
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.data.conversation import at_level
 from eprli_lab.data.load import load_suite, load_training
@@ -51,10 +52,26 @@ def read_problems(spec: RunSpec) -> RunProblems:
         kept = _short_enough(spec, asked, f"problems of level {name}", left_out)
         ids = {p.id for p in kept}
         levels[name] = [p for p in strata.levels[name] if p.id in ids]
-        check_context(spec, f"level {name}", kept, level.max_response_tokens, training=True)
+        longest = _with_longest_hint(spec, name, kept) if level.hint.fraction > 0 else kept
+        check_context(spec, f"level {name}", longest, level.max_response_tokens, training=True)
     for name, problems in suites.items():
         check_context(spec, f"suite {name}", problems, spec.evaluation.max_response_tokens, training=False)
     return RunProblems(dataclasses.replace(strata, levels=levels), suites, tuple(left_out))
+
+
+def _with_longest_hint(spec: RunSpec, level: str, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems of a level with as many worked steps as it ever gives. UserError for those that have none."""
+    missing = [p.id for p in problems if not p.steps]
+    if missing:
+        advice = "name the column of worked solutions (data.source.columns.solution)"
+        if spec.data.generated is not None:
+            advice = f"give the family {spec.data.generated.family} a method `steps`"
+        raise UserError(
+            f"curriculum.levels.{level}.hint: {len(missing)} of {len(problems)} problems have no worked steps, "
+            f"{missing[0]} for one: {advice}, take problems that have some, or set hint.fraction=0"
+        )
+    share = spec.curriculum.levels[level].hint.fraction
+    return [with_hint(p, hinted_steps(share, len(p.steps))) for p in problems]
 
 
 def keep_short(spec: RunSpec, problems: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
@@ -87,6 +104,9 @@ def check_context(spec: RunSpec, where: str, problems: Sequence[Problem], respon
             more = f", or leave them out with data.max_prompt_tokens={limit}" if training else ""
             advice = f"set backend.prompt_tokens={most}{more}"
         subject = f"{len(long)} of {len(problems)} prompts do" if len(problems) > 1 else "the prompt does"
+        if problem.hint:  # data.max_prompt_tokens knows nothing of hints: all arms have the same problems
+            more = f"set backend.prompt_tokens={most}" if name == "backend.prompt_tokens" else "shorten the responses"
+            advice = f"its hint counts: {more}, or lower hint.fraction"
         raise UserError(
             f"{where}: {subject} not fit {name} (the longest has {most} tokens: problem {problem.id}): {advice}"
         )

@@ -78,7 +78,7 @@ def _row(step: int, kind: str, group: Group, number: int) -> dict[str, Any]:
         "kind": kind,
         "problem": problem.id,
         "difficulty": problem.difficulty,
-        "prompt": "\n".join(f"{role}: {text}" for role, text in problem.messages) or problem.prompt,
+        "prompt": ("\n".join(f"{role}: {text}" for role, text in problem.messages) or problem.prompt) + problem.hint,
         "response": response.text,
         "accepted": list(problem.answers),
         "answer": grade.answer,

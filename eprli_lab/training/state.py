@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ class TrainState:
     level: str | None = None  # of the last pass
     curve_points: int = 0  # evaluations made on the way
     log_weights: dict[str, float] = field(default_factory=dict)  # of DARO, by a group's share of correct responses
+    left: dict[str, dict[str, float]] = field(default_factory=dict)  # level whose network is kept -> its log weights
     wall: float = 0.0  # s, evaluation included
     graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
 
@@ -45,7 +47,8 @@ class TrainState:
     def to_json(self) -> dict[str, Any]:
         """Plain data. Python floats survive JSON exactly (shortest round-trip representation)."""
         rules = {name: rule.state() for name, rule in self.rules.items()}
-        memories = {"schedule": self.schedule.state(), "rules": {n: saved for n, saved in rules.items() if saved}}
+        memories: dict[str, Any] = {"schedule": self.schedule.state()}
+        memories |= {"rules": {n: saved for n, saved in rules.items() if saved}, "left": self.left}
         return {key: memory for key, memory in memories.items() if memory} | {
             "progress": asdict(self.progress),
             "streams": {name: sampler.state() for name, sampler in self.samplers.items()},
@@ -74,12 +77,14 @@ class TrainState:
         state.schedule = make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed, tree.get("schedule"))
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):
             setattr(state, key, tree[key])
+        state.left = tree.get("left", {})
         return state
 
 
 def group_to_json(group: Group) -> dict[str, Any]:
     """A group by its problem's id; the prompt's tokens once."""
-    return {
+    hint = {"hint": group.problem.hint, "hinted": group.hinted} if group.hinted else {}
+    return hint | {
         "problem": group.problem.id,
         "level": group.level,
         "prompt_tokens": group.responses[0].prompt_tokens,
@@ -95,8 +100,9 @@ def group_to_json(group: Group) -> dict[str, Any]:
 def group_from_json(tree: dict[str, Any], problems: dict[str, Problem]) -> Group:
     """The group that `group_to_json` wrote."""
     prompt = tuple(tree["prompt_tokens"])
+    problem = problems[tree["problem"]]
     return Group(
-        problem=problems[tree["problem"]],
+        problem=dataclasses.replace(problem, hint=tree["hint"]) if "hint" in tree else problem,
         level=tree["level"],
         responses=tuple(
             Response(text, prompt, tuple(ids), tuple(lps), cut, tuple(ends))
@@ -107,4 +113,5 @@ def group_from_json(tree: dict[str, Any], problems: dict[str, Problem]) -> Group
         version=tree["version"],
         verdict=tree["verdict"],
         steps=tuple(tuple(Step(end, correct) for end, correct in one) for one in tree["steps"]),
+        hinted=tree.get("hinted", 0),
     )

@@ -108,8 +108,16 @@ def test_level_files_hold_only_their_deltas():
             ["algorithm.advantage=gruop_norm"],
             "algorithm.advantage: 'gruop_norm' is no advantage (did you mean 'group_norm'?), and no package.module:function",
         ),
-        (["curriculum.weights=own"], "curriculum.weights: input should be 'shared' or 'per_level', not 'own'"),
-        (["curriculum.weights=per_level", "curriculum.schedule=mixed"], "needs levels one after another"),
+        (
+            ["curriculum.weights=own"],
+            "curriculum.weights: input should be 'shared', 'separate' or 'snapshot', not 'own'",
+        ),
+        (
+            ["curriculum.weights=per_level"],
+            "curriculum.weights: 'per_level' is now called 'snapshot' (one network; its state at a level's end answers that "
+            "level's problems later): take that, or 'separate' for a network of its own at each level",
+        ),
+        (["curriculum.weights=separate", "curriculum.schedule=mixed"], "needs levels one after another"),
         (
             ["curriculum.selection=near"],
             "curriculum.selection: 'near' is no problem sampler (choose from: ramp, target, uniform)",

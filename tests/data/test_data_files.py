@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprli_lab.config.data import ColumnsSpec, DataSpec, SourceSpec, SuiteSpec
-from eprli_lab.data.files import answers, read_problems
+from eprli_lab.data.files import answers, read_problems, solution_steps
 from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
 
@@ -322,3 +322,46 @@ def test_difficulty_files_that_cannot_be_read(tmp_path):
     (tmp_path / "rates.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"rates\.jsonl:1: not a line"):
         load_training(spec)
+
+
+# --- worked solutions
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("Add: 3.5+1=4.5\nDouble it.\nSo $\\boxed{9}$ it is.\nDone.", ("Add: 3.5+1=4.5\n", "Double it.\n")),
+        ("First.\n\n  Second.\n\n#### 72", ("First.\n\n  ", "Second.\n\n")),
+        ("One thing. Then 2.5 more! The answer is \\boxed{3}.", ("One thing.", " Then 2.5 more!")),
+        ("Half is 24. In all 72.\n#### 72", ("Half is 24.", " In all 72.")),
+        ("One.\nTwo. So \\boxed{2}", ("One.", "\nTwo.")),
+        ("\\boxed{2} because.", ()),
+        ("No mark.\nNo box.\nIt is 5.", ("No mark.\n", "No box.\n")),
+        ("No mark. It is 5.", ("No mark.",)),
+        ("It is 5.", ()),
+        ("  \n ", ()),
+        ("a \\fbox{1} b \\boxed{2}", ()),
+    ],
+)
+def test_a_worked_solution_is_split_before_its_answer(text, steps):
+    assert solution_steps(text) == steps
+    assert text.strip().startswith("".join(steps))
+
+
+@given(st.text(st.sampled_from("ab .!?\n\\#$5"), max_size=60), st.text(max_size=20))
+def test_a_hint_never_holds_what_is_marked_as_the_answer(before, behind):
+    steps = solution_steps(f"{before}\\boxed{{5}}{behind}")
+    whole = "".join(steps)
+    assert "\\boxed" not in whole and f"{before}\\boxed".strip().startswith(whole) and all(s.strip() for s in steps)
+
+
+def test_the_solution_column(tmp_path):
+    rows = [{**ROW, "why": "One.\nTwo.\n#### 2"}, {**ROW, "id": "q2", "why": None}]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    assert [p.steps for p in read(path, solution="why")] == [("One.\n", "Two.\n"), ()]
+    assert [p.steps for p in read(path)] == [(), ()]
+    assert "there is no column 'wy' for the solution (did you mean 'why'?): set columns.solution" in refusal(
+        path, solution="wy"
+    )
+    listed = write_jsonl(tmp_path / "b.jsonl", [{**ROW, "why": ["One."]}])
+    assert refusal(listed, solution="why").endswith("column why: a worked solution is a text, not list")

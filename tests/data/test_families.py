@@ -50,6 +50,30 @@ def test_a_chain_by_hand():
     assert Chain("mod10", 2, (("-", 5),)).answer == 7
 
 
+def test_worked_steps_by_hand():
+    chain, other = Chain("int", 66, (("+", 8), ("-", 5))), Chain("int", 67, (("+", 8), ("-", 5)))
+    terse, equations = ("a74", "b69"), ("a66+8=74", "b74-5=69")
+    family = make_family("int")
+    assert family.steps(chain) == (equations if chain.digest // 8 % 2 else terse)
+    assert {len("".join(family.steps(c))) for c in (chain, other)} <= {6, 16}
+
+
+@pytest.mark.parametrize("name", ["int", "mod10", "program"])
+def test_worked_steps_are_those_of_a_demonstration(name):
+    """As many as operations; with the answer behind them what the warm start shows, in both styles, on either side."""
+    family, shown = make_family(name), set()
+    for i in range(60):
+        task = family.draw(5, random.Random(i))
+        steps = family.steps(task)
+        whole = "".join(steps) + f"\\boxed{{{task.answer}}}"
+        assert len(steps) == 5 == task.operations
+        assert whole in {family.worked(task, random.Random(j)) for j in range(40)}
+        shown.add((task.split, "=" in steps[0]))
+    assert shown == {(split, style) for split in ("train", "heldout") for style in (True, False)}
+    made = generate(GeneratedSpec(family=name, operations=(2,), problems=5), "train")
+    assert all(len(p.steps) == 2 and not p.hint for p in made)
+
+
 SPECS = st.builds(
     GeneratedSpec,
     family=st.sampled_from(FAMILIES),

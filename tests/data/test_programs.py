@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eprli_lab.config.data import GeneratedSpec
 from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.data.families import generate
-from eprli_lab.data.programs import ProgramError, demonstration, draw, execute, parse, run
+from eprli_lab.data.programs import Program, ProgramError, Programs, Statement, demonstration, draw, execute, parse, run
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,12 @@ def test_drawn_programs_run_and_demonstrations_end_in_the_answer(seed: int, oper
     elif steps:
         assert [int(c) for c in steps[1::2]] == values[1:]
     assert len(program.prompt) <= 54
+
+
+def test_worked_steps_by_hand() -> None:
+    program = Program((Statement("a", "3"), Statement("b", "a", "*", "4"), Statement("c", "b", "-", "a")))
+    equations = bool(program.digest // 8 % 2)
+    assert Programs().steps(program) == (("b=3*4=2;", "c=2-3=9;") if equations else ("b2", "c9"))
 
 
 def test_noise_is_carried_on() -> None:

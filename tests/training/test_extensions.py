@@ -242,10 +242,11 @@ def test_a_schedule_that_names_a_level_which_has_ended_is_named(folder):
         next_level(schedule, progress, 0.0)
 
 
-def test_per_level_weights_need_boundaries(folder):
+@pytest.mark.parametrize("weights", ["separate", "snapshot"])
+def test_networks_of_the_levels_need_boundaries(folder, weights):
     (folder / "turns.py").write_text(MEMORY)
-    spec = spec_with("curriculum.schedule=turns:Turns", "curriculum.weights=per_level")
-    with pytest.raises(UserError, match="has no boundaries between levels, which weights=per_level needs"):
+    spec = spec_with("curriculum.schedule=turns:Turns", f"curriculum.weights={weights}")
+    with pytest.raises(UserError, match=f"has no boundaries between levels, which weights={weights} needs"):
         check_extensions(spec)
 
 

@@ -39,7 +39,7 @@ class CharacterTokenizer:
     def __init__(self) -> None:
         self._core = _core()
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Token ids, without BOS."""
         return list(self._core.encode(text).ids)
 
