@@ -39,6 +39,7 @@ class RunProblems:
 def read_problems(spec: RunSpec) -> RunProblems:
     """Strata and suites of a run. Raises UserError for what cannot be read, or does not fit the model's context."""
     left_out: list[str] = []
+    further = spec.evaluation.continue_truncated  # above every limit, where it is set
 
     def keep(problems: Sequence[Problem]) -> list[Problem]:
         return _short_enough(spec, problems, "training problems", left_out)
@@ -51,9 +52,10 @@ def read_problems(spec: RunSpec) -> RunProblems:
         kept = _short_enough(spec, asked, f"problems of level {name}", left_out)
         ids = {p.id for p in kept}
         levels[name] = [p for p in strata.levels[name] if p.id in ids]
-        check_context(spec, f"level {name}", kept, level.max_response_tokens, training=True)
+        check_context(spec, f"level {name}", kept, further or level.max_response_tokens, training=True)
     for name, problems in suites.items():
-        check_context(spec, f"suite {name}", problems, spec.evaluation.max_response_tokens, training=False)
+        longest = further or spec.evaluation.max_response_tokens
+        check_context(spec, f"suite {name}", problems, longest, training=False)
     return RunProblems(dataclasses.replace(strata, levels=levels), suites, tuple(left_out))
 
 
