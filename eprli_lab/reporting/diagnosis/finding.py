@@ -42,6 +42,7 @@ KINDS = (
     "forgetting",
     "inert_arm",
     "clip_never_binds",
+    "limit_never_binds",
     "reward_variance",
     "unequal_updates",
     "few_seeds",
