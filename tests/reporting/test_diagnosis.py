@@ -189,23 +189,22 @@ def limited(arms: dict[str, tuple[int, int]], cut: dict[str, tuple[float, float]
     return data
 
 
-def test_arms_that_differ_in_limits_that_never_bind_are_told_a_level():
+def test_arms_that_differ_in_limits_that_never_bind_are_told():
     """`sweep=lengths` as it was: a gain of one arm over another was explained by a limit that never acted."""
     (found,) = only(diagnose(limited({"up": (44, 76), "flat": (60, 76)})), "limit_never_binds")
-    assert (found.arm, found.level) == ("", "l1")
-    assert "(up 44, flat 60 tokens)" in found.sentence and "levels.l1.max_response_tokens" in found.sentence
-    both = only(diagnose(limited({"up": (44, 76), "flat": (60, 60), "down": (76, 44)})), "limit_never_binds")
-    assert [f.level for f in both] == ["l1", "l2"] and "(up 76, flat 60, down 44 tokens)" in both[1].sentence
+    assert (found.arm, found.level) == ("", "l1") and "(l1: up 44, flat 60 tokens)" in found.sentence
+    (found,) = only(diagnose(limited({"up": (44, 76), "flat": (60, 60), "down": (76, 44)})), "limit_never_binds")
+    assert found.level == "" and "(l1: up 44, flat 60, down 76; l2: up 76, flat 60, down 44 tokens)" in found.sentence
 
 
 def test_limits_of_which_one_binds_are_a_comparison():
     assert diagnose(limited({"tight": (12, 76), "loose": (44, 76)}, {"tight": (0.1, 0.0)})) == []
-    cut = {"tight": (0.1, 0.2), "down": (0.0, 0.3)}
-    assert diagnose(limited({"tight": (12, 40), "down": (40, 12), "loose": (40, 76)}, cut)) == []
-    # but the limits of the other two are none: 40 and 44 tokens at l1
-    arms = {"tight": (12, 40), "down": (40, 12), "loose": (44, 76)}
+    cut = {"tight": (0.1, 0.2), "down": (0.0, 0.3), "also": (0.0, 0.3)}
+    assert diagnose(limited({"tight": (12, 40), "down": (40, 12), "loose": (44, 76)}, cut)) == []
+    # down and also differ by 40 and 44 tokens at l1 alone, which is nothing
+    arms = {"tight": (12, 40), "down": (40, 12), "also": (44, 12), "loose": (44, 76)}
     (found,) = only(diagnose(limited(arms, cut)), "limit_never_binds")
-    assert found.level == "l1" and "(down 40, loose 44 tokens)" in found.sentence
+    assert found.level == "l1" and "(l1: down 40, also 44 tokens)" in found.sentence
 
 
 def test_levels_whose_limits_never_bind_are_told_once_for_all_arms():
@@ -243,7 +242,7 @@ def test_a_limit_that_acts_without_cutting_is_no_finding(acts):
         "algorithm__constant_tokens": 1,
         "curriculum__levels__l1__length_coef": 0,
     }
-    assert len(only(diagnose(limited(arms, **idle)), "limit_never_binds")) == 2
+    assert len(only(diagnose(limited(arms, **idle)), "limit_never_binds")) == 1
 
 
 def test_of_few_groups_nothing_is_said_of_limits():

@@ -1,9 +1,11 @@
-"""Findings on response limits that never cut an answer: what differs by them does not differ."""
+"""Findings on response limits that never cut an answer: what differs by them alone does not differ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 from eprli_lab.reporting.derived import generated_groups, sampled_levels
 from eprli_lab.reporting.diagnosis.finding import Finding, param_of
@@ -13,50 +15,77 @@ from eprli_lab.tracking import names
 LIMIT_GROUPS = 30  # groups of a level, over seeds: with 480 responses a limit that cuts 1 in 100 shows at 99%
 BY_LENGTH_ALONE = ("none", "group_relative")  # length terms that do not look at Len_l
 
-Limits = Mapping[str, int]  # arm -> its limit at a level, tokens
+
+@dataclass(frozen=True)
+class ArmLimits:
+    """The response limits of an arm."""
+
+    arm: str
+    limits: Mapping[str, int]  # level -> Len_l, tokens
+    idle: frozenset[str]  # levels at which it cut nothing and acts in no other way
+    strata: tuple[object, ...]  # arms with other strata are no comparison of limits
 
 
 def unused_limits(study: StudyData) -> list[Finding]:
     """Limits that differ and never cut an answer.
 
-    Between arms: at a level where two or more arms have different limits of which none ever bound, those arms do not
-    differ by them; one finding a level. Else within arms: where limits differ from level to level and none in the whole
-    study ever bound, once. One limit for all, or limits of which one binds (the others are then its reference), are no
-    finding; nor is a limit that acts without cutting, as a divisor or in a length term.
+    Arms on the same strata whose limits differ only where none of them ever bound do not differ by them: one finding
+    for all arms that this ties together. Else, where limits differ from level to level and none in the whole study ever
+    bound: one for the study. One limit for all, or one that binds (the others are its reference), are no finding.
     """
-    limits: dict[str, Limits] = {}
-    idle: dict[str, Limits] = {}
-    for arm in study.arms:
-        runs = study.of(arm)
-        for level in sampled_levels(runs):
-            limit = limit_of(runs, level)
-            if limit is None:
-                continue
-            limits[level] = {**limits.get(level, {}), arm: limit}
-            if never_cut(runs, level) and not acts_uncut(runs, level):
-                idle[level] = {**idle.get(level, {}), arm: limit}
-    alike = [(level, group) for level in idle for group in _by_strata(study, level, idle[level])]
-    apart = [(level, group) for level, group in alike if len(set(group.values())) > 1]
-    if apart:
-        return [_between(level, group) for level, group in apart]
-    several = any(len({limits[lv][arm] for lv in limits if arm in limits[lv]}) > 1 for arm in study.arms)
-    return [_throughout(idle)] if several and idle == limits else []
+    arms = [a for arm in study.arms if (a := _limits_of(arm, study.of(arm))) is not None]
+    groups = list(_tied(arms))
+    if groups:
+        return [_between(group) for group in groups]
+    several = any(len(set(a.limits.values())) > 1 for a in arms)
+    silent = len(arms) == len(study.arms) and all(a.idle == set(a.limits) for a in arms)
+    return [_throughout(arms)] if several and silent else []
 
 
-def _between(level: str, limits: Limits) -> Finding:
-    given = ", ".join(f"{arm} {limit}" for arm, limit in limits.items())
+def _limits_of(arm: str, runs: Sequence[RunData]) -> ArmLimits | None:
+    levels = sampled_levels(runs)
+    limits = {level: limit for level in levels if (limit := limit_of(runs, level)) is not None}
+    if not limits or len(limits) < len(levels):
+        return None
+    keys = [f"curriculum.levels.{level}.quality_threshold" for level in levels] + ["curriculum.strata"]
+    given = [tuple(dict.fromkeys(r.params.get(key, "") for r in runs)) for key in keys]
+    idle = frozenset(lv for lv in levels if never_cut(runs, lv) and not acts_uncut(runs, lv))
+    return ArmLimits(arm, limits, idle, (*levels, *given))
+
+
+def _tied(arms: Sequence[ArmLimits]) -> Iterator[list[ArmLimits]]:
+    """Groups of arms that limits which never bound tell apart, and nothing else about limits does."""
+    groups: list[set[int]] = []
+    for i, j in combinations(range(len(arms)), 2):
+        a, b = arms[i], arms[j]
+        if a.strata != b.strata:
+            continue
+        different = {lv for lv in a.limits if a.limits[lv] != b.limits[lv]}
+        if different and different <= a.idle & b.idle:
+            touched = [g for g in groups if g & {i, j}]
+            groups = [g for g in groups if g not in touched] + [{i, j}.union(*touched)]
+    for group in groups:
+        yield [arms[i] for i in sorted(group)]
+
+
+def _between(arms: Sequence[ArmLimits]) -> Finding:
+    levels = [lv for lv in arms[0].limits if len({a.limits[lv] for a in arms}) > 1]
+    given = "; ".join(f"{lv}: " + ", ".join(f"{a.arm} {a.limits[lv]}" for a in arms) for lv in levels)
     sentence = (
-        f"the response limits of level {level} never cut an answer in these arms ({given} tokens), so the arms do not "
-        f"differ by curriculum.levels.{level}.max_response_tokens: lower it below the length of answers, or drop it"
+        f"these arms have different response limits that never cut an answer ({given} tokens), so they do not differ "
+        "by max_response_tokens: lower it below the length of answers, or drop it"
     )
-    return Finding("limit_never_binds", "", level, sentence)
+    return Finding("limit_never_binds", "", levels[0] if len(levels) == 1 else "", sentence)
 
 
-def _throughout(idle: Mapping[str, Limits]) -> Finding:
-    given = ", ".join(f"{level} {'/'.join(map(str, sorted(set(by_arm.values()))))}" for level, by_arm in idle.items())
+def _throughout(arms: Sequence[ArmLimits]) -> Finding:
+    levels = dict.fromkeys(lv for a in arms for lv in a.limits)
+    given = ", ".join(
+        f"{lv} {'/'.join(str(n) for n in sorted({a.limits[lv] for a in arms if lv in a.limits}))}" for lv in levels
+    )
     sentence = (
         f"no response limit ever cut an answer, in any arm ({given} tokens): max_response_tokens plays no part in this "
-        "study, and no difference between levels or arms is one of response length allowed"
+        "study, and no difference between its levels or arms comes from it"
     )
     return Finding("limit_never_binds", "", "", sentence)
 
@@ -87,14 +116,3 @@ def acts_uncut(runs: Sequence[RunData], level: str) -> bool:
         if divides and param_of(run, "algorithm.constant_tokens", None) is None:
             return True
     return False
-
-
-def _by_strata(study: StudyData, level: str, limits: Limits) -> list[Limits]:
-    """The arms that have the same levels and the same problems at this one: only these are a comparison of limits."""
-    keys = (f"curriculum.levels.{level}.quality_threshold", "curriculum.strata", "curriculum.order")
-    groups: dict[tuple[object, ...], dict[str, int]] = {}
-    for arm, limit in limits.items():
-        runs = study.of(arm)
-        given = [tuple(dict.fromkeys(r.params.get(key, "") for r in runs)) for key in keys]
-        groups.setdefault((*given, *sampled_levels(runs)), {})[arm] = limit
-    return list(groups.values())
