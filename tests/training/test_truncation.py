@@ -267,7 +267,10 @@ def test_a_rate_that_is_not_measured_is_no_objective():
 
 
 def test_what_is_gone_on_with_must_fit_the_model():
+    from eprli_lab.backends.openrlhf.flags import longest_response
     from eprli_lab.training.problems import read_problems
+
+    assert [longest_response(small_spec(*more)) for more in ([], [ON])] == [76, 80]  # what engines are started for
 
     read_problems(small_spec("evaluation.continue_truncated=200"))
     with pytest.raises(UserError, match="context of 256 tokens with a response of 250"):
