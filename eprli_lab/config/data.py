@@ -177,6 +177,9 @@ class EvaluationSpec(Strict):
     seed: int = 4242
     boundary_problems: Annotated[int, Field(ge=0)] = 64  # first problems of a suite used between start and end; 0: all
     curve_points: Annotated[int, Field(ge=0, le=1000)] = 3  # extra evaluations, equally spaced over the budget
+    # Truncated responses are gone on with, up to so many tokens in all, to see which were on their way to a right
+    # answer; null: they are not. A measurement: nothing is trained on what comes behind the limit.
+    continue_truncated: Annotated[Positive | None, Later(None)] = None
 
     @model_validator(mode="after")
     def _some(self) -> EvaluationSpec:
@@ -187,6 +190,11 @@ class EvaluationSpec(Strict):
             raise ValueError(f"temperature 0 draws the same response every time: set samples=1, not {self.samples}")
         if any(not s for s in self.stop):
             raise ValueError("stop holds an empty string, which every response holds: leave it out")
+        if self.continue_truncated is not None and self.continue_truncated <= self.max_response_tokens:
+            raise ValueError(
+                f"continue_truncated: {self.continue_truncated} tokens in all do not go beyond max_response_tokens, "
+                f"{self.max_response_tokens}: raise it"
+            )
         return self
 
     def sampling(self) -> Sampling:

@@ -16,7 +16,7 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
-TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "rollout", "state")
+TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "rollout", "state", "truncation")
 CODE = (
     *("algorithm", "backends", "data", "grading", "records.py"),
     *(f"training/{name}.py" for name in TRAINING),

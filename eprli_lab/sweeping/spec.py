@@ -30,7 +30,7 @@ class AfterSpec(Strict):
 
 
 def factor_and_metric(text: str) -> tuple[int, str]:
-    """(2, progress/tokens) of `2 * progress/tokens`; (1, ...) of a metric alone. Raises ValueError for another factor."""
+    """(2, progress/tokens) of `2 * progress/tokens`; (1, ...) of a metric alone. Raises ValueError for others."""
     factor, times, metric = text.partition(" * ")
     if not times:
         return 1, text

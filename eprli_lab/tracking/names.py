@@ -18,7 +18,7 @@ _OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission")
 
 
 def sampled(level: str, which: str, quantity: str) -> str:
-    """Of a step's groups. `which`: all, admitted; `quantity`: accuracy, reward/mean, response_tokens/p90, ..."""
+    """Of a step's groups. `which`: all, admitted; `quantity`: accuracy, truncation_rate, response_tokens/p90, ..."""
     return f"train/{level}/{which}/{quantity}"
 
 
@@ -71,7 +71,7 @@ def clip_fraction(level: str, side: str) -> str:
 
 
 def evaluation(suite: str, measure: str) -> str:
-    """Of an evaluation: avg_at_k, pass_at_k, maj_at_k, response_tokens, truncation_rate."""
+    """Of an evaluation: avg_at_k, pass_at_k, maj_at_k, response_tokens, truncation_rate, valid_truncation_rate."""
     return f"eval/{suite}/{measure}"
 
 
@@ -94,7 +94,7 @@ def optim(quantity: str) -> str:
 
 
 def seconds(part: str) -> str:
-    """Seconds of a part of a step (generate, verify, update, step), of an evaluation, or of the run so far (total)."""
+    """Seconds of a part of a step (generate, verify, update, step, continue), of an evaluation, of the run (total)."""
     return f"time/{part}"
 
 

@@ -50,7 +50,9 @@ def check_logged(where: str, metric: str, spec: RunSpec) -> None:
     from eprli_lab.training.metrics import CATALOGUE
 
     levels, suites = list(spec.curriculum.levels), list(spec.evaluation.suites)
-    names = [m.name for m in CATALOGUE if spec.algorithm.kl_coef > 0 or not m.name.endswith("/kl_ref")]
+    off = set() if spec.algorithm.kl_coef > 0 else {"kl_ref"}
+    off |= set() if spec.evaluation.continue_truncated else {"valid_truncation_rate", "continue"}
+    names = [m.name for m in CATALOGUE if m.name.rpartition("/")[2] not in off]
     names = [n.replace("{l}", level) for n in names for level in (levels if "{l}" in n else [""])]
     names = [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
     if metric not in names:

@@ -18,7 +18,7 @@ from eprli_lab.config.spec import flatten
 from eprli_lab.errors import UserError
 
 GROUPS = {
-    "curriculum": ["l1", "l2", "l3", "l4", "paper_l1", "paper_l2", "short_l1", "short_l2"],
+    "curriculum": ["l1", "l2", "l3", "l4", "l2_tight", "l3_tight", "paper_l1", "paper_l2", "short_l1", "short_l2"],
     "model": ["mod10", "mod10_xs", "mod10_m", "mod10_l", "int", "program", "path"],
     "data": ["mod10", "int", "program", "jsonl", "rl_parquet", "deepscaler"],
     "evaluation": ["heldout", "heldout_long", "benchmarks", "math500", "paper"],
