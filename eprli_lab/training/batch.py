@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from eprli_lab.algorithm.advantage import advantages
-from eprli_lab.algorithm.daro import daro_step, loss_scales
+from eprli_lab.algorithm.daro import daro_step, loss_scales, own_normalisation
 from eprli_lab.algorithm.step_rewards import step_advantages
 from eprli_lab.config.spec import AlgorithmSpec
 from eprli_lab.records import Batch, Group
@@ -20,8 +20,9 @@ def make_batch(
     `version` is the number of updates made so far: groups sampled at it are current, older ones were carried.
     """
     responses, values, index, current = [], [], [], []
+    scales = difficulty_scales(groups, algorithm, log_weights or {})
     for i, group in enumerate(groups):
-        weight = math.exp((log_weights or {}).get(solved(group), 0.0))
+        weight = scales.get(solved(group), 1.0)
         for response, one in zip(group.responses, token_advantages(group, algorithm), strict=True):
             responses.append(response)
             values.append(one if weight == 1.0 else tuple(weight * a for a in one))
@@ -47,9 +48,21 @@ def solved(group: Group) -> str:
     return f"{sum(g.correct for g in group.grades)}/{len(group.grades)}"
 
 
+def difficulty_scales(
+    groups: Sequence[Group], algorithm: AlgorithmSpec, log_weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Factor of the advantages by difficulty: DARO's w_mu over each difficulty's own tokens; empty without it."""
+    if algorithm.difficulty_weights == "none":
+        return {}
+    sizes = [g.tokens if algorithm.aggregation == "token_mean" else len(g.responses) for g in groups]
+    own = own_normalisation([solved(g) for g in groups], sizes)
+    return {mu: math.exp(log_weights.get(mu, 0.0)) * factor for mu, factor in own.items()}
+
+
 def difficulty_weights(groups: Sequence[Group], algorithm: AlgorithmSpec, before: dict[str, float]) -> dict[str, float]:
     """DARO's log weights after this batch; unchanged (empty) without it."""
     if algorithm.difficulty_weights == "none":
         return before
     magnitudes = [math.fsum(abs(a) for one in token_advantages(g, algorithm) for a in one) for g in groups]
-    return daro_step(before, loss_scales([solved(g) for g in groups], magnitudes), algorithm.daro_rate)
+    losses = loss_scales([solved(g) for g in groups], magnitudes, [g.tokens for g in groups])
+    return daro_step(before, losses, algorithm.daro_rate)

@@ -17,7 +17,7 @@ from eprli_lab.sweeping.study import Study
 
 ISSUE = (
     "levels thresholds clip length_reward lengths order sharing admission group estimator inner_iterations label_noise "
-    "reward_density model_size domain neighbours aa smoke"
+    "reward_density model_size domain neighbours spectrum aa smoke"
 )
 
 

@@ -163,7 +163,7 @@ SURPLUS = [[f"curriculum.levels.l{i}.admission.surplus={how}" for i in (1, 2)] f
     [
         *([f"curriculum.schedule={s}", *how] for s in ("sequential", "mixed", "adaptive") for how in SURPLUS),
         ["curriculum.selection=target"],
-        ["curriculum.selection=ramp"],
+        ["curriculum.selection=blocks"],
         ["curriculum.weights=per_level", "curriculum.order=descending"],
         ["curriculum.strata=all", "data.label_noise=0.5"],
         ["algorithm.difficulty_weights=daro", "algorithm.reward_density=both"],
