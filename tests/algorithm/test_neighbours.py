@@ -77,7 +77,7 @@ def test_dr_grpo_divides_by_neither_length_nor_spread(arms: dict[str, RunSpec]) 
 def test_dapo_penalises_softly_and_keeps_all_but_all_or_none(arms: dict[str, RunSpec]) -> None:
     for name in ("overlong", "dapo"):
         level = arms[name].curriculum.levels["l1"]
-        assert level.overlong_tokens / level.max_response_tokens == pytest.approx(4096 / 20480, abs=0.005)
+        assert level.overlong_tokens / level.max_response_tokens == 4096 / 20480
         published = level.model_copy(update={"max_response_tokens": 20480, "overlong_tokens": 4096})
         responses = sampled((True,) * 4, (16384, 18432, 20480, 17408)).responses
         problem = Problem("p", "1a+1?", ("2",), 0.125)
@@ -166,7 +166,7 @@ def test_stages_by_response_limit_and_by_prompt_length_are_two_arms(arms: dict[s
 
 L1 = "curriculum.levels.l1."
 BAND = {f"{L1}admission.accuracy_min", f"{L1}admission.accuracy_max"}
-OVERLONG = {f"{L1}length_term", f"{L1}length_coef", f"{L1}overlong_tokens"}
+OVERLONG = {f"{L1}length_term", f"{L1}length_coef", f"{L1}overlong_tokens", f"{L1}max_response_tokens"}
 IDEAS = {  # what an arm changes beside the levels that it adds
     "base": set(),
     "base_matched": {"budget.unit", "budget.amount"},
