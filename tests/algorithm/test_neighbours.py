@@ -151,9 +151,8 @@ def test_uneven_classes_are_spread_as_evenly_as_may_be(arms: dict[str, RunSpec])
         taken = sampler.take(2, fraction)
         assert sampler.metrics() == {"block": block}
         assert {p.id for p in taken} <= {p.id for p in mixed_blocks(sampler.problems, "s")[block - 1]}
-    assert BlockSampler(problems, "s", state=json.loads(json.dumps(sampler.state()))).take(5, 1.0) == sampler.take(
-        5, 1.0
-    )
+    resumed = BlockSampler(problems, "s", state=json.loads(json.dumps(sampler.state())))
+    assert resumed.metrics() == sampler.metrics() and resumed.take(5, 1.0) == sampler.take(5, 1.0)
 
 
 def test_stages_by_response_limit_and_by_prompt_length_are_two_arms(arms: dict[str, RunSpec]) -> None:
