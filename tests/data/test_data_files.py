@@ -342,11 +342,29 @@ def test_a_packaged_file_is_found_from_any_directory(tmp_path, monkeypatch, name
     rows = {r["id"]: r for r in map(json.loads, (LABELS_DIR / name).read_text().splitlines())}
     assert len(problems) == len(rows) == 640 and meta["k"] == 8 and (LABELS_DIR / name).stat().st_size < 50_000
     assert all(p.difficulty == 1 - rows[p.id]["correct"] / 8 for p in problems)
-    # harder with every rung, and within a rung other than the number of operations says
+    # harder from rung to rung, and within a rung other than the number of operations says
     own = {p.id: p.difficulty for p in load_training(spec.model_copy(update={"difficulty_file": None}))}
     rungs = [[p.difficulty for p in problems if own[p.id] == n / 8] for n in (1, 2, 4, 8)]
     means = [sum(rung) / len(rung) for rung in rungs]
-    assert means == sorted(means) and means[0] < 0.4 and means[-1] > 0.8 and all(len(set(r)) > 2 for r in rungs)
+    assert means == sorted(means) and all(len(set(r)) > 2 for r in rungs)
+
+
+def test_labels_of_a_policy_of_another_family_are_biased_as_its_family_is():
+    spec = DataSpec.model_validate(
+        {
+            "name": "mod10",
+            "generated": {"family": "mod10", "problems": 640},
+            "difficulty_file": "package:int_on_mod10_k8.jsonl",
+        }
+    )
+    inside, outside = [], []
+    for p in load_training(spec):
+        start, label, sign, digit, *rest = p.prompt
+        if label == "a" and rest == ["?"]:
+            stays = 0 <= (int(start) + int(digit) if sign == "+" else int(start) - int(digit)) <= 9
+            (inside if stays else outside).append(1 - p.difficulty)
+    assert (len(inside), len(outside)) == (43, 37)
+    assert sum(inside) / 43 == pytest.approx(0.43, abs=0.005) and sum(outside) / 37 == pytest.approx(0.06, abs=0.005)
 
 
 def test_a_file_that_the_package_lacks_is_one_sentence(tmp_path):
