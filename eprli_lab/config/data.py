@@ -107,16 +107,8 @@ class GeneratedSpec(Strict):
     """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
 
     family: FamilyName
-    operations: Annotated[tuple[Positive, ...], AsTuple] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        7,
-        8,
-    )  # which numbers of operations are drawn
+    # Which numbers of operations are drawn, in turn: one that is named twice is drawn twice as often.
+    operations: Annotated[tuple[Positive, ...], AsTuple] = (1, 2, 3, 4, 5, 6, 7, 8)
     problems: Positive = 4096  # distinct training problems
     seed: int = 0
 
@@ -133,7 +125,10 @@ class DataSpec(Strict):
     name: str
     generated: GeneratedSpec | None = None
     source: SourceSpec | None = None
-    difficulty_file: str | None = None  # pass rates written by `eprli-lab difficulty`
+    # Pass rates written by `eprli-lab difficulty`; package:NAME, one that came with the package.
+    difficulty_file: str | None = None
+    # What d(q) is: the label that a problem has, or the share of the training problems with prompts no longer than its.
+    difficulty_by: Annotated[Literal["label", "prompt_length"], Later("label")] = "label"
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
     # Training problems with longer prompts (as rendered) are left out and counted; null: none.
     max_prompt_tokens: Annotated[Annotated[int, Field(ge=1)] | None, Later(None)] = None
@@ -142,6 +137,12 @@ class DataSpec(Strict):
     def _one(self) -> DataSpec:
         if (self.generated is None) == (self.source is None):
             raise ValueError("give exactly one of generated and source")
+        if self.difficulty_by == "prompt_length":
+            if self.difficulty_file is not None:
+                raise ValueError(
+                    "difficulty_by is 'prompt_length', so difficulty_file would not be read: leave one of them out"
+                )
+            return self
         if self.source is not None and self.source.columns.difficulty is None and self.difficulty_file is None:
             raise ValueError(
                 "a data source needs a difficulty: name source.columns.difficulty, or measure it with "

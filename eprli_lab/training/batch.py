@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from eprli_lab.algorithm.advantage import advantages
-from eprli_lab.algorithm.daro import daro_step, loss_scales
+from eprli_lab.algorithm.daro import daro_step, loss_scales, own_normalisation
 from eprli_lab.algorithm.step_rewards import step_advantages
 from eprli_lab.config.spec import AlgorithmSpec
 from eprli_lab.records import Batch, Group, Response
@@ -25,8 +25,9 @@ def make_batch(
     `version` is the number of updates made so far: groups sampled at it are current, older ones were carried.
     """
     responses, values, index, current = [], [], [], []
+    scales = difficulty_scales(groups, algorithm, log_weights or {})
     for i, group in enumerate(groups):
-        weight = math.exp((log_weights or {}).get(solved(group), 0.0))
+        weight = scales.get(solved(group), 1.0)
         for response, one in trained_on(group, algorithm):
             responses.append(response)
             values.append(one if weight == 1.0 else tuple(weight * a for a in one))
@@ -58,9 +59,26 @@ def solved(group: Group) -> str:
     return f"{sum(g.correct for g in group.grades)}/{len(group.grades)}"
 
 
+def difficulty_scales(
+    groups: Sequence[Group], algorithm: AlgorithmSpec, log_weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Factor of the advantages by difficulty: DARO's w_mu over each difficulty's own tokens; empty without it."""
+    if algorithm.difficulty_weights == "none":
+        return {}
+    by_tokens = algorithm.aggregation == "token_mean"
+    sizes = [sum(len(r.tokens) if by_tokens else 1 for r, _ in trained_on(g, algorithm)) for g in groups]
+    kept = [(solved(g), size) for g, size in zip(groups, sizes, strict=True) if size]
+    own = own_normalisation([mu for mu, _ in kept], [size for _, size in kept])
+    return {mu: math.exp(log_weights.get(mu, 0.0)) * factor for mu, factor in own.items()}
+
+
 def difficulty_weights(groups: Sequence[Group], algorithm: AlgorithmSpec, before: dict[str, float]) -> dict[str, float]:
     """DARO's log weights after this batch; unchanged (empty) without it."""
     if algorithm.difficulty_weights == "none":
         return before
-    magnitudes = [math.fsum(abs(a) for _, one in trained_on(g, algorithm) for a in one) for g in groups]
-    return daro_step(before, loss_scales([solved(g) for g in groups], magnitudes), algorithm.daro_rate)
+    parts = {i: trained_on(g, algorithm) for i, g in enumerate(groups)}
+    kept = [i for i, part in parts.items() if part]
+    magnitudes = [math.fsum(abs(a) for _, one in parts[i] for a in one) for i in kept]
+    tokens = [sum(len(r.tokens) for r, _ in parts[i]) for i in kept]
+    losses = loss_scales([solved(groups[i]) for i in kept], magnitudes, tokens)
+    return daro_step(before, losses, algorithm.daro_rate)
