@@ -15,12 +15,17 @@ NOTES = {
     "accuracy": "",
     "objectives": "",
     "training": "",
+    "transfer": (
+        "forward: accuracy on a level just before its own training, less that before any; backward: at the end, less "
+        "that after its own; forgetting: its best so far, less the end; means over levels, on held-out problems"
+    ),
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }
 TITLES = {
     "accuracy": "accuracy",
     "objectives": "further objectives",
     "training": "what training took",
+    "transfer": "transfer between levels",
     "levels": "levels",
 }
 
