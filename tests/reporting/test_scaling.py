@@ -73,17 +73,20 @@ def test_planted_curves_are_covered(seeds, studies):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seeds", [4, 10])
+@pytest.mark.parametrize(("seeds", "studies"), [(4, 600), (10, 300)])
 @pytest.mark.parametrize("points", [4, 6, 10])
 @pytest.mark.parametrize("curve", [TRUTH, QUICK, SLOW], ids=["truth", "quick", "slow"])
-def test_planted_curves_are_covered_at_length(curve, seeds, points):
-    """600 studies (sd 0.9%): of every kind; where the exponent is hardly known its interval is wider than it need be."""
-    found = coverage(curve, seeds, points, 600)
+def test_planted_curves_are_covered_at_length(curve, seeds, points, studies):
+    """Sd of a share: 0.9% and 1.3%. Where few studies tell an asymptote, those that do are the lucky ones: then it is
+    of all studies that at most 5% tell one which misses."""
+    found = coverage(curve, seeds, points, studies)
     print(f"\n{seeds} seeds, {points} evaluations:", {name: round(share, 3) for name, share in found.items()})
     told = found.pop("told")
-    assert told > (0.5 if curve is SLOW else 0.9)
-    assert all(0.90 <= share <= 0.99 for share in found.values()), found
-    assert 0.90 <= found["asymptote"] <= 0.975 and 0.90 <= found["tokens"] <= 0.975, found
+    assert 0.92 <= found["tokens"] <= 0.98, found
+    assert told * (1 - found["asymptote"]) <= 0.07, found
+    if told >= 0.5:
+        assert all(0.90 <= found[name] <= 0.98 for name in ("asymptote", "midpoint")), found
+        assert 0.86 <= found["exponent"] <= 0.99, found  # in no table: it is hardly known, and near its bound at times
 
 
 def test_the_minimum_is_that_of_scipy_from_several_starts():
@@ -182,8 +185,8 @@ def test_the_report_shows_curves_and_says_why_there_is_none():
     block = compute_block(study)
     assert block is not None
     good, flat = block.rows
-    assert good[0].text == "good" and good[3].text[:2] in (".7", ".8")
-    assert [c.text for c in flat[3:6]] == ["-", "-", "-"] and flat[6].text.startswith("no curve: it is flat")
+    assert good[0].text == "good" and good[1].text == "4 x 6" and good[2].text[:2] in (".7", ".8")
+    assert [c.text for c in flat[2:5]] == ["-", "-", "-"] and flat[5].text.startswith("no curve: it is flat")
     [picture] = figures.pictures(study, only=["compute_curves"])
     assert "good: asymptote 0.8" in picture.alt or "good: asymptote 0.7" in picture.alt
     assert picture.alt.endswith("flat: no curve.")

@@ -141,7 +141,7 @@ def test_the_block_says_whether_q_orders_accuracy():
         ["other", "l2", "1.000", "256", ".200 → .600", "yes", "not shown"],
     ]
     assert block.note.startswith(
-        "Accuracy falls from each level to the next, before training yes: other; after training not shown: other."
+        "Does accuracy fall from each level to the next? Before training: yes in other. After training: not shown in other."
     )
     for run in study.of("other"):
         planted.change(run, "heldout/l2/avg_at_k", lambda step, value: 0.95 if step == 40 else value)

@@ -41,10 +41,9 @@ def scaling(study: StudyData, baseline: str | None = None) -> Picture | None:
         ax.plot([0], [mean([curves.start[a] for a in arms])], "k|", markersize=9, clip_on=False)
     ax.set(xlabel="generated training tokens (thousands)", ylabel="score")
     legend(figure, axes)
-    title = (
-        f"Compute curves{some(study, arms)}; points: seeds; dashed: beyond the budget, nothing measured; bars: 95% "
-        "interval of the asymptote"
-    )
+    is_told = any(not curves.fitted[a].open_end for a in arms if a in curves.fitted)
+    beyond = "; dashed: beyond the budget, nothing measured; bars: 95% interval of the asymptote" if is_told else ""
+    title = f"Compute curves{some(study, arms)}; points: seeds; dotted: before the first evaluation{beyond}"
     return Picture("compute_curves", title, f"{'; '.join(_words(curves, a) for a in arms)}.", figure)
 
 
@@ -55,9 +54,11 @@ def _draw(ax: object, curves: ComputeCurves, arm: str, colour: str, rank: int, i
     if not isinstance(found, Scaling):
         plot([], [], MARKERS[rank % len(MARKERS)], color=colour, label=f"{arm} (no curve)")
         return
-    first = found.first if is_log else found.budget / 200
-    inside = np.linspace(first, found.budget, 200)
-    told = "" if not found.open_end else " (asymptote not told)"
+    if not is_log:
+        before = np.linspace(found.budget / 200, found.first, 100)
+        plot(before / THOUSAND, found.curve.at(before), ":", color=colour, linewidth=1.2)
+    inside = np.linspace(found.first, found.budget, 200)
+    told = " (no asymptote)" if found.open_end else ""
     plot(inside / THOUSAND, found.curve.at(inside), "-", color=colour, linewidth=1.8, label=f"{arm}{told}")
     if found.open_end:
         return

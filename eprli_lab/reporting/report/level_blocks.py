@@ -81,13 +81,21 @@ def levels_block(study: StudyData) -> TableBlock | None:
                 of_arms[end].setdefault(_together(found), []).append(arm)
     if not rows:
         return None
-    header = ["arm", "level", "Q_l", "problems", "accuracy, before → after", "falls, before", "falls, after"]
+    header = [
+        "arm",
+        "level",
+        "Q_l",
+        "problems",
+        "accuracy, before → after",
+        "lower than l - 1, before",
+        "lower than l - 1, after",
+    ]
     return TableBlock("does Q order accuracy?", header, rows, ids, f"{_sentence(of_arms)}{NOTE}", filter=len(rows) > 6)
 
 
 NOTE = (
-    "Held-out problems of exactly D_l (Q_{l-1} < d <= Q_l), all suites together, means over seeds. falls: is accuracy "
-    "lower than on the level before? By the wider of two 95% intervals, binomial over problems and t over seeds."
+    "Held-out problems of exactly D_l (Q_{l-1} < d <= Q_l), all suites together, means over seeds. lower than l - 1: "
+    "is it lower than on the level before, by the wider of two 95% intervals, binomial over problems and t over seeds?"
 )
 
 
@@ -100,11 +108,9 @@ def _sentence(of_arms: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     """Does accuracy fall from each level to the next, before and after training, arm by arm?"""
     parts = []
     for end, arms in of_arms.items():
-        said = "; ".join(
-            f"{answer}: {', '.join(arms[answer])}" for answer in ("yes", "no", "not shown") if answer in arms
-        )
-        parts += [f"{end} training {said}"] if said else []
-    return f"Accuracy falls from each level to the next, {'; '.join(parts)}. " if parts else ""
+        said = [f"{answer} in {', '.join(arms[answer])}" for answer in ("yes", "no", "not shown") if answer in arms]
+        parts += [f"{end.capitalize()} training: {'; '.join(said)}"] if said else []
+    return f"Does accuracy fall from each level to the next? {'. '.join(parts)}. " if parts else ""
 
 
 def compute_block(study: StudyData) -> TableBlock | None:
@@ -120,12 +126,12 @@ def compute_block(study: StudyData) -> TableBlock | None:
             asymptote, midpoint, reached = found.asymptote, found.midpoint, found.tokens_to(curves.target)
         points = min(len(r.tokens) for r in curves.runs[arm])
         rows.append([
-            Cell(arm), Cell(str(nothing.n), nothing.n), Cell(str(points), points),
+            Cell(arm), Cell(f"{nothing.n} x {points}", nothing.n * points),
             Cell(_accuracy(asymptote), asymptote.value), Cell(_tokens(midpoint), midpoint.value),
             Cell(_tokens(reached), reached.value), Cell(_remark(found), words=True),
         ])  # fmt: skip
     score = fraction(curves.target)
-    header = ["arm", "seeds", "evaluations", "asymptote [95%]", "tokens to half of the gain [95%]"]
+    header = ["arm", "seeds x evaluations", "asymptote [95%]", "tokens to half the gain [95%]"]
     header += [f"tokens to {score} [95%]" if curves.slowest else "tokens to x", "remark"]
     return TableBlock(
         "what more compute would buy", header, rows, note=_compute_note(curves.slowest, score, curves.metric)
@@ -133,17 +139,13 @@ def compute_block(study: StudyData) -> TableBlock | None:
 
 
 def _compute_note(slowest: str, score: str, metric: str) -> str:
-    x = (
-        f" {score}: {SHARE:.0%} of the way of {slowest}, of the arms with a curve the one that gained least."
-        if slowest
-        else ""
-    )
+    x = f" {score}: {SHARE:.0%} of the way that {slowest} came, which gained least of the arms with a curve."
     return (
         "R(C) = R0 + (A - R0) / (1 + (C_mid / C)^B) over generated training tokens C (arXiv 2510.13786), through the "
         f"evaluations of all seeds of an arm ({metric}); R0 is measured. [95%]: whole seeds resampled, t for their "
-        f"number; nothing is corrected for the number of arms.{x} An asymptote lies beyond what was measured: it is "
-        "that of this run going on as it did, and says nothing of another schedule; of a curriculum, whose levels a "
-        "larger budget would all make longer, it is no forecast."
+        "number; nothing is corrected for the number of arms. A curve without an asymptote holds between its "
+        f"evaluations only.{x if slowest else ''} An asymptote lies beyond what was measured: it is that of this run "
+        "going on as it did, and no forecast for a curriculum, whose levels a larger budget would all make longer."
     )
 
 
@@ -151,7 +153,7 @@ def _remark(found: Scaling | str) -> str:
     if isinstance(found, str):
         return f"no curve: {found}"
     if found.open_end:
-        return f"{found.open_end}; between its evaluations the curve holds"
+        return found.open_end
     if found.midpoint.value < found.first:
         return f"half of the gain came before the first evaluation ({found.first:,.0f} tokens)"
     return ""

@@ -16,8 +16,8 @@ NOTES = {
     "objectives": "",
     "training": "",
     "transfer": (
-        "forward: accuracy on a level just before its own training, less that before any; backward: at the end, less "
-        "that after its own; forgetting: its best so far, less the end; means over levels, on held-out problems"
+        "of a level's held-out accuracy, mean over levels; forward: before its training less at the start; backward: at "
+        "the end less after its training; forgetting: at its best less at the end"
     ),
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }
