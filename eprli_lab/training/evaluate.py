@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from eprli_lab.algorithm.seeding import derive_seed
+from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import EvaluationSpec
 from eprli_lab.records import Grade, Problem, Response, Sampling
 from eprli_lab.tracking import names
@@ -161,6 +162,61 @@ def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
             out[names.evaluation(suite, "valid_truncation_rate")] = sum(valid) / cut if cut else 0.0
     out[names.SCORE] = statistics.fmean(out[names.accuracy(suite)] for suite in suites)
     out[names.RESPONSE_TOKENS] = statistics.fmean(out[names.evaluation(suite, "response_tokens")] for suite in suites)
+    return out
+
+
+def heldout_levels(suites: Mapping[str, Sequence[Problem]], curriculum: CurriculumSpec) -> dict[tuple[str, str], str]:
+    """(suite, problem id) -> the level l with Q_{l-1} < d <= Q_l, Q_0 = -inf, whatever `strata` says of training.
+
+    Each problem once: one that several suites hold is the first's. Problems without a difficulty and those above Q_L
+    are of no level. Difficulties are the held-out problems' own: `data.label_noise` shuffles those of training alone.
+    """
+    out: dict[tuple[str, str], str] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for suite, problems in suites.items():
+        for p in problems:
+            content = (p.prompt, p.messages, p.answers)
+            level = next(
+                (n for n, lv in curriculum.levels.items() if (p.difficulty or 0.0) <= lv.quality_threshold), None
+            )
+            if p.difficulty is None or level is None or content in seen:
+                continue
+            seen.add(content)
+            out[suite, p.id] = level
+    return out
+
+
+def asked_always(suites: Mapping[str, Sequence[Problem]], spec: EvaluationSpec) -> set[tuple[str, str]]:
+    """(suite, problem id) of the problems that every evaluation asks, at boundaries too."""
+    first = spec.boundary_problems or None
+    return {(suite, p.id) for suite, problems in suites.items() for p in problems[:first]}
+
+
+def level_scores(
+    outcomes: Sequence[Outcome], levels: Mapping[tuple[str, str], str], always: Collection[tuple[str, str]]
+) -> dict[str, float]:
+    """heldout/{l}/... of the levels that have problems here, and the score over the problems of `always`.
+
+    `levels`: of `heldout_levels`; `always`: of `asked_always`. From the outcomes at hand: nothing is sampled for it.
+    """
+    accuracies: dict[str, list[float]] = {}
+    common: dict[str, list[float]] = {}
+    by_suite: dict[str, list[float]] = {}
+    for o in outcomes:
+        key = (o.suite, o.problem)
+        level = levels.get(key)
+        share = o.correct / o.samples
+        if key in always:
+            by_suite.setdefault(o.suite, []).append(share)
+        if level is not None:
+            accuracies.setdefault(level, []).append(share)
+            if key in always:
+                common.setdefault(level, []).append(share)
+    out = {names.heldout_accuracy(level): statistics.fmean(shares) for level, shares in accuracies.items()}
+    out |= {names.heldout(level, "problems"): float(len(shares)) for level, shares in accuracies.items()}
+    out |= {names.common_accuracy(level): statistics.fmean(shares) for level, shares in common.items()}
+    if by_suite:
+        out[names.COMMON_SCORE] = statistics.fmean(map(statistics.fmean, by_suite.values()))
     return out
 
 

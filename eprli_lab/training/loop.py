@@ -26,7 +26,7 @@ from eprli_lab.tracking import names
 from eprli_lab.training import metrics as m
 from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import RunStore
-from eprli_lab.training.evaluate import Grading, evaluate, rows, scores
+from eprli_lab.training.evaluate import Grading, asked_always, evaluate, heldout_levels, level_scores, rows, scores
 from eprli_lab.training.policies import Policies, count_parameters, network_rate, network_updates
 from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
 from eprli_lab.training.state import TrainState
@@ -58,6 +58,8 @@ class Trainer:
         """
         self.collector = RolloutCollector(self.spec, self.backend, self.grader, self.store)
         self.policies = Policies(self.spec, self.backend, self.store.directory / "policies")
+        self.heldout = heldout_levels(self.suites, self.spec.curriculum)
+        self.always = asked_always(self.suites, self.spec.evaluation)
         saved = self.store.restore(self.backend)
         if saved is None:
             self.state = TrainState.fresh(self.spec, self.strata)
@@ -166,8 +168,9 @@ class Trainer:
         self.state.wall += seconds
         self.store.append("outcomes", rows(stage, step, outcomes))
         out = scores(outcomes)
+        by_level = level_scores(outcomes, self.heldout, self.always)
         times = {names.seconds("evaluate"): seconds, names.TOTAL_SECONDS: self.state.wall}
-        self.log(out | times | m.progress_metrics(self.state.progress), step)
+        self.log(out | by_level | times | m.progress_metrics(self.state.progress), step)
         return out
 
     def _log(self, level: str, out: dict[str, float], seconds: float, clock: PhaseTimes, tokens: int) -> None:

@@ -130,6 +130,18 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.evaluation(SUITE, "response_tokens"), "tokens", "mean response length"),
     Metric(names.evaluation(SUITE, "truncation_rate"), "fraction", "responses that met the length limit"),
     Metric(names.evaluation(SUITE, "valid_truncation_rate"), "fraction", VALID),
+    Metric(
+        names.heldout_accuracy(LEVEL),
+        "fraction",
+        "avg_at_k over the held-out problems of D_l (Q_{l-1} < d <= Q_l), all suites together, each problem once",
+    ),
+    Metric(names.heldout(LEVEL, "problems"), "problems", "how many those are in this evaluation"),
+    Metric(
+        names.common_accuracy(LEVEL),
+        "fraction",
+        "the same over those that every evaluation asks: the first `evaluation.boundary_problems` of each suite",
+    ),
+    Metric(names.COMMON_SCORE, "fraction", "`score` over the problems that every evaluation asks"),
     Metric(names.SCORE, "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
     Metric(names.RESPONSE_TOKENS, "tokens", "mean over suites of eval/{suite}/response_tokens"),
 )

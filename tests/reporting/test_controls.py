@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import planted
 import pytest
 from planted import put
 from pydantic import ValidationError
