@@ -209,9 +209,13 @@ def test_limits_of_which_one_binds_are_a_comparison():
 
 def test_levels_whose_limits_never_bind_are_told_once_for_all_arms():
     (found,) = only(diagnose(limited({"a": (44, 76), "b": (44, 76), "c": (44, 76)})), "limit_never_binds")
-    assert (found.arm, found.level) == ("", "") and "in any arm (l1 44, l2 76 tokens)" in found.sentence
+    assert (found.arm, found.level) == ("", "")
+    assert "in all arms, never cut an answer (l1 44, l2 76 tokens)" in found.sentence
     assert diagnose(limited({"a": (76, 76), "b": (76, 76)})) == []  # one limit for all: nobody reads it
-    assert diagnose(limited({"a": (44, 76), "b": (44, 76)}, {"b": (0.0, 0.001)})) == []
+    # an answer that never ends is cut by any limit
+    (rare,) = only(diagnose(limited({"a": (44, 76), "b": (44, 76)}, {"b": (0.0, 0.009)})), "limit_never_binds")
+    assert "cut next to no answers (0.9% at most)" in rare.sentence
+    assert diagnose(limited({"a": (44, 76), "b": (44, 76)}, {"b": (0.0, 0.011)})) == []
 
 
 def test_arms_with_other_strata_are_no_comparison_of_limits():

@@ -11,7 +11,7 @@ from test_train import Log, trainer
 
 from eprli_lab.config.spec import AlgorithmSpec
 from eprli_lab.errors import Interrupted, UserError
-from eprli_lab.records import Grade, Group, Problem, Sampling
+from eprli_lab.records import Completion, Grade, Group, Problem, Sampling
 from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import TABLES, RunStore
 from eprli_lab.training.evaluate import evaluate, right_when_continued, rows, scores
@@ -275,6 +275,33 @@ def test_what_is_gone_on_with_must_fit_the_model():
     read_problems(small_spec("evaluation.continue_truncated=200"))
     with pytest.raises(UserError, match="context of 256 tokens with a response of 250"):
         read_problems(small_spec("evaluation.continue_truncated=250"))
+
+
+def test_on_the_cluster_what_was_begun_counts_as_response_and_its_text_is_whole():
+    """Prompts there have a limit of their own; a response that was begun stands behind the prompt and is none of it."""
+    from collections import defaultdict
+
+    from eprli_lab.backends.local.tokenizer import build_tokenizer, vocabulary
+    from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
+    from eprli_lab.backends.tokenization import TokenizerAdapter
+    from eprli_lab.config.backend import OpenRLHFSpec
+
+    ids, drawn = vocabulary(), []
+
+    def draw(prompts, sampling, *, seed):
+        drawn.extend(prompts)
+        return iter([[Completion((ids["7"], ids["}"], ids["<eos>"]), (-0.1,) * 3, "stop")] for _ in prompts])
+
+    backend = object.__new__(OpenRLHFBackend)
+    backend.spec = OpenRLHFSpec(kind="openrlhf", prompt_tokens=6)
+    backend.adapter, backend.phases, backend.draw = TokenizerAdapter(build_tokenizer()), defaultdict(float), draw
+    begun = (ids["a"], ids["7"], ids["\\boxed{"])
+    problem = Problem("p", "3a+4?", ("7",), begun=begun)
+    ((whole,),) = backend.sample([problem], Sampling(1, 9), seed=0)
+    assert whole.text == "a7\\boxed{7}" and len(whole.tokens) == 3
+    assert drawn == [[ids["<bos>"], *(ids[c] for c in "3a+4?"), *begun]] and drawn[0] == list(whole.prompt_tokens)
+    with pytest.raises(UserError, match="has 7 tokens, more than 6"):
+        list(backend.sample([dataclasses.replace(problem, prompt="3a+44?", begun=())], Sampling(1, 9), seed=0))
 
 
 # --- on the real policy ------------------------------------------------------------------------------------------

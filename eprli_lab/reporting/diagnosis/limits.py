@@ -1,17 +1,18 @@
-"""Findings on response limits that never cut an answer: what differs by them alone does not differ."""
+"""Findings on response limits that cut no answer: what differs by them alone does not differ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from eprli_lab.reporting.derived import generated_groups, sampled_levels
+from eprli_lab.reporting.derived import sampled_levels
 from eprli_lab.reporting.diagnosis.finding import Finding, param_of
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.tracking import names
 
+CUT_SHARE = 0.01  # of responses; below, what is cut are the few that never end (0.7% of a trained toy's at most)
 LIMIT_GROUPS = 30  # groups of a level, over seeds: with 480 responses a limit that cuts 1 in 100 shows at 99%
 BY_LENGTH_ALONE = ("none", "group_relative")  # length terms that do not look at Len_l
 
@@ -22,23 +23,23 @@ class ArmLimits:
 
     arm: str
     limits: Mapping[str, int]  # level -> Len_l, tokens
-    idle: frozenset[str]  # levels at which it cut nothing and acts in no other way
+    idle: Mapping[str, float]  # level at which it cuts no answers and acts in no other way -> share that it cut
     strata: tuple[object, ...]  # arms with other strata are no comparison of limits
 
 
 def unused_limits(study: StudyData) -> list[Finding]:
-    """Limits that differ and never cut an answer.
+    """Limits that differ and cut no answers: below CUT_SHARE of the responses, of LIMIT_GROUPS groups or more.
 
-    Arms on the same strata whose limits differ only where none of them ever bound do not differ by them: one finding
-    for all arms that this ties together. Else, where limits differ from level to level and none in the whole study ever
-    bound: one for the study. One limit for all, or one that binds (the others are its reference), are no finding.
+    Arms on the same strata whose limits differ only where none of them binds do not differ by them: one finding for all
+    arms that this ties together. Else, where limits differ from level to level and none in the whole study binds: one
+    for the study. One limit for all, or one that binds (the others are its reference), are no finding.
     """
     arms = [a for arm in study.arms if (a := _limits_of(arm, study.of(arm))) is not None]
     groups = list(_tied(arms))
     if groups:
         return [_between(group) for group in groups]
     several = any(len(set(a.limits.values())) > 1 for a in arms)
-    silent = len(arms) == len(study.arms) and all(a.idle == set(a.limits) for a in arms)
+    silent = len(arms) == len(study.arms) and all(a.idle.keys() == a.limits.keys() for a in arms)
     return [_throughout(arms)] if several and silent else []
 
 
@@ -49,7 +50,8 @@ def _limits_of(arm: str, runs: Sequence[RunData]) -> ArmLimits | None:
         return None
     keys = [f"curriculum.levels.{level}.quality_threshold" for level in levels] + ["curriculum.strata"]
     given = [tuple(dict.fromkeys(r.params.get(key, "") for r in runs)) for key in keys]
-    idle = frozenset(lv for lv in levels if never_cut(runs, lv) and not acts_uncut(runs, lv))
+    shares = {level: share_cut(runs, level) for level in levels}
+    idle = {lv: share for lv, share in shares.items() if share < CUT_SHARE and not acts_uncut(runs, lv)}
     return ArmLimits(arm, limits, idle, (*levels, *given))
 
 
@@ -61,7 +63,7 @@ def _tied(arms: Sequence[ArmLimits]) -> Iterator[list[ArmLimits]]:
         if a.strata != b.strata:
             continue
         different = {lv for lv in a.limits if a.limits[lv] != b.limits[lv]}
-        if different and different <= a.idle & b.idle:
+        if different and different <= a.idle.keys() & b.idle.keys():
             touched = [g for g in groups if g & {i, j}]
             groups = [g for g in groups if g not in touched] + [{i, j}.union(*touched)]
     for group in groups:
@@ -72,7 +74,7 @@ def _between(arms: Sequence[ArmLimits]) -> Finding:
     levels = [lv for lv in arms[0].limits if len({a.limits[lv] for a in arms}) > 1]
     given = "; ".join(f"{lv}: " + ", ".join(f"{a.arm} {a.limits[lv]}" for a in arms) for lv in levels)
     sentence = (
-        f"these arms have different response limits that never cut an answer ({given} tokens), so they do not differ "
+        f"these arms have different response limits that {_cut(arms, levels)} ({given} tokens), so they do not differ "
         "by max_response_tokens: lower it below the length of answers, or drop it"
     )
     return Finding("limit_never_binds", "", levels[0] if len(levels) == 1 else "", sentence)
@@ -84,17 +86,28 @@ def _throughout(arms: Sequence[ArmLimits]) -> Finding:
         f"{lv} {'/'.join(str(n) for n in sorted({a.limits[lv] for a in arms if lv in a.limits}))}" for lv in levels
     )
     sentence = (
-        f"no response limit ever cut an answer, in any arm ({given} tokens): max_response_tokens plays no part in this "
-        "study, and no difference between its levels or arms comes from it"
+        f"all response limits, in all arms, {_cut(arms, levels)} ({given} tokens): max_response_tokens plays no part "
+        "in this study, and no difference between its levels or arms comes from it"
     )
     return Finding("limit_never_binds", "", "", sentence)
 
 
-def never_cut(runs: Sequence[RunData], level: str) -> bool:
-    """Was no response of these runs truncated at this level, of enough to say so?"""
-    rates = [v for r in runs for v in r.by_step(names.sampled(level, "all", "truncation_rate")).values()]
-    known = [v for v in rates if math.isfinite(v)]
-    return bool(known) and max(known) == 0.0 and generated_groups(runs, level) >= LIMIT_GROUPS
+def _cut(arms: Sequence[ArmLimits], levels: Iterable[str]) -> str:
+    """What these limits did."""
+    most = max(a.idle[lv] for a in arms for lv in levels if lv in a.idle)
+    return "never cut an answer" if most == 0.0 else f"cut next to no answers ({most:.1%} at most)"
+
+
+def share_cut(runs: Sequence[RunData], level: str) -> float:
+    """Truncated responses / responses of these runs at a level; nan of too few groups to say."""
+    cut = groups = 0.0
+    for run in runs:
+        sizes = run.by_step(names.generated(level))
+        for step, rate in run.by_step(names.sampled(level, "all", "truncation_rate")).items():
+            if math.isfinite(rate) and step in sizes:
+                cut += rate * sizes[step]
+                groups += sizes[step]
+    return cut / groups if groups >= LIMIT_GROUPS else math.nan
 
 
 def limit_of(runs: Sequence[RunData], level: str) -> int | None:
