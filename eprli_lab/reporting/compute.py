@@ -30,14 +30,16 @@ class ComputeCurves(NamedTuple):
         return {arm: found for arm, found in self.of.items() if isinstance(found, Scaling)}
 
 
-def compute_curves(study: StudyData) -> ComputeCurves:
-    """Of every arm with runs. The score is that over the problems which every evaluation asks, where it was logged.
+def compute_curves(study: StudyData, metric: str = "") -> ComputeCurves:
+    """Of every arm with runs, in `metric` (a fraction, as a suite's avg_at_k), by default the score.
+
+    The score is that over the problems which every evaluation asks, where it was logged.
 
     Runs of earlier versions have the score alone, whose evaluations on the way may ask fewer problems than the first
     and the last. x is nine tenths of the way that the arm came which gained least.
     """
     logged = [names.COMMON_SCORE in r.histories for r in study.runs]
-    metric = names.COMMON_SCORE if logged and all(logged) else names.SCORE
+    metric = metric or (names.COMMON_SCORE if logged and all(logged) else names.SCORE)
     runs: dict[str, list[Run]] = {}
     start: dict[str, float] = {}
     of: dict[str, Scaling | str] = {}
