@@ -197,6 +197,24 @@ def test_the_report_shows_curves_and_says_why_there_is_none():
     assert labels == ["good", "flat (no curve)"]
 
 
+def test_the_score_that_arms_are_asked_for():
+    """Nine tenths of the way of the slowest; one that gained less than half of the best does not set it."""
+    study = with_curves(
+        fast=Curve(START, 0.8, 6.0, 2.0), slow=Curve(START, 0.8, 12.0, 2.0), low=Curve(START, 0.3, 6.0, 2.0)
+    )
+    curves = compute_curves(study)
+    assert curves.slowest == "slow" and set(curves.fitted) == {"fast", "slow", "low"}
+    ends = [run.last("common/score") for run in study.of("slow")]
+    assert curves.target == pytest.approx(START + 0.9 * (np.mean(ends) - START))
+    block = compute_block(study)
+    assert block is not None
+    fast, slow, low = (row[4] for row in block.rows)
+    assert 8_000 < float(fast.key) < 20_000 < float(slow.key) < 40_000
+    assert low.text == "over 40,000" and math.isinf(low.key)
+    [picture] = figures.pictures(study, only=["compute_curves"])
+    assert "over 40,000 tokens to" in picture.alt and "; dashed: beyond the budget" in picture.title
+
+
 def test_studies_of_earlier_versions_have_the_score_alone():
     study = with_curves(good=Curve(START, 0.8, 6.0, 2.0))
     study.runs[0].histories.pop("common/score")
