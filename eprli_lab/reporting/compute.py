@@ -11,7 +11,8 @@ from eprli_lab.reporting.stats.paired import mean
 from eprli_lab.reporting.stats.scaling import Run, Scaling, fit_curve
 from eprli_lab.tracking import names
 
-SHARE = 0.9  # of the smallest gain: the score that arms are asked for lies within what all of them measured
+SHARE = 0.9  # of the way of the slowest arm: the score that arms are asked for lies within what was measured
+COMPARABLE = 0.5  # of the best arm's gain: arms that gained less do not set that score, which would say nothing
 
 
 class ComputeCurves(NamedTuple):
@@ -21,8 +22,8 @@ class ComputeCurves(NamedTuple):
     runs: Mapping[str, list[Run]]  # arm -> its seeds' evaluations after the start
     start: Mapping[str, float]  # arm -> R0
     of: Mapping[str, Scaling | str]  # arm with runs -> its curve, or a sentence
-    target: float  # x, a score that every arm with a curve reached; nan without any
-    slowest: str  # the arm with a curve that gained least: it sets x
+    target: float  # x, the score that arms are asked for; nan without any curve
+    slowest: str  # the arm that sets x: of those with a curve and half of the best gain the one that gained least
 
     @property
     def fitted(self) -> dict[str, Scaling]:
@@ -30,18 +31,19 @@ class ComputeCurves(NamedTuple):
         return {arm: found for arm, found in self.of.items() if isinstance(found, Scaling)}
 
 
-def compute_curves(study: StudyData) -> ComputeCurves:
-    """Of every arm with runs. The score is that over the problems which every evaluation asks, where it was logged.
+def compute_curves(study: StudyData, metric: str = "") -> ComputeCurves:
+    """Of every arm with runs, in `metric` (a fraction, as a suite's avg_at_k), by default the score.
 
+    The score is that over the problems which every evaluation asks, where it was logged.
     Runs of earlier versions have the score alone, whose evaluations on the way may ask fewer problems than the first
-    and the last. x is nine tenths of the way that the arm came which gained least.
+    and the last.
     """
     logged = [names.COMMON_SCORE in r.histories for r in study.runs]
-    metric = names.COMMON_SCORE if logged and all(logged) else names.SCORE
+    metric = metric or (names.COMMON_SCORE if logged and all(logged) else names.SCORE)
     runs: dict[str, list[Run]] = {}
     start: dict[str, float] = {}
     of: dict[str, Scaling | str] = {}
-    reached: dict[str, float] = {}
+    gains: dict[str, float] = {}
     for arm in study.arms:
         points = [r.against(metric, names.TOKENS) for r in study.of(arm)]
         seeds = [(x, y) for x, y in points if len(x) > 1 and x.min() == 0.0]
@@ -51,7 +53,8 @@ def compute_curves(study: StudyData) -> ComputeCurves:
         runs[arm] = [Run(x[x > 0], y[x > 0]) for x, y in seeds]
         of[arm] = fit_curve(runs[arm], start[arm])
         if isinstance(of[arm], Scaling):
-            reached[arm] = mean([float(r.scores[r.tokens.argmax()]) for r in runs[arm]])
-    slowest = min(reached, key=lambda a: reached[a], default="")
-    target = start[slowest] + SHARE * (reached[slowest] - start[slowest]) if slowest else math.nan
+            gains[arm] = mean([float(r.scores[r.tokens.argmax()]) for r in runs[arm]]) - start[arm]
+    enough = [a for a, gain in gains.items() if gain >= COMPARABLE * max(gains.values())]
+    slowest = min(enough, key=lambda a: gains[a], default="")
+    target = start[slowest] + SHARE * gains[slowest] if slowest else math.nan
     return ComputeCurves(metric, runs, start, of, target, slowest)

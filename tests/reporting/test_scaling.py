@@ -83,10 +83,11 @@ def test_planted_curves_are_covered_at_length(curve, seeds, points, studies):
     print(f"\n{seeds} seeds, {points} evaluations:", {name: round(share, 3) for name, share in found.items()})
     told = found.pop("told")
     assert 0.92 <= found["tokens"] <= 0.98, found
-    assert told * (1 - found["asymptote"]) <= 0.07, found
+    assert told >= 0.5 or told * (1 - found["asymptote"]) <= 0.05, found
     if told >= 0.5:
         assert all(0.90 <= found[name] <= 0.98 for name in ("asymptote", "midpoint")), found
-        assert 0.86 <= found["exponent"] <= 0.99, found  # in no table: it is hardly known, and near its bound at times
+        # in no table: the mean curve of seeds that differ in speed is flatter than any of theirs
+        assert 0.83 <= found["exponent"] <= 0.99, found
 
 
 def test_the_minimum_is_that_of_scipy_from_several_starts():
@@ -190,8 +191,28 @@ def test_the_report_shows_curves_and_says_why_there_is_none():
     [picture] = figures.pictures(study, only=["compute_curves"])
     assert "good: asymptote 0.8" in picture.alt or "good: asymptote 0.7" in picture.alt
     assert picture.alt.endswith("flat: no curve.")
+    suite = compute_curves(study, "eval/heldout_hard/avg_at_k").of["good"]
+    assert isinstance(suite, Scaling) and suite.open_end.startswith("it has not bent"), "planted suites rise on a line"
     labels = picture.figure.axes[0].get_legend_handles_labels()[1]
     assert labels == ["good", "flat (no curve)"]
+
+
+def test_the_score_that_arms_are_asked_for():
+    """Nine tenths of the way of the slowest; one that gained less than half of the best does not set it."""
+    study = with_curves(
+        fast=Curve(START, 0.8, 6.0, 2.0), slow=Curve(START, 0.8, 12.0, 2.0), low=Curve(START, 0.3, 6.0, 2.0)
+    )
+    curves = compute_curves(study)
+    assert curves.slowest == "slow" and set(curves.fitted) == {"fast", "slow", "low"}
+    ends = [run.last("common/score") for run in study.of("slow")]
+    assert curves.target == pytest.approx(START + 0.9 * (np.mean(ends) - START))
+    block = compute_block(study)
+    assert block is not None
+    fast, slow, low = (row[4] for row in block.rows)
+    assert 8_000 < float(fast.key) < 20_000 < float(slow.key) < 40_000
+    assert low.text == "over 40,000" and math.isinf(low.key)
+    [picture] = figures.pictures(study, only=["compute_curves"])
+    assert "over 40,000 tokens to" in picture.alt and "; dashed: beyond the budget" in picture.title
 
 
 def test_studies_of_earlier_versions_have_the_score_alone():

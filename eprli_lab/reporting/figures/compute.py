@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from eprli_lab.reporting.compute import ComputeCurves, compute_curves
@@ -74,7 +72,8 @@ def _words(curves: ComputeCurves, arm: str) -> str:
     if not isinstance(found, Scaling):
         return f"{arm}: no curve"
     reached = found.tokens_to(curves.target).value
-    words = f"{reached:,.0f} tokens to {curves.target:.3f}" if math.isfinite(reached) else f"never {curves.target:.3f}"
+    places = f"{reached:,.0f}" if reached <= found.budget else f"over {found.budget:,.0f}"
+    words = f"{places} tokens to {curves.target:.3f}"
     if found.open_end:
         return f"{arm}: {words}, no asymptote told"
     e = found.asymptote

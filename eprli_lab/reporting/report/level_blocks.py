@@ -128,7 +128,7 @@ def compute_block(study: StudyData) -> TableBlock | None:
         rows.append([
             Cell(arm), Cell(f"{nothing.n} x {points}", nothing.n * points),
             Cell(_accuracy(asymptote), asymptote.value), Cell(_tokens(midpoint), midpoint.value),
-            Cell(_tokens(reached), reached.value), Cell(_remark(found), words=True),
+            _reached(reached, found), Cell(_remark(found), words=True),
         ])  # fmt: skip
     score = fraction(curves.target)
     header = ["arm", "seeds x evaluations", "asymptote [95%]", "tokens to half the gain [95%]"]
@@ -139,7 +139,10 @@ def compute_block(study: StudyData) -> TableBlock | None:
 
 
 def _compute_note(slowest: str, score: str, metric: str) -> str:
-    x = f" {score}: {SHARE:.0%} of the way that {slowest} came, which gained least of the arms with a curve."
+    x = (
+        f" {score}: {SHARE:.0%} of the way that {slowest} came, which gained least of the arms that gained at "
+        "least half as much as the best."
+    )
     return (
         "R(C) = R0 + (A - R0) / (1 + (C_mid / C)^B) over generated training tokens C (arXiv 2510.13786), through the "
         f"evaluations of all seeds of an arm ({metric}); R0 is measured. [95%]: whole seeds resampled, t for their "
@@ -163,12 +166,17 @@ def _accuracy(e: Estimate) -> str:
     return "-" if math.isnan(e.value) else f"{fraction(e.value)} [{fraction(e.low)}, {fraction(e.high)}]"
 
 
+def _reached(e: Estimate, found: Scaling | str) -> Cell:
+    """Tokens to a score; of an arm that did not reach it, no extrapolation."""
+    if isinstance(found, Scaling) and e.value > found.budget:
+        return Cell(f"over {found.budget:,.0f}", math.inf)
+    return Cell(_tokens(e), e.value)
+
+
 def _tokens(e: Estimate) -> str:
     """12,300 [9,800, 15,400]; three digits that mean something."""
     if math.isnan(e.value):
         return "-"
-    if math.isinf(e.value):
-        return "never"
     low = "-" if math.isnan(e.low) else _round(e.low)
     return f"{_round(e.value)} [{low}, {'no end' if math.isinf(e.high) else _round(e.high)}]"
 

@@ -39,6 +39,7 @@ EXHAUSTIVE = 4  # seeds up to which every resample is looked at: 10 of three see
 MIDPOINTS = 48  # of the grid
 EXPONENTS = 20
 STEEPEST = 8.0  # B; ScaleRL's own fits lie between 1 and 3
+LOST = 0.025  # weight of resamples that never reach a score, beyond which its tokens have no interval
 LEAST = 1e-6  # A - R0 of a curve that gains nothing
 ROUNDS = 5  # of refinement, each of which halves the grid's step
 
@@ -255,11 +256,12 @@ def _half_width(values: Array, weights: Array, n: int) -> float:
 
 
 def _on_log_scale(estimate: float, values: Array, weights: Array, n: int) -> Estimate:
-    """exp of an estimate and its interval; without an upper end where a resample is inf, without any for inf."""
+    """exp of an estimate and its interval; without any for inf, without ends where resamples of weight LOST are inf."""
     if not math.isfinite(estimate):
         return Estimate(math.exp(estimate), math.nan, math.nan, n)
     finite = np.isfinite(values)
-    if not finite.all():
+    known = float(weights[finite].sum())
+    if known < 1 - LOST:
         return Estimate(math.exp(estimate), math.nan, math.inf, n)
-    half = _half_width(values, weights, n)
+    half = _half_width(values[finite], weights[finite] / known, n)
     return Estimate(math.exp(estimate), math.exp(estimate - half), math.exp(min(700.0, estimate + half)), n)

@@ -17,8 +17,8 @@ NOTES = {
     "objectives": "",
     "training": "",
     "transfer": (
-        "of a level's held-out accuracy, mean over levels; forward: before its training less at the start; backward: "
-        "at the end less after its training; forgetting: at its best less at the end"
+        "of a level's held-out accuracy, mean over levels; forward: before its training less at the start; "
+        "backward: at the end less after its training; forgetting: at its best less at the end"
     ),
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }
