@@ -35,10 +35,10 @@ def diagnose(
         for level in sampled_levels(runs):
             for look in (starved_levels, unused_clip_bounds):
                 out += look(runs, arm, level)
-        out += entropy_collapse(runs, arm)
+        out += entropy_collapse(study, runs, arm)
         out += forgetting(study, runs, arm, outcomes or {})
-        out += unequal_variance(runs, arm)
-    out += inactive_arms(study, baseline)
+        out += unequal_variance(study, runs, arm)
+    out += inactive_arms(study, baseline, outcomes or {})
     out += unequal_updates(study, baseline)
     out += too_few_seeds(study, baseline, equivalence_margin(study, study.objective, margin))
     out += suite_order(study)

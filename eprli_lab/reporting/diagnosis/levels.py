@@ -15,8 +15,8 @@ from eprli_lab.reporting.derived import (
     sampled_levels,
     verdict_counts,
 )
-from eprli_lab.reporting.diagnosis.finding import Finding, current_value, param_of
-from eprli_lab.reporting.load import RunData
+from eprli_lab.reporting.diagnosis.finding import Finding, advice, current_value, param_of
+from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
 from eprli_lab.tracking import names
 
@@ -87,7 +87,7 @@ def unused_clip_bounds(runs: Sequence[RunData], arm: str, level: str) -> list[Fi
     return out
 
 
-def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
+def unequal_variance(study: StudyData, runs: Sequence[RunData], arm: str) -> list[Finding]:
     """Levels whose groups spread so differently that a normalised advantage means different rewards."""
     if any(param_of(r, "algorithm.advantage", "group_norm") != "group_norm" for r in runs):
         return []
@@ -102,9 +102,14 @@ def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
     sentence = (
         f"{arm}: rewards vary within groups by {known[most]:.3g} at level {most} and {known[least]:.3g} at level "
         f"{least}: group_norm divides both to one, so the same advantage stands for a "
-        f"{_times(known[most], known[least])} smaller reward at {least}; compare algorithm.advantage=mean_only"
+        f"{_times(known[most], known[least])} smaller reward at {least}; {advice(study, arm, MEAN_ONLY)}"
     )
     return [Finding("reward_variance", arm, least, sentence)]
+
+
+MEAN_ONLY = (
+    ("compare algorithm.advantage=mean_only", lambda r: param_of(r, "algorithm.advantage", "") == "mean_only"),
+)
 
 
 def _times(most: float, least: float) -> str:

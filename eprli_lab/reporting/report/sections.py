@@ -27,7 +27,7 @@ from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import Cell, TableBlock, document
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, p_text
 from eprli_lab.reporting.tables.rows import search_note
-from eprli_lab.reporting.tables.verdicts import headline, verdicts
+from eprli_lab.reporting.tables.verdicts import contrast_lines, headline, verdicts
 from eprli_lab.tracking import names
 
 FOLDED = 3  # findings of one kind, beyond which they fold
@@ -55,11 +55,11 @@ def study_page(
         seeds = sorted({r.seed for r in study.runs})
         unless = " unless another baseline is named" if table.has_other_baselines else ""
         summary = (
-            f"{len(study.runs)} finished runs of {len(study.arms)} arms, seeds {', '.join(map(str, seeds)) or 'none'}; "
-            f"objective {study.objective}; differences are to {table.baseline}{unless}, paired over common seeds. "
-            f"{headline(table)}"
+            f"{headline(table)} {len(study.runs)} finished runs of {len(study.arms)} arms, seeds "
+            f"{', '.join(map(str, seeds)) or 'none'}; objective {study.objective}; differences are to "
+            f"{table.baseline}{unless}, paired over common seeds."
         )
-        reading = [(f"{r.arm}:", verdicts(table, r)) for r in table.rows if r.difference]
+        reading = _reading(table)
         to_look_at = finding_items(findings)
         whole = document(table)
         not_bold = "No value is told apart from every other arm's."
@@ -92,6 +92,12 @@ def study_page(
     return Page(title, d.claim or "", summary, sections)
 
 
+def _reading(table: Comparison) -> list[Item]:
+    """A sentence for every contrast that the study names, then for every arm."""
+    items: list[Item] = [(f"{name}:", sentence) for name, sentence in contrast_lines(table)]
+    return items + [(f"{r.arm}:", verdicts(table, r)) for r in table.rows if r.difference]
+
+
 def finding_items(findings: Sequence[Finding]) -> list[Item]:
     """A line a finding; of a kind that is found often, its arms, and the lines fold out."""
     by_kind: dict[str, dict[str, list[str]]] = {}  # kind -> what is said of an arm -> the arms
@@ -122,6 +128,7 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
         "objective",
         "start → end",
         "difference [95%]",
+        "p (raw)",
         "p (Holm)",
         "updates",
         "differs by",
@@ -136,19 +143,24 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
                 Cell(t.study.name), Cell(r.arm), Cell(str(len(r.seeds)), len(r.seeds)), Cell(t.study.objective),
                 Cell(f"{fraction(r.score_start)} → {fraction(r.score)}", r.score),
                 Cell(f"{difference_text(d)} to {r.baseline}" if d else "baseline", d.mean if d else NAN),
+                Cell(p_text(d.p) if d else "", d.p if d else NAN),
                 Cell(p_text(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
                 Cell(", ".join(r.config_diff), words=True),
             ])  # fmt: skip
             runs.append(t.run_ids(r))
-    note = "p is corrected over the arms of its own study; differences of different studies are not compared."
+    note = (
+        "[95%] and p (raw): each comparison by itself; p (Holm): corrected over the arms of its own study; differences "
+        "of different studies are not compared."
+    )
     grid = TableBlock("arms of all studies", header, rows, runs, note, filter=True)
     sections.append(Section("arms", "Side by side", tables=[grid]))
     for t in tables:
         name = t.study.name
         question = t.study.description.question
         shown = _shown([p for p in drawn if p.name == f"effects-{name}"])
-        items = [(f"{r.arm}:", verdicts(t, r)) for r in t.rows if r.difference]
-        sections.append(Section(f"study-{name}", name, [question] if question else (), items, figures=shown))
+        items = _reading(t)
+        says = [*([question] if question else []), headline(t)]
+        sections.append(Section(f"study-{name}", name, says, items, figures=shown))
     names = " and ".join(t.study.name for t in tables)
     return Page(f"{names}, side by side", "", f"{len(tables)} studies, {len(rows)} arms.", sections)
 
