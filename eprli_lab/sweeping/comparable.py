@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import BaseModel
 
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
@@ -82,7 +84,17 @@ def refuse_other_examinations(study: StudySpec, trees: Mapping[str, dict[str, An
 
 
 def _examination(spec: RunSpec) -> dict[str, Any]:
-    return {key: value for key, value in spec.flat().items() if is_examination(key)}
+    parts = {part.rstrip("."): getattr(spec, part.rstrip(".")) for part in EXAMINATION}
+    return dict(_leaves(parts, ""))
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of a part of a spec, those at their default too, which a dump may leave out."""
+    if isinstance(value, BaseModel | dict):
+        for name, inner in value.items() if isinstance(value, dict) else value:
+            yield from _leaves(inner, f"{path}.{name}" if path else name)
+    else:
+        yield path, value
 
 
 def check_contrasts(study: StudySpec, chosen: Collection[str]) -> list[str]:

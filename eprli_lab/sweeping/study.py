@@ -276,10 +276,7 @@ class Study:
             return list(self.study.get_trials(deepcopy=True))
 
     def winners(self, count: int) -> list[tuple[str, Mapping[str, Any]]]:
-        """(name, params) of the best `count` complete trials; of several objectives, spread over the Pareto front.
-
-        None while trials are left: a search that did not come to its end confirms nothing.
-        """
+        """(name, params) of the best `count` complete trials, spread over a front; none while trials are left."""
         with self.storage.exclusive():
             if self.strategy.left(self._trials()):
                 return []

@@ -72,7 +72,7 @@ def param_of(run: RunData, path: str, default: Any) -> Any:
         return text
 
 
-def advice(study: StudyData, arm: str, options: Sequence[tuple[str, Callable[[RunData], bool]]]) -> str:
+def advice(study: StudyData, arm: str, options: Sequence[tuple[str, Callable[[RunData], bool]]], verb: str = "") -> str:
     """`a, b or c` of the options that no other arm of the study is; of the others, which arm is one.
 
     An option is what to do in words, and whether a run of another arm does it.
@@ -82,12 +82,12 @@ def advice(study: StudyData, arm: str, options: Sequence[tuple[str, Callable[[Ru
     for text, does in options:
         others = [a for a in study.arms if a != arm and study.of(a) and all(map(does, study.of(a)))]
         if others:
-            followed.append(f"{text} is {others[0]}")
+            followed.append(f"{text} ({others[0]})")
         else:
             open_options.append(text)
     listed = ", ".join(open_options[:-1]) + (" or " if len(open_options) > 1 else "") + "".join(open_options[-1:])
-    known = f"of this study's arms {' and '.join(followed)}" if followed else ""
-    return "; ".join(filter(None, [listed, known]))
+    known = f"the study's own arms: {', '.join(followed)}" if followed else ""
+    return "; ".join(filter(None, [verb + listed if listed else "", known]))
 
 
 def number_of(run: RunData, path: str) -> float:

@@ -81,8 +81,8 @@ def _against_collapse(study: StudyData, runs: Sequence[RunData], arm: str, level
 
 # what keeps an easier level in training, and whether a run does it
 KEEPS = (
-    ("compare curriculum.schedule=mixed", lambda r: param_of(r, "curriculum.schedule", "") == "mixed"),
-    ("compare curriculum.strata=cumulative", lambda r: param_of(r, "curriculum.strata", "") == "cumulative"),
+    ("curriculum.schedule=mixed", lambda r: param_of(r, "curriculum.schedule", "") == "mixed"),
+    ("curriculum.strata=cumulative", lambda r: param_of(r, "curriculum.strata", "") == "cumulative"),
 )
 
 
@@ -116,7 +116,7 @@ def forgetting(study: StudyData, runs: Sequence[RunData], arm: str, outcomes: Ro
                 f"{arm}: {suite} fell from {before:.3f} to {after:.3f} while level {level} trained (mean of "
                 f"{len(drops)} run{'s' if len(drops) > 1 else ', another seed may not show it'}, "
                 f"{(before - after) / error:.1f} standard errors): that level's training damaged it; "
-                f"{advice(study, arm, KEEPS)}"
+                f"{advice(study, arm, KEEPS, 'compare ')}"
             )
             out.append(Finding("forgetting", arm, level, sentence))
     return out
