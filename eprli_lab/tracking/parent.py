@@ -35,8 +35,8 @@ def open_parent(tracking: TrackingSpec, study: str, description: StudyDescriptio
         parents.sort(key=lambda run: last_opened(run.data.tags), reverse=True)  # stable: the oldest of equals first
         parent, joined = _of_this_plan(parents, description)
         tags = {"study": study, "kind": "study", **process_tags(), "eprli.provenance": json.dumps(provenance())}
-        tags[OPENED] = str(time.time_ns() // 1000)
         if joined is not None:
+            tags[OPENED] = str(time.time_ns() // 1000)
             known = parent.data.tags if parent is not None else {}
             tags |= {**joined.to_tags(known), **_noted(_note(study, joined), known)}
         if parent is None:

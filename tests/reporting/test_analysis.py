@@ -144,7 +144,7 @@ def test_differences_are_paired_and_corrected(here):
     assert rows["l2"].family == 1 and math.isnan(rows["l3"].p_holm)
     assert rows["l1"].difference is None
     assert "better" in verdict(rows["l2"], "l1", "score")
-    assert "two seeds: shown, not judged" in verdict(rows["l3"], "l1", "score")
+    assert "two seeds are shown, not judged" in verdict(rows["l3"], "l1", "score")
     other = ablation_table(load("levels"), "l2")
     assert {r.arm: r.difference.mean for r in other.rows if r.difference}["l1"] == pytest.approx(
         -rows["l2"].difference.mean
@@ -210,7 +210,7 @@ def test_text_is_narrow_and_says_what_matters(here):
     assert max(len(line) for line in text.splitlines()) <= WIDTH
     assert "levels: Q?" in text and "Claim: C." in text
     assert "l3 seed 2: failed (NonFiniteError: loss nan at step 12)" in text
-    assert "two seeds: shown, not judged" in text
+    assert "two seeds are shown, not judged" in text
     flat = " ".join(text.split())
     assert "l2: level l2 added (quality_threshold=1.0, max_response_tokens=76, clip.high=0.2718)" in flat
     assert "curriculum.levels.l1.quality_threshold=0.5" in flat

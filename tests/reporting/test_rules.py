@@ -196,7 +196,7 @@ def test_two_seeds_are_shown_and_not_judged():
         assert row.difference is not None and row.difference.distinguishable and row.difference.p < 0.01
         assert is_significant(row) == judged and math.isnan(row.p_holm) != judged
         assert (best(table, {x.name: x for x in columns(table)}["score"]) == "b") == judged
-        assert ("two seeds: shown, not judged" in verdicts(table, row)) != judged
+        assert ("two seeds are shown, not judged" in verdicts(table, row)) != judged
         assert ("better" in verdicts(table, row)) == judged
         assert ("none is judged" in headline(table)) != judged
         assert ("different (p" in compare(study)[0]) == judged

@@ -10,7 +10,7 @@ from eprli_lab.reporting.stats.paired import ALPHA, JUDGED, PairedDifference
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.numbers import difference_text, p_text, signed
 
-NOT_JUDGED = "two seeds: shown, not judged"
+NOT_JUDGED = "two seeds are shown, not judged"
 
 
 def is_significant(row: ArmRow) -> bool:
