@@ -9,7 +9,7 @@ from pathlib import Path
 
 from helpers import small_spec
 
-from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.tracking import names
 from eprli_lab.tracking import parent as parents
 from eprli_lab.tracking.description import StudyDescription
@@ -37,14 +37,19 @@ def evaluation(rng: random.Random, progress: float, gain: float, seed: int) -> d
     return out
 
 
+def spec_of(study: str, arm: str, seed: int) -> RunSpec:
+    """What `plant` runs."""
+    overrides = [f"curriculum={arm}", f"seed={seed}"] + (
+        ["curriculum.levels.l2.clip.high=0.2718"] if arm != "l1" else []
+    )
+    return small_spec(*overrides).model_copy(update={"study": study, "arm": arm})
+
+
 def plant(
     directory: Path, parent: str | None, study: str, arm: str, seed: int, *, fail: bool = False, scored: bool = True
 ):
     """One run as the training loop logs it."""
-    overrides = [f"curriculum={arm}", f"seed={seed}"] + (
-        ["curriculum.levels.l2.clip.high=0.2718"] if arm != "l1" else []
-    )
-    spec = small_spec(*overrides).model_copy(update={"study": study, "arm": arm})
+    spec = spec_of(study, arm, seed)
     tracker = RunTracker(spec, parent_run_id=parent, run_id=None, run_dir=directory / study / f"{arm}-{seed}")
     rng, levels = random.Random(f"{arm}-{seed}"), LEVELS[arm]
     if scored:
@@ -70,7 +75,11 @@ def plant(
 
 
 def describe(arms: list[str], seeds: list[int]) -> dict:
-    return {"question": "Q?", "claim": "C.", "baseline": arms[0], "arms": arms, "seeds": seeds, "objective": "score"}
+    planned = {arm: {str(seed): spec_of("s", arm, seed).fingerprint() for seed in seeds} for arm in arms}
+    return {
+        "question": "Q?", "claim": "C.", "baseline": arms[0], "arms": arms, "seeds": seeds, "objective": "score",
+        "planned": planned, "configurations": {arm: spec_of("s", arm, 0).fingerprint() for arm in arms},
+    }  # fmt: skip
 
 
 def open_parent(tracking: TrackingSpec, study: str, description: dict) -> str:

@@ -87,6 +87,22 @@ def work(
     return {"objective": how.get("objective", metrics["score"]), "metrics": metrics}
 
 
+def tracked(spec_json: str, run_dir: str, parent: str | None, *_: Any) -> dict[str, Any]:
+    """A run in the tracking store whose score says its learning rate, weight decay and seed."""
+    from eprli_lab.config.parse import parse_spec
+    from eprli_lab.tracking.run import RunTracker
+
+    spec = parse_spec(json.loads(spec_json))
+    luck = spec.seed - 1  # of the seeds 0, 1, 2: none on average
+    score = 0.5 + spec.optim.learning_rate + spec.optim.weight_decay * (0.1 + 0.01 * luck) + 0.001 * luck
+    tracker = RunTracker(spec, parent_run_id=parent, run_id=None, run_dir=Path(run_dir))
+    values = {"score": score, "progress/updates": 500.0}
+    tracker.log({"score": 0.1}, 0)
+    tracker.log(values, 5)
+    tracker.finish("FINISHED", None)
+    return {"objective": score, "metrics": values}
+
+
 def crash(*_: Any) -> dict[str, Any]:
     """A programming error."""
     return {"objective": 1 / 0}

@@ -5,13 +5,33 @@ from __future__ import annotations
 import re
 
 SHORT = {"force": "study.force", "confirm": "study.search.confirm", "trials": "study.trials"}
+SEEDS = ("study.seeds", "study.search_seeds")
+MOST_SEEDS = 10_000  # of a range
 
 
 def expand_shortcuts(arguments: list[str]) -> list[str]:
-    """`force=true`, `confirm=3` and `trials=40` of a sweep by their full names."""
+    """`force=true`, `confirm=3` and `trials=40` of a sweep by their full names, and its seeds as a list.
+
+    To Hydra `study.seeds=0,1,2` and `study.seeds=range(0,3)` are several values of one key: it would not hand them on.
+    """
     if not {"-m", "--multirun"} & set(arguments):
         return arguments
-    return [f"{SHORT[key]}{a[len(key) :]}" if (key := a.partition("=")[0]) in SHORT else a for a in arguments]
+    out = [f"{SHORT[key]}{a[len(key) :]}" if (key := a.partition("=")[0]) in SHORT else a for a in arguments]
+    for i, (key, _, text) in enumerate(a.partition("=") for a in out):
+        seeds = seed_list(text) if key in SEEDS else None
+        if seeds is not None:
+            out[i] = f"{key}=[{','.join(map(str, seeds))}]"
+    return out
+
+
+def seed_list(text: str) -> list[int] | None:
+    """`0,1,2` and `range(0,3)` as the seeds that they name; None for any other text."""
+    text = text.replace(" ", "")
+    if re.fullmatch(r"\d+(,\d+)+", text):
+        return [int(part) for part in text.split(",")]
+    steps = re.fullmatch(r"range\((\d+),(\d+)(?:,([1-9]\d*))?\)", text)
+    seeds = range(*(int(part) for part in steps.groups(default="1"))) if steps else range(0)
+    return list(seeds) if steps and len(seeds) <= MOST_SEEDS else None
 
 
 def defer_level_overrides(arguments: list[str]) -> list[str]:

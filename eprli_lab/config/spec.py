@@ -123,6 +123,7 @@ class RunSpec(Strict):
     objective: str = "score"  # the metric that a sweep compares
     study: str | None = None
     arm: str | None = None
+    planned: Annotated[str | None, Later(None)] = None  # by what its plan knows it, where that is not its fingerprint
 
     @model_validator(mode="after")
     def _steps(self) -> RunSpec:
@@ -178,7 +179,7 @@ class RunSpec(Strict):
 
         The source of the user's own functions counts. Raises UserError when it cannot be found.
         """
-        out: Any = dict.fromkeys(("study", "arm", "tracking", "checkpoint", "objective"), True)
+        out: Any = dict.fromkeys(("study", "arm", "planned", "tracking", "checkpoint", "objective"), True)
         tree = self.model_dump(mode="json", exclude=out | {"backend": NOT_IN_FINGERPRINT})
         digests = source_digests(name for _, name in self.extensions().values())
         if digests:
@@ -211,7 +212,7 @@ class RunSpec(Strict):
 
     def flat(self) -> dict[str, Any]:
         """Dotted config path -> value; the MLflow params of the run."""
-        return flatten(self.model_dump(mode="json"))
+        return flatten(self.model_dump(mode="json", exclude={"planned"}))
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,9 @@ from eprli_lab.reporting.stats.power import equivalence
 from eprli_lab.reporting.tables.arm import ArmRow
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, number, p_text
 from eprli_lab.reporting.tables.rows import ablation_table
+from eprli_lab.reporting.tables.verdicts import NOT_JUDGED, contrast_lines, examination_note
 from eprli_lab.tracking import names
+from eprli_lab.tracking.description import Contrast
 
 # check -> its sweep, the arms that it is about (the first of each pair is the reference)
 CHECKS = {"levels": ("levels", ("l1", "l2")), "sharing": ("sharing", ()), "buffer": ("levels", ())}
@@ -30,7 +32,8 @@ def restricted(study: StudyData, arms: Sequence[str]) -> StudyData:
             raise UserError(f"arms={arm}: {study.name} has no such arm{nearest(arm, study.arms)}")
         if not study.of(arm):
             raise UserError(f"arms={arm}: {study.name} has no finished run of it: run the sweep again, it goes on")
-    changed = {"arms": tuple(arms), "baseline": arms[0], "arm_baselines": {}}
+    contrasts = tuple(c for c in study.description.contrasts if set(Contrast.of(c)) <= set(arms))
+    changed = {"arms": tuple(arms), "baseline": arms[0], "arm_baselines": {}, "contrasts": contrasts}
     description = study.description.model_copy(update=changed)
     runs = [r for r in study.runs if r.arm in arms]
     return replace(study, description=description, runs=runs, unfinished=[u for u in study.unfinished if u.arm in arms])
@@ -39,11 +42,13 @@ def restricted(study: StudyData, arms: Sequence[str]) -> StudyData:
 def compare(study: StudyData, margin: float | None = None) -> list[str]:
     """A line an arm and metric: paired difference, and whether a difference or its absence is shown.
 
-    p is Holm-corrected: of the objective over the arms, of the suites over arms and suites.
+    Interval and first p are of the comparison by itself; the second p is Holm-corrected: of the objective over the
+    arms, of the suites over arms and suites.
     """
     table = ablation_table(study)
     by_suite = suite_effects(study)
-    lines = []
+    lines = list(filter(None, [examination_note(table)]))
+    lines += [f"{name}, {study.objective}: {sentence}" for name, sentence in contrast_lines(table)]
     for row in table.rows:
         if row.difference is None:
             continue
@@ -69,11 +74,13 @@ def _what_is_shown(
 ) -> str:
     """A difference, its absence within the margin, or neither. `p`: Holm-corrected."""
     if difference.identical:
-        return "identical at every seed"
-    out = "no difference shown" if difference.n > 1 else "one seed shows nothing"
+        return "identical in every logged metric" if row.is_identical else "equal at every seed"
+    if not difference.is_judged:
+        return "one seed shows nothing" if difference.n == 1 else NOT_JUDGED
+    out = "no difference shown"
     if difference.distinguishable:
         out = "different" if p < ALPHA else "different by itself, not after correction"
-        out += f" (p {p_text(p)})"
+        out += f" (p {p_text(difference.p)}, {p_text(p)} after Holm)"
     least = equivalence_margin(study, metric, margin)
     by_seed, base_by_seed = (last_by_seed(study, arm, metric) for arm in (row.arm, row.baseline))
     if equivalence(by_seed, base_by_seed, least).equivalent:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.reporting.membership import members, seeds_of
 from eprli_lab.tracking import names
-from eprli_lab.tracking.description import TAG, Direction, Objective, StudyDescription
+from eprli_lab.tracking.description import TAG, Direction, Objective, StudyDescription, last_opened
 from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
 
 
@@ -108,6 +110,8 @@ class StudyData:
     unfinished: list[Unfinished]
     notes: list[str] = field(default_factory=list)  # sentences a reader of the table must know
     tags: dict[str, str] = field(default_factory=dict)  # of the parent run
+    # pairs of arms that end with the same objective at every common seed, and differ in another metric that was logged
+    unequal: frozenset[frozenset[str]] = frozenset()
 
     @property
     def arms(self) -> list[str]:
@@ -162,8 +166,17 @@ def difficulty_rank(suite: str) -> tuple[int, str]:
     return 0, suite
 
 
-def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bool] = lambda metric: True) -> StudyData:
+def load_study(
+    uri: str,
+    experiment: str,
+    study: str,
+    wanted: Callable[[str], bool] = lambda metric: True,
+    parent_run_id: str | None = None,
+) -> StudyData:
     """Read a study, of its metrics its objectives and those that `wanted` takes.
+
+    Of several plans of one name it is that of `parent_run_id`, by default the one whose command was started last. Runs
+    that it did not plan are named in `notes` and are in nothing else.
 
     Raises UserError when the store or the study does not exist; the sentence names those that do.
     """
@@ -173,11 +186,13 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
         known = {r.tags.get("study", "") for r in read_runs(tracking)} - {""}
         others = nearest(study, known) or " and none with a parent run"
         raise UserError(f"study={study}: {uri} holds no such study{others}")
-    parents = [r for r in logged if r.tags.get("kind") == "study"]
-    description, notes = _description(parents[-1].tags.get(TAG, "{}") if parents else "{}")
+    parent = _parent(logged, parent_run_id)
+    description, notes = _description(parent.tags if parent is not None else {})
     of_arms = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
-    children = [r for r in of_arms if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
-    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in of_arms if r not in children]
+    seeded = [r for r in of_arms if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
+    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in of_arms if r not in seeded]
+    children, of_others = members(seeded, description)
+    notes += of_others
     chosen, several = _choose(children)
     notes += several
     notes += [f"a change was gone over with study.force: {line}" for line in description.forced]
@@ -189,9 +204,9 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     runs = [
         RunData(r.run_id, r.tags["arm"], int(r.tags["seed"]), r.params, histories[r.run_id], r.tags) for r in chosen
     ]
-    parent = parents[-1] if parents else None
     parent_id, tags = (parent.run_id, parent.tags) if parent else (None, {})
-    data = StudyData(study, description, parent_id, runs, [], notes, tags)
+    unequal = _unequal(tracking, runs, description.objective)
+    data = StudyData(study, description, parent_id, runs, [], notes, tags, unequal)
     bare = [r for r in runs if not math.isfinite(r.last(data.objective))]
     data.notes.extend(
         f"{r.arm} seed {r.seed} finished without a finite value of {data.objective}, and is in no comparison"
@@ -203,10 +218,17 @@ def load_study(uri: str, experiment: str, study: str, wanted: Callable[[str], bo
     return data
 
 
-def _description(tag: str) -> tuple[StudyDescription, list[str]]:
+def _parent(logged: Sequence[LoggedRun], run_id: str | None) -> LoggedRun | None:
+    """The parent run that was asked for, else the one that a command opened last."""
+    parents = [r for r in logged if r.tags.get("kind") == "study"]
+    asked_for = [r for r in parents if r.run_id == run_id]
+    return max(asked_for or parents, key=lambda r: (last_opened(r.tags), r.started), default=None)
+
+
+def _description(tags: Mapping[str, str]) -> tuple[StudyDescription, list[str]]:
     """What the parent says of the study, and a sentence where that cannot be read."""
     try:
-        return StudyDescription.from_tag(tag), []
+        return StudyDescription.from_tags(tags), []
     except (ValueError, RecursionError):
         return StudyDescription(), [
             f"the parent's description of the study (tag {TAG}) cannot be read: the arms are those of the runs"
@@ -216,6 +238,26 @@ def _description(tag: str) -> tuple[StudyDescription, list[str]]:
 def _last_of_each_step(steps: NDArray[np.int64], values: NDArray[np.float64]) -> History:
     last = np.append(steps[1:] != steps[:-1], True)
     return History(steps, values) if last.all() else History(steps[last], values[last])
+
+
+def _unequal(tracking: TrackingSpec, runs: Sequence[RunData], objective: str) -> frozenset[frozenset[str]]:
+    """Pairs of arms with the same last objective at every common seed whose logged metrics are not all the same.
+
+    Whatever was read of them: their whole histories are read again. Equal scores are rare, so that this costs nothing.
+    """
+    ends: dict[str, dict[int, tuple[float, str]]] = {}  # arm -> seed -> (last objective, run id)
+    for run in runs:
+        ends.setdefault(run.arm, {})[run.seed] = (run.last(objective), run.run_id)
+    alike: dict[frozenset[str], list[tuple[str, str]]] = {}
+    for (a, of_a), (b, of_b) in itertools.combinations(ends.items(), 2):
+        common = of_a.keys() & of_b.keys()
+        if common and all(of_a[seed][0] == of_b[seed][0] for seed in common):
+            alike[frozenset((a, b))] = [(of_a[seed][1], of_b[seed][1]) for seed in common]
+    ids = list(dict.fromkeys(run_id for pairs in alike.values() for pair in pairs for run_id in pair))
+    digests: dict[str, dict[str, tuple[bytes, bytes]]] = {run_id: {} for run_id in ids}
+    for run_id, metric, steps, values in read_histories(tracking, ids, lambda m: not names.is_of_the_clock(m)):
+        digests[run_id][metric] = (np.array(steps).tobytes(), np.array(values, dtype=float).tobytes())
+    return frozenset(arms for arms, pairs in alike.items() if any(digests[a] != digests[b] for a, b in pairs))
 
 
 def _choose(children: list[LoggedRun]) -> tuple[list[LoggedRun], list[str]]:
@@ -237,7 +279,7 @@ def _unfinished(children: list[LoggedRun], runs: list[RunData], description: Stu
     done = {(r.arm, r.seed) for r in runs}
     out: dict[tuple[str, int], Unfinished] = {}
     for arm in description.arms:
-        for seed in description.seeds:
+        for seed in seeds_of(description, arm):
             out[arm, seed] = Unfinished(arm, seed, "not run", "")
     for run in children:
         key = (run.tags["arm"], int(run.tags["seed"]))

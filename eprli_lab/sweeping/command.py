@@ -102,7 +102,7 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcom
             done = f"{study.finished()} of {plan.spec.trials}"
             return SweepOutcome(interrupted=f"interrupted with {done} trials done")
         winners = study.winners(search.spec.confirm)
-        print(finish_search(searching, study.points(), winners, parent))
+        print(finish_search(searching, study.points(), winners, parent, study.early_end()))
     return plan.with_winners(winners)
 
 
@@ -122,7 +122,7 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> SweepOutcome:
             return SweepOutcome(interrupted=f"interrupted with {len(complete)} of {len(planned)} runs complete")
         if complete:
             with study.storage.exclusive():  # of several processes, one writes the report at a time
-                finish_study(plan)
+                finish_study(plan, parent)
     return SweepOutcome(result.failed)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
+from eprli_lab.config.overrides import SEEDS
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import Plan, build_plan
 from eprli_lab.sweeping.search import Compose
@@ -40,6 +41,7 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     node = {k: v for k, v in node.items() if k not in ("job", "home")}
+    node |= _study_sweeps([a for a in arguments if a.startswith("study.")])
     # `sweep=` stays in: what its file sets beside `study` is common to all arms
     of_config = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
     named = [a for a in arguments if a.startswith("study.name=")]
@@ -54,6 +56,23 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
         else:
             values.append(line)
     return build_plan(compose, node, preset, [*values, *named], spaces)
+
+
+def _study_sweeps(arguments: list[str]) -> dict[str, Any]:
+    """Seeds that are written as Hydra writes several values, which it does not hand on; {} of all else.
+
+    Raises UserError for several values of another key of the study.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    seeds: dict[str, Any] = {}
+    for override in OverridesParser.create().parse_overrides(arguments):
+        if override.is_sweep_override():
+            key, _, text = str(override.input_line).partition("=")
+            if key not in SEEDS:
+                raise UserError(f"{override.input_line}: a study has one value of it; a list is written {key}=[...]")
+            seeds[key.removeprefix("study.")] = text
+    return seeds
 
 
 def _run_mode() -> Any:

@@ -122,8 +122,9 @@ class _Controller:
 
     def _spec_json(self, run: PlannedRun) -> str:
         """The run's spec, with what it takes from the run it waited for. Raises UserError when that does not fit."""
+        planned = self.plan.strategy.planned(run)
         if run.after is None:
-            return run.spec.model_dump_json()
+            return run.spec.model_copy(update={"planned": planned}).model_dump_json()
         metrics = self.study.complete()[run.after.arm, run.seed]["metrics"]
         tree = run.spec.model_dump(mode="json")
         for key, text in run.after.set.items():
@@ -138,7 +139,7 @@ class _Controller:
             whole = isinstance(node[name], int) and float(value).is_integer()  # metrics are always floats
             node[name] = int(value) if whole else value
         try:
-            return parse_spec(tree).model_dump_json()
+            return parse_spec({**tree, "planned": planned}).model_dump_json()
         except UserError as error:
             raise UserError(f"after {run.after.arm} seed {run.seed}: {error}") from None
 

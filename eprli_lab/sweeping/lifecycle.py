@@ -47,25 +47,27 @@ def start_study(plan: Plan, forced: list[str]) -> str:
     return open_parent(where, plan.study, plan.description.model_copy(update={"forced": tuple(forced)}))
 
 
-def finish_search(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str) -> str:
+def finish_search(
+    plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], parent: str, early_end: str = ""
+) -> str:
     """What a person wants to know of a search; the same goes to its tracking parent."""
     from eprli_lab.reporting.report.write import write_report
     from eprli_lab.sweeping.summary import summarise
     from eprli_lab.tracking.parent import parent_summary
 
-    text, values = summarise(plan, trials, winners)
+    text, values = summarise(plan, trials, winners, early_end)
     if parent:
         out = Path("reports") / plan.study
         where = plan.sample.tracking
-        write_report(where.uri, where.experiment, plan.study, out)
+        write_report(where.uri, where.experiment, plan.study, out, parent_run_id=parent)
         (out / "search.md").write_text(text + "\n")
         note = f"## {plan.study}\n\n```\n{text}\n```"
         parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
     return text
 
 
-def finish_study(plan: Plan) -> None:
-    """Print the table, write the report, and say where to look."""
+def finish_study(plan: Plan, parent: str = "") -> None:
+    """Print the table, write the report, and say where to look. `parent`: run id of the study's parent, where known."""
     from eprli_lab.reporting.report.write import write_report
     from eprli_lab.tracking.views import view_link
 
@@ -77,6 +79,7 @@ def finish_study(plan: Plan) -> None:
             f"the runs are done, but the tracking server {where.uri} cannot be reached: upload them with "
             f"eprli-lab upload outputs/{plan.study}/*/*, then eprli-lab report study={plan.study}"
         )
-    print(write_report(where.uri, where.experiment, plan.study, out, end=True))  # with the baselines of the plan
+    parent_run_id = parent or None
+    print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
     print(f"\nreport: {out}/   again: eprli-lab report study={plan.study}")
     print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")

@@ -14,6 +14,12 @@ from pydantic import ValidationError
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.sweeping.comparable import (
+    check_contrasts,
+    refuse_other_examinations,
+    refuse_spaces,
+    refuse_the_studys_own,
+)
 from eprli_lab.sweeping.search import Compose, Search, applicable, read_search, with_objective
 from eprli_lab.sweeping.space import SearchSpec
 from eprli_lab.sweeping.spec import AfterSpec, ArmSpec, PlannedRun, StudySpec, plan_run
@@ -100,15 +106,18 @@ def build_plan(
     """Compose every arm: its own overrides, then the command line's (which pin a swept value), then the seed.
 
     `spaces`: the command line's own spaces, config key -> text; they replace those of the sweep's file.
-    Raises UserError for an unknown arm, an arm that does not compose, two arms that are the same, no or double seeds,
-    and a search whose space, requirement, sampler or pruner cannot work.
+    Raises UserError for an unknown arm, an arm that does not compose, two arms that are the same, arms that cannot be
+    compared (sweeping/comparable.py), no or double seeds, and a search whose space, requirement, sampler or pruner
+    cannot work.
     """
     study = _study(node)
     named = any(a.startswith("study.name=") for a in command_line)
     name = study.name if preset == "default" or named else f"{study.name}-{preset}"
+    refuse_the_studys_own(study)
+    refuse_spaces(spaces or {}, study.varies_evaluation)
     chosen = _chosen_arms(study)
     trees: dict[str, dict[str, Any]] = {}
-    notes: list[str] = []
+    notes = check_contrasts(study, chosen)
     for arm in chosen:
         applied, arm_notes = applicable(arm, study.arms[arm].overrides, command_line, compose)
         notes += arm_notes
@@ -118,6 +127,7 @@ def build_plan(
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
     search = read_search(compose, study, name, command_line, spaces or {})
+    refuse_other_examinations(study, trees, search)
     _refuse_unused(command_line, trees, search)
     runs = []
     for seed in study.seeds:
@@ -143,7 +153,8 @@ def _study(node: dict[str, Any]) -> StudySpec:
         if first["type"] == "extra_forbidden":
             known: Any = {"search": SearchSpec, "arms": ArmSpec}.get(str(first["loc"][0]), StudySpec)
             hint = nearest(str(first["loc"][-1]), known.model_fields)
-        raise UserError(f"study.{where}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"study.{where}: {message[0].lower()}{message[1:]}{hint}") from None
     if not study.seeds:
         raise UserError("study.seeds is empty: name at least one seed, for instance study.seeds=[0,1]")
     for where, seeds in (("seeds", study.seeds), ("search_seeds", study.search_seeds)):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from eprli_lab.config.fields import Name, Strict
+from eprli_lab.config.overrides import seed_list
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.sweeping.space import SearchSpec
@@ -47,6 +50,17 @@ class ArmSpec(Strict):
     baseline: str | None = None  # the arm that this one is compared with; null: the study's
 
 
+def _seeds(value: Any) -> list[int]:
+    """`[0,1]`, and the texts `0,1,2` and `range(0,3)`. ValueError for what is no list of whole numbers from 0 on."""
+    found = seed_list(value) if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(type(v) is int and v >= 0 for v in found):
+        raise ValueError(f"{value!r} is no list of seeds (whole numbers from 0 on): write [0,1,2] or range(0,3)")
+    return found
+
+
+Seeds = Annotated[list[int], BeforeValidator(_seeds)]
+
+
 class StudySpec(Strict):
     """The `study` node of a sweep."""
 
@@ -56,14 +70,14 @@ class StudySpec(Strict):
     baseline: str
     arms: dict[Name, ArmSpec]
     only: list[str] | None = None
-    seeds: list[int]
+    seeds: Seeds
     objectives: list[Objective] = Field(default_factory=list, max_length=3)  # none: the run's objective
     contrasts: list[str] = Field(default_factory=list)  # ARM - ARM: those that answer the question
     expected: list[Expectation] = Field(default_factory=list)  # of a control: what it must find
     varies_evaluation: bool = False  # arms may be examined differently; every table then says so first
     search: SearchSpec | None = None
     trials: int = Field(default=20, ge=1, le=100_000)  # of the search, in all, whoever runs them
-    search_seeds: list[int] = Field(default_factory=lambda: [100, 101, 102])  # of every trial; never those of the table
+    search_seeds: Seeds = Field(default_factory=lambda: [100, 101, 102])  # of every trial; never those of the table
     storage: str | None = None  # null: studies/<name>.journal; sqlite:///FILE; postgresql://USER@HOST/NAME
     workers: int | None = Field(default=None, ge=1, le=256)
     retries: int = Field(default=1, ge=0, le=10)  # of a run that failed
@@ -89,6 +103,19 @@ class PlannedRun:
     @property
     def key(self) -> tuple[str, int]:
         return self.arm, self.seed
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits of what is planned: its spec, and what it takes from the run that it waits for."""
+        own = self.spec.fingerprint()
+        if self.after is None:
+            return own
+        return hashlib.sha256(f"{own}/{self.after.model_dump_json()}".encode()).hexdigest()[:12]
+
+    @property
+    def configuration(self) -> str:
+        """The same, whatever the seed: its arm's."""
+        return replace(self, spec=self.spec.model_copy(update={"seed": 0})).fingerprint
 
 
 def plan_run(arm: str, seed: int, tree: dict[str, Any], study: str, after: AfterSpec | None) -> PlannedRun:

@@ -6,6 +6,8 @@ is the mean over them; it may be pruned between two seeds, or within its run.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +16,7 @@ from typing import Any, Literal, Protocol
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
+from eprli_lab.sweeping.describe import describe_arms
 from eprli_lab.sweeping.sampler import make_pruner, suggest
 from eprli_lab.sweeping.search import Search
 from eprli_lab.sweeping.space import expand
@@ -93,6 +96,9 @@ class Strategy(Protocol):
     def kept_metrics(self, metrics: dict[str, float]) -> dict[str, Any]:
         """Attributes of a trial that remember what a run of it logged."""
 
+    def planned(self, run: PlannedRun) -> str | None:
+        """By what the study's table knows a run, as a tag of it; None: by its fingerprint."""
+
 
 @dataclass(frozen=True)
 class ArmsStrategy:
@@ -117,23 +123,7 @@ class ArmsStrategy:
 
     @property
     def description(self) -> StudyDescription:
-        planned = dict.fromkeys(r.arm for r in self.runs)
-        in_file_order = [name for name in self.spec.arms if name in planned]
-        winners = [name for name in planned if name not in self.spec.arms]
-        baselines = {name: self.spec.arms[name].baseline for name in in_file_order}
-        return StudyDescription(
-            kind="arms",
-            question=self.spec.question,
-            claim=self.spec.claim,
-            objectives=tuple(self.objectives),
-            baseline=self.spec.baseline,
-            arm_baselines={arm: baseline for arm, baseline in baselines.items() if baseline is not None},
-            contrasts=tuple(self.spec.contrasts),
-            expected=tuple(self.spec.expected),
-            varies_evaluation=self.spec.varies_evaluation,
-            arms=(*in_file_order, *winners),
-            seeds=tuple(self.spec.seeds),
-        )
+        return describe_arms(self.spec, self.runs, self.objectives)
 
     def binding(self) -> Binding:
         """Arm -> its configuration. Arms and seeds may be added under the same name, no more."""
@@ -180,6 +170,10 @@ class ArmsStrategy:
 
     def kept_metrics(self, metrics: dict[str, float]) -> dict[str, Any]:
         return {"metrics": metrics}
+
+    def planned(self, run: PlannedRun) -> str | None:
+        """Of a run that takes values from another one, what was planned: its own fingerprint is another."""
+        return None if run.after is None else run.fingerprint
 
     def _known(self, frozen: Sequence[Any]) -> int:
         """How many of these trials are of this plan: the study may know more arms and seeds."""
@@ -228,6 +222,8 @@ class SearchStrategy:
             seeds=self.search.seeds,
             space={d.key: d.text() for d in self.search.dimensions},
             confirmed_in=self.study.removesuffix("-search"),
+            searched=self.fingerprint,
+            trials=self.spec.trials,
         )
 
     def binding(self) -> Binding:
@@ -283,6 +279,15 @@ class SearchStrategy:
 
     def kept_metrics(self, metrics: dict[str, float]) -> dict[str, Any]:
         return {}
+
+    def planned(self, run: PlannedRun) -> str | None:
+        """The search, and the point of its space."""
+        return f"{self.fingerprint}.{run.configuration}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits of what the search's name stands for."""
+        return hashlib.sha256(json.dumps(self.binding(), sort_keys=True).encode()).hexdigest()[:12]
 
     def _target(self, trials: Trials) -> int:
         """How many trials there are to be; fewer than asked for when the space holds no more."""

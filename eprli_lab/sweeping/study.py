@@ -276,11 +276,18 @@ class Study:
             return list(self.study.get_trials(deepcopy=True))
 
     def winners(self, count: int) -> list[tuple[str, Mapping[str, Any]]]:
-        """(name, params) of the best `count` complete trials; of several objectives, spread over the Pareto front."""
+        """(name, params) of the best `count` complete trials, spread over a front; none while trials are left."""
         with self.storage.exclusive():
+            if self.strategy.left(self._trials()):
+                return []
             complete = self._trials().in_state(TrialState.COMPLETE)
             candidates = self.study.best_trials if len(self.plan.objectives) > 1 else complete
             return winners(candidates, self.plan.objectives, count)
+
+    def early_end(self) -> str:
+        """Why the search has fewer trials than it was to have; empty when it has them all."""
+        with self.storage.exclusive():
+            return self._trials().early_end(self.plan.spec)
 
     def forced_changes(self) -> list[str]:
         """What was gone over with `study.force=true`, one line each."""

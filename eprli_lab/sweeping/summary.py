@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from eprli_lab.reporting.stats.importance import Trial, importances
@@ -12,8 +13,10 @@ from eprli_lab.tracking import names as metric_names
 SHOWN = 10  # best trials
 
 
-def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> tuple[str, dict[str, float]]:
-    """(text, metrics of the tracking parent) of a search's frozen trials."""
+def summarise(
+    plan: Plan, trials: list[Any], winners: list[tuple[str, Any]], early_end: str = ""
+) -> tuple[str, dict[str, float]]:
+    """(text, metrics of the tracking parent) of a search's frozen trials. `early_end`: why there are not all."""
     assert plan.search is not None
     states = [t.state.name for t in trials]
     results = [results_of(t) for t in trials]
@@ -24,22 +27,34 @@ def summarise(plan: Plan, trials: list[Any], winners: list[tuple[str, Any]]) -> 
         f"search {plan.study}: {len(trials)} trials ({counts['COMPLETE']} complete, {counts['PRUNED']} pruned, "
         f"{counts['FAIL']} failed); {made} of {len(trials) * len(plan.search.seeds)} runs made to their end, "
         f"{seconds:.0f} s of run time",
+        *([early_end] if early_end else []),
         *_table(plan, trials),
         *_importance(plan, trials),
     ]
+    few = counts["COMPLETE"] < plan.search.spec.confirm
     names = ", ".join(name for name, _ in winners)
     if names:
         lines.append(
             f"these values chose the winners and so flatter them; on fresh seeds, in the table of "
             f"{plan.study.removesuffix('-search')}: {names}"
+            + (f" (fewer than confirm={plan.search.spec.confirm}: no more trials are complete)" if few else "")
         )
     else:
-        lines.append("no winner is run again (confirm=0, or no complete trial): nothing of this enters a table")
+        lines.append(f"no winner is run again ({_no_winner(plan, counts)}): nothing of this enters a table")
     values = {metric_names.search(k.lower()): float(v) for k, v in counts.items()}
     return "\n".join(lines), values | {
         metric_names.search("runs"): float(made),
         metric_names.search("seconds"): seconds,
     }
+
+
+def _no_winner(plan: Plan, counts: Mapping[str, int]) -> str:
+    assert plan.search is not None
+    if not plan.search.spec.confirm:
+        return "confirm=0"
+    if not counts["COMPLETE"]:
+        return f"no trial is complete: {counts['PRUNED']} were pruned, {counts['FAIL']} failed"
+    return "the search did not come to its end; the same command goes on with it"
 
 
 def _table(plan: Plan, trials: list[Any]) -> list[str]:

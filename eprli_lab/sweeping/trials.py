@@ -121,6 +121,17 @@ class Trials:
             return ""
         return f"not started: {failures} runs had failed (study.max_failures={spec.max_failures})"
 
+    def early_end(self, spec: StudySpec) -> str:
+        """Why a search ended, or stands, with fewer trials than `study.trials`; empty when it has them all."""
+        done = len(self) - len(self.in_state(*UNDER_WAY))
+        if done >= spec.trials:
+            return ""
+        if self.exhausted is not None and done >= self.exhausted:
+            why = "the space holds no further point that can be run"
+        else:
+            why = self.failure_limit_reason(spec).removeprefix("not started: ") or "it was interrupted"
+        return f"ended early, with {done} of {spec.trials} trials: {why}"
+
     def blocked_reason(self, run: PlannedRun, runs: Sequence[PlannedRun], spec: StudySpec) -> str:
         """Why a run will not be started; empty when there is no reason. `runs`: all of the plan."""
         failures = self.failures[run.arm]

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.fields import AsTuple, Strict
 
-TAG = "eprli.study"  # of the parent run
+TAG = "eprli.study"  # of the parent run; what is longer than a tag may be goes on in eprli.study.1, .2, ...
+PLANNED = "eprli.planned"  # of a run whose fingerprint is not the planned one: what its plan knows it by
+OPENED = "eprli.opened"  # of the parent run: when a command opened it last, us since 1970
+LONGEST = 4800  # characters of a tag; MLflow takes 8,000, its older servers 5,000
+EXAMINATION = ("evaluation.", "prompts.", "verify.")  # config keys that say how a run is examined: one for all arms
 Direction = Literal["maximize", "minimize"]
+
+
+def last_opened(tags: Mapping[str, str]) -> int:
+    """When a parent run with these tags was opened last, us since 1970; 0 of one that an earlier version opened."""
+    text = tags.get(OPENED, "")
+    return int(text) if text.isdecimal() else 0
 
 
 class Objective(Strict):
@@ -89,6 +101,11 @@ class StudyDescription(Strict):
     contrasts: Annotated[tuple[str, ...], AsTuple] = ()  # ARM - ARM: those that answer the question
     expected: Annotated[tuple[Expectation, ...], AsTuple] = ()  # of a control: what it must find
     varies_evaluation: bool = False  # its arms were allowed to be examined differently
+    configurations: dict[str, str] = Field(default_factory=dict)  # arm -> fingerprint of its config, whatever the seed
+    planned: dict[str, dict[str, str]] = Field(default_factory=dict)  # arm -> seed -> fingerprint of that run
+    after: dict[str, dict[str, str]] = Field(default_factory=dict)  # arm -> config key -> `ARM METRIC` it comes from
+    searched: str | None = None  # of a search: the fingerprint of its config, space and seeds
+    trials: int | None = None  # of a search: how many there are to be
 
     @field_validator("contrasts")
     @classmethod
@@ -100,9 +117,51 @@ class StudyDescription(Strict):
         """The headline's metric."""
         return self.objectives[0].metric if self.objectives else "score"
 
+    def is_of_one_plan(self, other: StudyDescription) -> bool:
+        """Do both plan the same configuration for every arm that both have (of a search: the same search)?"""
+        known = other.configurations
+        arms = all(known.get(arm, fingerprint) == fingerprint for arm, fingerprint in self.configurations.items())
+        return arms and (None in (self.searched, other.searched) or self.searched == other.searched)
+
+    def joined(self, earlier: StudyDescription) -> StudyDescription:
+        """This plan with the arms and seeds that an earlier command of the same plan ran: both are the study."""
+        arms = [a for a in earlier.arms if a in earlier.configurations]
+        seeds = earlier.seeds if earlier.configurations else ()
+        planned = {arm: {**earlier.planned.get(arm, {}), **of} for arm, of in self.planned.items()}
+        changes: dict[str, Any] = {
+            "arms": tuple(dict.fromkeys((*self.arms, *arms))),
+            "seeds": tuple(dict.fromkeys((*self.seeds, *seeds))),
+            "arm_baselines": {**earlier.arm_baselines, **self.arm_baselines},
+            "configurations": {**earlier.configurations, **self.configurations},
+            "planned": {**earlier.planned, **planned},
+            "after": {**earlier.after, **self.after},
+        }
+        return self.model_copy(update=changes) if self.kind == "arms" else self
+
     def to_tag(self) -> str:
         """JSON; the headline's metric once more by itself, as earlier versions wrote and read it."""
         return json.dumps({**self.model_dump(mode="json"), "objective": self.objective})
+
+    def to_tags(self, known: Iterable[str] = ()) -> dict[str, str]:
+        """`to_tag` in as many tags as it takes; those of the `known` ones that it no longer takes become empty."""
+        text = self.to_tag()
+        parts = [text[i : i + LONGEST] for i in range(0, len(text), LONGEST)]
+        tags = {TAG: parts[0]} | {f"{TAG}.{i}": part for i, part in enumerate(parts[1:], start=1)}
+        return tags | {key: "" for key in known if key.startswith(f"{TAG}.") and key not in tags}
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> StudyDescription:
+        """Of a parent run's tags; of tags that do not describe a study, one with its defaults.
+
+        Raises ValueError for what is no description.
+        """
+        text = tags.get(TAG, "{}")
+        for i in itertools.count(1):
+            part = tags.get(f"{TAG}.{i}")
+            if not part:
+                return cls.from_tag(text)
+            text += part
+        raise AssertionError
 
     @classmethod
     def from_tag(cls, text: str) -> StudyDescription:

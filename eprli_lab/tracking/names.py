@@ -208,6 +208,11 @@ def is_generated(name: str) -> bool:
     return is_buffer(name, ("groups/generated",))
 
 
+def is_of_the_clock(name: str) -> bool:
+    """Is it seconds or a rate, which no two runs have alike?"""
+    return family(name) in ("time", "perf")
+
+
 def is_summary(name: str) -> bool:
     """Is it of one number for the whole run: score, response_tokens, or of the user's own?"""
     return "/" not in name

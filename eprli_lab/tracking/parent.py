@@ -7,34 +7,41 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.tracking.description import TAG, StudyDescription
+from eprli_lab.tracking.description import OPENED, StudyDescription, last_opened
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH
 from eprli_lab.tracking.store import log, open_store, process_tags, quoted, search_runs, set_tags
 from eprli_lab.tracking.uri import first_line
 from eprli_lab.tracking.views import save_view
 
+MOST_ARMS = 20  # in its note
+
 
 def open_parent(tracking: TrackingSpec, study: str, description: StudyDescription | None) -> str:
     """Run id of a study's parent, made or re-opened; '' when the store cannot be reached.
 
-    `description` is what reports read of the study; None leaves the one that is there. Raises UserError when the
-    tracking experiment was deleted.
+    `description` is what reports read of the study; None leaves the one that is there. A parent whose study planned
+    another configuration for one of the arms is left alone: two plans of one name have a parent each. One of the same
+    plan keeps the arms and seeds that it planned before. Raises UserError when the tracking experiment was deleted.
     """
     try:
         client, experiment = open_store(tracking)
         save_view(client, experiment, study, ())
         parents = search_runs(client, experiment, f"tags.study = {quoted(study)} and tags.kind = 'study'")
+        parents.sort(key=lambda run: last_opened(run.data.tags), reverse=True)  # stable: the oldest of equals first
+        parent, joined = _of_this_plan(parents, description)
         tags = {"study": study, "kind": "study", **process_tags(), "eprli.provenance": json.dumps(provenance())}
-        if description is not None:
-            known = parents[0].data.tags if parents else {}
-            tags |= {TAG: description.to_tag(), **_noted(_note(study, description), known)}
-        if not parents:
+        if joined is not None:
+            tags[OPENED] = str(time.time_ns() // 1000)
+            known = parent.data.tags if parent is not None else {}
+            tags |= {**joined.to_tags(known), **_noted(_note(study, joined), known)}
+        if parent is None:
             return str(client.create_run(experiment, tags=tags, run_name=study).info.run_id)
-        run_id = str(parents[0].info.run_id)
+        run_id = str(parent.info.run_id)
         client.update_run(run_id, status="RUNNING")
         set_tags(client, run_id, tags)
         return run_id
@@ -45,6 +52,20 @@ def open_parent(tracking: TrackingSpec, study: str, description: StudyDescriptio
         return ""
 
 
+def _of_this_plan(parents: Sequence[Any], description: StudyDescription | None) -> tuple[Any, StudyDescription | None]:
+    """(the parent of this plan, what it is to say); (None, ...) where there is none yet."""
+    if description is None:
+        return (parents[0] if parents else None), None
+    for parent in parents:
+        try:
+            known = StudyDescription.from_tags(parent.data.tags)
+        except (ValueError, RecursionError):  # unreadable: it is written anew
+            return parent, description
+        if description.is_of_one_plan(known):
+            return parent, description.joined(known)
+    return None, description
+
+
 def _note(study: str, description: StudyDescription) -> str:
     """Markdown shown beside the parent run."""
     lines = [f"## {study}"]
@@ -52,8 +73,10 @@ def _note(study: str, description: StudyDescription) -> str:
         lines.append(f"**Question.** {description.question}")
     if description.claim:
         lines.append(f"**Claim.** {description.claim}")
+    more = len(description.arms) - MOST_ARMS
+    arms = ", ".join(description.arms[:MOST_ARMS]) + (f" and {more} more" if more > 0 else "")
     lines.append(
-        f"**Arms.** {', '.join(description.arms)} (baseline: {description.baseline}); "
+        f"**Arms.** {arms} (baseline: {description.baseline}); "
         f"seeds {', '.join(map(str, description.seeds))}; objective `{description.objective}`"
     )
     return "\n\n".join(lines)
@@ -83,7 +106,9 @@ def parent_summary(
     if columns:
         save_view(client, experiment, known["study"], columns)
     now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()][:BATCH])
+    values = [Metric(k, float(v), now, 0) for k, v in metrics.items()]
+    for i in range(0, len(values), BATCH):
+        client.log_batch(run_id, metrics=values[i : i + BATCH])
     for path in artifacts:
         client.log_artifact(run_id, str(path), folder)
     more = dict(tags or {}) | (_noted(note, known) if note is not None else {})

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
+from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, send
 from eprli_lab.tracking.spool import Spool
@@ -183,6 +184,7 @@ def _header(spec: RunSpec, parent_run_id: str | None, token: str | None) -> dict
     tags = {"kind": "run", "seed": str(spec.seed), "fingerprint": spec.fingerprint(), "eprli.token": token}
     tags |= {"study": spec.study} if spec.study else {}
     tags |= {"arm": spec.arm} if spec.arm else {}
+    tags |= {PLANNED: spec.planned} if spec.planned else {}
     tags |= {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
     tags |= {"mlflow.source.name": "python -m eprli_lab.run", "mlflow.source.type": "LOCAL"}
     tags["eprli.provenance"] = json.dumps(provenance())

@@ -19,6 +19,7 @@ from eprli_lab.tracking.process import ProcessIdentity
 from eprli_lab.tracking.uri import check_reachable, first_line, resolve_uri, sqlite_file
 
 log = logging.getLogger(__name__)
+TAGS = 100  # in one log_batch, the limit of MLflow
 
 
 @functools.cache
@@ -150,4 +151,6 @@ def quoted(value: str) -> str:
 def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
     from mlflow.entities import RunTag
 
-    client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+    entries = [RunTag(k, v) for k, v in tags.items()]
+    for i in range(0, len(entries), TAGS):
+        client.log_batch(run_id, tags=entries[i : i + TAGS])

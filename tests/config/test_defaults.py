@@ -92,5 +92,5 @@ def test_of_a_study_too() -> None:
 def test_a_yaml_names_every_default_of_its_class(path: str) -> None:
     """What it does not name, nobody finds by reading it. Config groups have files of their own."""
     optional = {name for name, field in HOMES[path].model_fields.items() if not field.is_required()}
-    groups = {"backend", "tracking", "arm"} if path == "config.yaml" else set()
+    groups = {"backend", "tracking", "arm", "planned"} if path == "config.yaml" else set()
     assert optional - groups <= set(tree(path))

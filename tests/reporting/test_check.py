@@ -21,9 +21,11 @@ from eprli_lab.tracking.description import StudyDescription
 def test_a_difference_its_absence_and_neither():
     lines = compare(planted.study(other=(0, 0, 0.05)), margin=0.03)
     hard = next(line for line in lines if "heldout_hard" in line)
-    assert "4 common seeds: different (p <.001)" in hard and "+.0" in hard
+    assert "4 common seeds: different (p <.001, <.001 after Holm)" in hard and "+.0" in hard
     easy, medium = (next(line for line in lines if suite in line) for suite in ("heldout_easy", "heldout_medium"))
-    assert easy.endswith("different (p .012), but by less than 0.03"), "a tiny difference is one all the same"
+    assert easy.endswith("different (p .006, .012 after Holm), but by less than 0.03"), (
+        "a tiny difference is one all the same"
+    )
     assert medium.endswith("no difference beyond 0.03")
     assert compare(planted.study(seeds=1), 0.03)[0].endswith("over 1 common seed: one seed shows nothing")
     small = compare(planted.study(other=(0, 0, 0.05)), margin=0.3)

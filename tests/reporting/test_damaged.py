@@ -26,6 +26,7 @@ from eprli_lab.errors import UserError
 from eprli_lab.reporting import artifacts
 from eprli_lab.reporting.check import compare
 from eprli_lab.reporting.load import History, load_study
+from eprli_lab.reporting.membership import UNCHECKED
 from eprli_lab.reporting.report.write import NOTE_LENGTH, _again, _note, write_report
 from eprli_lab.reporting.report.write import read as report_read
 from eprli_lab.reporting.tables.columns import chosen, columns
@@ -134,7 +135,7 @@ def test_a_broken_description_is_said_and_the_runs_are_shown(store, broken):
 def test_an_objective_without_a_direction_is_maximized(store):
     tag(store, "eprli.study", '{"objectives": [{"metric": "score"}]}')
     data = load_study(URI, "eprli_lab", "s")
-    assert data.objectives == [("score", "maximize")] and data.notes == []
+    assert data.objectives == [("score", "maximize")] and data.notes == [UNCHECKED]
 
 
 @pytest.mark.slow

@@ -298,6 +298,56 @@ def test_unequal_updates_under_equal_tokens():
     assert diagnose(study(plant=more_of_both)) == []
 
 
+def test_no_advice_that_the_study_already_followed():
+    """An arm with as many updates, one whose levels are mixed, one with the wider clip: named in place of the advice."""
+
+    def more(run, rng):
+        change(run, "progress/updates", lambda step, v: 1.3 * v)
+
+    def other_arm(name: str, **changed: object) -> StudyData:
+        data = study(("plain", "other", name), plant=more, **{name: (0, 0, 0)})
+        for run in data.of(name):
+            run.params.update({k.replace("__", "."): str(v) for k, v in changed.items()})
+        return data
+
+    unmatched = only(diagnose(other_arm("third", budget__unit="updates")), "unequal_updates")[0].sentence
+    assert unmatched.endswith("compare an arm with as many updates"), "40 are not as many as 52"
+    matched = other_arm("matched", budget__unit="updates", budget__amount="52")
+    for run in matched.of("matched"):
+        more(run, None)
+        change(run, "progress/tokens", lambda step, v: 1.3 * v)
+    (found,) = only(diagnose(matched), "unequal_updates")
+    assert "matched is plain with as many (52.0): against it other is at " in found.sentence
+    assert "compare an arm" not in found.sentence
+    waiting = described(other_arm("third"), after={"matched": {"budget.amount": "other progress/updates"}})
+    waiting = described(waiting, arms=("plain", "other", "third", "matched"))
+    sentences = [f.sentence for f in diagnose(waiting) if f.kind == "unequal_updates"]
+    assert sentences[0].endswith("matched, which is to make as many, has no finished run yet")
+
+    def inert_clip(**changed: object) -> str:
+        data = other_arm("third", **changed)
+        for run in data.of("other"):
+            for side in ("low", "high"):
+                change(run, f"policy/l1/clip_fraction/{side}", lambda step, v: 0.0)
+        return next(f.sentence for f in diagnose(data) if f.kind == "clip_never_binds")
+
+    assert inert_clip().endswith("see inner_iterations or minibatches")
+    assert inert_clip(curriculum__levels__l1__minibatches=4).endswith(
+        "see inner_iterations; the study's own arms: minibatches (third)"
+    )
+
+    def forgotten(**changed: object) -> str:
+        data = study(("plain", "other", "third"), plant=forget)
+        for run in data.of("third"):
+            run.params.update({k.replace("__", "."): str(v) for k, v in changed.items()})
+        return next(f.sentence for f in diagnose(data) if f.kind == "forgetting")
+
+    assert forgotten().endswith("compare curriculum.schedule=mixed or curriculum.strata=cumulative")
+    assert forgotten(curriculum__schedule="mixed").endswith(
+        "compare curriculum.strata=cumulative; the study's own arms: curriculum.schedule=mixed (third)"
+    )
+
+
 def test_an_arm_that_changes_nothing_is_inert():
     data = study(("plain", "other", "copy"))
     ends = {r.seed: r.histories for r in data.of("plain")}
@@ -305,6 +355,8 @@ def test_an_arm_that_changes_nothing_is_inert():
         run.histories.update(ends[run.seed])
     (found,) = only(diagnose(data), "inert_arm")
     assert found.arm == "copy" and "the numbers of plain at all 4 common seeds" in found.sentence
+    rows = {r.run_id: [{"suite": "s", "problem": "p", "step": 40, "correct": r.arm == "copy"}] for r in data.runs}
+    assert diagnose(data, outcomes=rows) == [], "the same numbers of other problems"
     change(data.of("copy")[2], "progress/tokens", lambda step, v: v + 1)
     assert diagnose(data) == [], "one token at one seed is a trace"
 

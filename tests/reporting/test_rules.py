@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from eprli_lab.reporting.diagnosis import diagnose
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import History, RunData, StudyData
 from eprli_lab.reporting.report.sections import study_page
+from eprli_lab.reporting.report.write import summary_metrics
 from eprli_lab.reporting.stats.aggregates import probability_of_improvement
 from eprli_lab.reporting.stats.effects import suite_effects
 from eprli_lab.reporting.stats.hierarchical import new_problems
@@ -26,10 +28,11 @@ from eprli_lab.reporting.stats.paired import holm, paired_sd
 from eprli_lab.reporting.stats.passk import evaluation_interval
 from eprli_lab.reporting.stats.power import minimum_detectable_effect, seeds_needed, seeds_range
 from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
+from eprli_lab.reporting.tables.document import document
 from eprli_lab.reporting.tables.numbers import p_text
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table
-from eprli_lab.reporting.tables.verdicts import headline, verdict, verdicts
+from eprli_lab.reporting.tables.verdicts import headline, is_significant, verdict, verdicts
 from eprli_lab.tracking.description import StudyDescription
 
 APART = (0.01, 0.02, 0.03, 0.04)  # differences at four seeds: t = 3.87, p = .0305
@@ -69,7 +72,9 @@ def test_two_arms_with_a_p_of_three_percent_are_not_told_apart_after_holm():
     table = ablation_table(two)
     assert [r.p_holm for r in table.rows[1:]] == pytest.approx([2 * P] * 2)
     assert headline(table) == "None of 2 arms can be told apart from a in score."
-    assert verdict(table.rows[1], "a", "score").endswith("not after correction for the number of arms (p .061)")
+    assert verdict(table.rows[1], "a", "score").endswith(
+        "better by itself, not after correction (p .030, .061 after Holm over 2 arms)"
+    )
     found = [f for f in diagnose(two, margin=0.03) if f.kind == "few_seeds"]
     assert [f.arm for f in found] == ["b", "c"], "neither a difference nor its absence"
     assert not [f for f in diagnose(scored({"a": BASE, "b": over(BASE, APART)})) if f.kind == "few_seeds"]
@@ -158,10 +163,108 @@ def test_a_difference_names_the_baseline_and_the_seeds_that_are_not_the_tables()
 def test_differences_of_exactly_zero_are_identical_runs_and_no_equivalence():
     study = scored({"a": BASE, "b": BASE})
     table = ablation_table(study)
-    assert table.rows[1].difference.identical and "identical at every seed" in verdicts(table, table.rows[1])
+    assert table.rows[1].difference.identical and "identical in every logged metric" in verdicts(table, table.rows[1])
     assert cells(study, "what the seeds can show", "b")[3:6] == ["-", "-", "identical"]
-    assert cells(study, "differences by suite", "b")[2] == "identical at every seed"
-    assert compare(study)[0].endswith("over 4 common seeds: identical at every seed")
+    assert cells(study, "differences by suite", "b")[2] == "equal at every seed"
+    assert compare(study)[0].endswith("over 4 common seeds: identical in every logged metric")
+
+
+def test_equal_scores_are_not_identical_runs():
+    """One token at one seed of one arm: what differs did act."""
+    study = scored({"a": BASE, "b": BASE})
+    for run in study.runs:
+        run.histories["progress/tokens"] = History.of([(40, 100.0 + (run.run_id == "b-2"))])
+        run.histories["time/total"] = History.of([(40, 3.0 + (run.arm == "b"))])
+    row = ablation_table(study).rows[1]
+    assert row.difference is not None and row.difference.identical and not row.is_identical
+    assert verdict(row, "a", "score").endswith("equal in score at every seed, not in every other metric")
+    assert cells(study, "what the seeds can show", "b")[5] == "equal"
+    assert compare(study)[0].endswith("equal at every seed")
+    assert not [f for f in diagnose(study) if f.kind == "inert_arm"]
+    study.of("b")[2].histories["progress/tokens"] = History.of([(40, 100.0)])
+    assert ablation_table(study).rows[1].is_identical, "the clock is no metric of what was learnt"
+    elsewhere = dataclasses.replace(study, unequal=frozenset({frozenset("ab")}))
+    assert not ablation_table(elsewhere).rows[1].is_identical, "nor is what was logged and not read"
+
+
+def test_two_seeds_are_shown_and_not_judged():
+    """Differences of .1 and .101: t = 201, p .003; with a third seed like them it is better."""
+    for seeds, judged in ((2, False), (3, True)):
+        study = scored({"a": BASE[:seeds], "b": over(BASE[:seeds], (0.1, 0.101, 0.102)[:seeds])})
+        table = ablation_table(study)
+        row = table.rows[1]
+        assert row.difference is not None and row.difference.distinguishable and row.difference.p < 0.01
+        assert is_significant(row) == judged and math.isnan(row.p_holm) != judged
+        assert (best(table, {x.name: x for x in columns(table)}["score"]) == "b") == judged
+        assert ("two seeds are shown, not judged" in verdicts(table, row)) != judged
+        assert ("better" in verdicts(table, row)) == judged
+        assert ("none is judged" in headline(table)) != judged
+        assert ("different (p" in compare(study)[0]) == judged
+        assert math.isnan(suite_effects(study)[0].p_holm) != judged
+        assert ("| **" in table.markdown()) == judged
+        assert ("textbf" in render(table, None, "latex")) == judged
+        few = [f.sentence for f in diagnose(study) if f.kind == "few_seeds"]
+        assert any("two seeds are shown, not judged; run three or more" in s for s in few) != judged
+        assert "summary/b/p_holm" in summary_metrics(table) or not judged
+
+
+def test_an_interval_and_the_p_beside_it_are_of_one_family():
+    """Both uncorrected: the interval excludes zero exactly where p (raw) is below 5%; p (Holm) is said to be corrected."""
+    study = scored({"a": BASE, "b": over(BASE, APART), "c": over(BASE, APART)})
+    table = ablation_table(study)
+    [accuracy] = [b for b in document(table).blocks if b.title == "accuracy"]
+    assert list(accuracy.header)[-3:] == ["difference to a [95%]", "p (raw)", "p (Holm)"]
+    assert [c.text for c in accuracy.rows[1]][-3:] == ["+.025 [+.004, +.046]", ".030", ".061"]
+    assert accuracy.note.startswith(
+        "[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): corrected over 2"
+    )
+    assert cells(study, "differences by suite", "b")[2:5] == ["+.025 [+.004, +.046]", ".030", ".061"]
+    assert compare(study)[0].endswith("by itself, not after correction (p .030, .061 after Holm)")
+    picked = document(table, chosen(table, ["arm", "difference", "p_holm"]))
+    assert picked.blocks[0].note == accuracy.note
+
+
+def test_named_contrasts_stand_first_and_are_a_family_of_their_own():
+    """b - a and c - b at p .0305 and less than .001; over two contrasts .0305 stays, as the larger of the two."""
+    study = scored({"a": BASE, "b": over(BASE, APART), "c": over(BASE, (0.11, 0.121, 0.13, 0.139)), "d": BASE})
+    study = planted.described(study, contrasts=("b - a", "c - b", "c - gone"))
+    table = ablation_table(study)
+    first, second, left_out = table.contrasts
+    assert [first.p_holm, first.family] == pytest.approx([P, 2]) and second.difference.mean == pytest.approx(0.1)
+    assert math.isnan(left_out.p_holm) and left_out.difference.n == 0
+    says = headline(table)
+    assert says.startswith(
+        "b - a: +.025 [+.004, +.046] in score over 4 common seeds: better than a (p .030, .030 after"
+    )
+    assert "c - gone: left out: no finished run of gone." in says and says.endswith(
+        "told apart from a in score: c (better)."
+    )
+    for form in ("text", "md", "html", "latex"):
+        printed = " ".join(render(table, None, form).replace("%", "").split())
+        assert 0 < printed.index("Contrast b - a: +.025 [+.004, +.046]") < printed.index("heldout")
+    rows = list(csv.DictReader(io.StringIO(table.contrasts_csv())))
+    assert [r["contrast"] for r in rows] == ["b - a", "c - b", "c - gone"]
+    assert float(rows[1]["p_holm"]) == second.p_holm and rows[2]["difference"] == ""
+    page = study_page(study, table, [], Artifacts({}, {}, []), None, 0.03)
+    assert page.summary.startswith("b - a: +.025") and page.sections[0].items[0][0] == "b - a:"
+    assert summary_metrics(table)["summary/c - b/difference"] == second.difference.mean
+
+
+def test_what_is_examined_differently_says_so_first():
+    study = scored({"a": BASE, "b": over(BASE, APART)})
+    assert "xamined" not in ablation_table(study).text()
+    for run in study.of("b"):
+        run.params["evaluation.temperature"] = "0.5"
+    for allowed in (False, True):
+        table = ablation_table(planted.described(study, varies_evaluation=allowed))
+        note = "Examined differently: the arms differ in evaluation.temperature"
+        assert headline(table).startswith(note) and table.text().splitlines()[1].startswith(note)
+        assert verdicts(table, table.rows[1]).startswith("examined differently (evaluation.temperature): ")
+        assert ("(study.varies_evaluation=true)" in headline(table)) == allowed
+        for form in ("text", "md", "html", "latex"):
+            assert note in render(table, chosen(table, ["arm", "difference"]), form), form
+        assert study_page(table.study, table, [], Artifacts({}, {}, []), None, 0.03).summary.startswith(note)
+        assert compare(table.study)[0].startswith(note)
 
 
 def test_equal_differences_show_no_spread_however_they_are_rounded():
@@ -227,8 +330,8 @@ def test_forgetting_is_more_than_the_luck_of_the_seeds():
     assert [f.kind for f in diagnose(study)] == ["forgetting"]
 
 
-def test_one_seed_does_not_make_updates_unequal():
-    for seeds, kinds in ((1, []), (2, ["unequal_updates"])):
+def test_two_seeds_do_not_make_updates_unequal():
+    for seeds, kinds in ((2, []), (3, ["unequal_updates"])):
         study = planted.study(seeds=seeds)
         for run in study.of("other"):
             planted.change(run, "progress/updates", lambda step, v: 1.3 * v)

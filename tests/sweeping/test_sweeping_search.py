@@ -281,7 +281,9 @@ def test_sobol_points_lie_in_their_dimensions(index: int, seed: int) -> None:
 
 def test_wilcoxon_gives_a_point_up_after_three_worse_seeds() -> None:
     seeds = [7, 8, 9, 10, 11]
-    plan = planned({RATE: "interval(0.1,0.2)"}, {"pruner": "wilcoxon", "p_threshold": 0.13}, search_seeds=seeds)
+    plan = planned(
+        {RATE: "interval(0.1,0.2)"}, {"pruner": "wilcoxon", "p_threshold": 0.13}, search_seeds=seeds, trials=2
+    )
     study = Study(plan)
     good, bad = study.claim(), study.claim()
     assert good is not None and bad is not None
@@ -351,6 +353,33 @@ def test_winners_become_arms_on_fresh_seeds() -> None:
     assert plan.description.kind == "arms" and plan.searching().description.confirmed_in == "study"
     same = plan.with_winners([("t0009", {RATE: 1e-4})])  # arm a is that very configuration
     assert same.runs == plan.runs and "t0009 is the same configuration as a" in same.notes[0]
+
+
+def test_a_search_that_ended_early_says_so_and_confirms_nothing() -> None:
+    plan = planned({RATE: "interval(0.1,0.9)"}, search_seeds=[7], trials=4, max_failures=1, retries=0)
+    study = Study(plan)
+    task = study.claim()
+    assert task is not None and study.succeed(task, {"score": 0.5}, 1.0) == "complete"
+    assert study.early_end() == "ended early, with 1 of 4 trials: it was interrupted"
+    task = study.claim()
+    assert task is not None and not study.fail(task, "loss nan") and study.claim() is None
+    why = "ended early, with 2 of 4 trials: 1 runs had failed (study.max_failures=1)"
+    assert study.early_end() == why and study.winners(1) == []
+    text, _ = summarise(plan, study.points(), study.winners(1), study.early_end())
+    assert why in text.splitlines() and "no winner is run again (the search did not come to its end; the same" in text
+    study.close()
+
+
+def test_a_space_that_is_exhausted_confirms_what_there_is_and_says_so() -> None:
+    plan = planned({DECAY: "choice(0.0,0.5)"}, {"confirm": 3}, search_seeds=[7], trials=9)
+    study = Study(plan)
+    while (task := study.claim()) is not None:
+        study.succeed(task, {"score": float(task.number)}, 1.0)
+    assert [name for name, _ in study.winners(3)] == ["t0001", "t0000"]
+    text, _ = summarise(plan, study.points(), study.winners(3), study.early_end())
+    assert "ended early, with 2 of 9 trials: the space holds no further point" in text
+    assert "t0001, t0000 (fewer than confirm=3: no more trials are complete)" in text
+    study.close()
 
 
 def test_of_two_objectives_the_winners_are_from_the_front() -> None:

@@ -6,6 +6,8 @@ noisy numbers ask for several standard errors, since a study has many arms, leve
 
 from __future__ import annotations
 
+from functools import partial
+
 from eprli_lab.reporting.derived import sampled_levels
 from eprli_lab.reporting.diagnosis.between_arms import inactive_arms, too_few_seeds, unequal_updates
 from eprli_lab.reporting.diagnosis.finding import KINDS, Finding, Rows, equivalence_margin
@@ -34,13 +36,13 @@ def diagnose(
     for arm in study.arms:
         runs = study.of(arm)
         for level in sampled_levels(runs):
-            for look in (starved_levels, unused_clip_bounds):
+            for look in (starved_levels, partial(unused_clip_bounds, study)):
                 out += look(runs, arm, level)
-        out += entropy_collapse(runs, arm)
+        out += entropy_collapse(study, runs, arm)
         out += forgetting(study, runs, arm, outcomes or {})
-        out += unequal_variance(runs, arm)
+        out += unequal_variance(study, runs, arm)
     out += unused_limits(study)
-    out += inactive_arms(study, baseline)
+    out += inactive_arms(study, baseline, outcomes or {})
     out += unequal_updates(study, baseline)
     out += too_few_seeds(study, baseline, equivalence_margin(study, study.objective, margin))
     out += suite_order(study)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from eprli_lab.reporting.diagnosis.finding import Finding
+from eprli_lab.reporting.diagnosis.finding import Finding, Rows
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.stats.effects import baselines, difference, last_by_seed
-from eprli_lab.reporting.stats.paired import ALPHA, holm, mean, paired_sd
+from eprli_lab.reporting.stats.effects import baselines, difference, is_identical, last_by_seed
+from eprli_lab.reporting.stats.paired import ALPHA, corrected, mean, paired_sd
 from eprli_lab.reporting.stats.power import (
     comparisons,
     equivalence,
@@ -16,24 +16,29 @@ from eprli_lab.reporting.stats.power import (
     seeds_range,
     seeds_text,
 )
+from eprli_lab.reporting.tables.config_diff import config_differences
+from eprli_lab.reporting.tables.numbers import difference_text
 from eprli_lab.tracking import names
 
 UNEQUAL_UPDATES = 0.10  # relative; 37% more updates explained half of a curriculum's gain in early runs
 EQUAL_TOKENS = 0.05  # relative; arms that spent the same budget differ by the overshoot of a step
 
 
-def inactive_arms(study: StudyData, baseline: str | None) -> list[Finding]:
-    """Arms whose runs are the baseline's, number for number: what they change never acted."""
+def inactive_arms(study: StudyData, baseline: str | None, outcomes: Rows) -> list[Finding]:
+    """Arms whose runs are the baseline's, number for number: what they change never acted.
+
+    Number for number: every logged metric but those of the clock, and where both are at hand the evaluated problems.
+    """
     out = []
-    metrics = [study.objective, *map(names.accuracy, study.suites), names.TOKENS, names.UPDATES]
     for arm, base in baselines(study, baseline).items():
-        pairs = [(last_by_seed(study, arm, m), last_by_seed(study, base, m)) for m in metrics]
-        common = pairs[0][0].keys() & pairs[0][1].keys()
-        known = [(a[s], b[s]) for a, b in pairs for s in common if not math.isnan(a[s]) or not math.isnan(b[s])]
-        if known and all(a == b for a, b in known):
-            seeds = f"{len(common)} common seed{'s' if len(common) > 1 else ''}"
+        pairs = [(a, b) for a in study.of(arm) for b in study.of(base) if a.seed == b.seed]
+        differ = [
+            a for a, b in pairs if {a.run_id, b.run_id} <= outcomes.keys() and outcomes[a.run_id] != outcomes[b.run_id]
+        ]
+        if any(a.histories for a, _ in pairs) and not differ and is_identical(study, arm, base):
+            seeds = f"{len(pairs)} common seed{'s' if len(pairs) > 1 else ''}"
             sentence = (
-                f"{arm}: ended with the numbers of {base} at all {seeds} (scores, tokens, updates): what it changes "
+                f"{arm}: logged the numbers of {base} at all {seeds} (every metric but the clock's): what it changes "
                 f"never acted, so it says nothing of it; see how the arms differ in their configuration"
             )
             out.append(Finding("inert_arm", arm, "", sentence))
@@ -53,31 +58,57 @@ def unequal_updates(study: StudyData, baseline: str | None) -> list[Finding]:
             continue
         ratio = updates[0] / updates[1] - 1
         over_seeds = difference(study, arm, base, names.UPDATES)
-        # 13% apart were two arms of the same config at four seeds; one seed shows nothing
-        may_be_chance = over_seeds.n < 2 or over_seeds.low <= 0 <= over_seeds.high
+        # 13% apart were two arms of the same config at four seeds
+        may_be_chance = not over_seeds.is_judged or over_seeds.low <= 0 <= over_seeds.high
         if abs(ratio) > UNEQUAL_UPDATES and not may_be_chance:
             sentence = (
                 f"{arm} made {abs(ratio):.0%} {'more' if ratio > 0 else 'fewer'} updates than {base} ({updates[0]:.1f} "
                 f"against {updates[1]:.1f}) on as many tokens: part of its difference may be the number of updates; "
-                f"compare an arm with as many updates"
+                f"{_as_many_updates(study, arm, base, updates[0])}"
             )
             out.append(Finding("unequal_updates", arm, "", sentence))
     return out
+
+
+def _as_many_updates(study: StudyData, arm: str, base: str, updates: float) -> str:
+    """What to compare an arm with that made so many updates: the study's own arm, where it has one."""
+    for other in study.arms:
+        runs = study.of(other)
+        if other in (arm, base) or not runs or not study.of(base):
+            continue
+        changes = config_differences(runs, study.of(base))
+        is_base = bool(changes) and all(change.startswith("budget.") for change in changes)
+        made = mean(list(last_by_seed(study, other, names.UPDATES).values()))
+        if is_base and abs(made / updates - 1) <= UNEQUAL_UPDATES:
+            d = difference(study, arm, other, study.objective)
+            return f"{other} is {base} with as many ({made:.1f}): against it {arm} is at {difference_text(d)}"
+    waiting = [
+        other
+        for other, values in study.description.after.items()
+        if f"{arm} {names.UPDATES}" in values.values() and not study.of(other)
+    ]
+    if waiting:
+        return f"{waiting[0]}, which is to make as many, has no finished run yet"
+    return "compare an arm with as many updates"
 
 
 def too_few_seeds(study: StudyData, baseline: str | None, margin: float) -> list[Finding]:
     """Arms of which neither a difference nor its absence is shown, and what it would take."""
     pairs = baselines(study, baseline)
     differences = {arm: difference(study, arm, base, study.objective) for arm, base in pairs.items()}
-    corrected = dict(zip(differences, holm([d.p for d in differences.values()]), strict=True))
+    p_holm = dict(zip(differences, corrected(differences.values()), strict=True))
     out = []
     for arm, d in differences.items():
         by_seed, base_by_seed = (last_by_seed(study, a, study.objective) for a in (arm, pairs[arm]))
-        if d.n == 0 or corrected[arm] < ALPHA or equivalence(by_seed, base_by_seed, margin).equivalent:
+        is_equivalent = d.is_judged and equivalence(by_seed, base_by_seed, margin).equivalent
+        if d.n == 0 or p_holm[arm] < ALPHA or is_equivalent or is_identical(study, arm, pairs[arm]):
             continue
         head = f"{arm} against {pairs[arm]}: {d.mean:+.3f} in {study.objective} over {d.n} common seed"
-        if d.n == 1 or math.isnan(d.p):
-            why = ": one seed shows nothing; run three or more" if d.n == 1 else "s without spread shows nothing"
+        if not d.is_judged or math.isnan(d.p):
+            why = "s without spread shows nothing"
+            if not d.is_judged:
+                few = ": one seed shows nothing" if d.n == 1 else "s: two seeds are shown, not judged"
+                why = f"{few}; run three or more"
             out.append(Finding("few_seeds", arm, "", head + why))
             continue
         sd = paired_sd(by_seed, base_by_seed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,30 @@ def param_of(run: RunData, path: str, default: Any) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def advice(study: StudyData, arm: str, options: Sequence[tuple[str, Callable[[RunData], bool]]], verb: str = "") -> str:
+    """`a, b or c` of the options that no other arm of the study is; of the others, which arm is one.
+
+    An option is what to do in words, and whether a run of another arm does it.
+    """
+    open_options = []
+    followed = []
+    for text, does in options:
+        others = [a for a in study.arms if a != arm and study.of(a) and all(map(does, study.of(a)))]
+        if others:
+            followed.append(f"{text} ({others[0]})")
+        else:
+            open_options.append(text)
+    listed = ", ".join(open_options[:-1]) + (" or " if len(open_options) > 1 else "") + "".join(open_options[-1:])
+    known = f"the study's own arms: {', '.join(followed)}" if followed else ""
+    return "; ".join(filter(None, [verb + listed if listed else "", known]))
+
+
+def number_of(run: RunData, path: str) -> float:
+    """A param that is a number; nan where it is none."""
+    value = param_of(run, path, None)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def current_value(runs: Sequence[RunData], path: str) -> str:

@@ -15,8 +15,8 @@ from eprli_lab.reporting.derived import (
     sampled_levels,
     verdict_counts,
 )
-from eprli_lab.reporting.diagnosis.finding import Finding, current_value, param_of
-from eprli_lab.reporting.load import RunData
+from eprli_lab.reporting.diagnosis.finding import Finding, advice, current_value, number_of, param_of
+from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
 from eprli_lab.tracking import names
 
@@ -67,7 +67,7 @@ def skipped_updates(run: RunData, level: str) -> tuple[int, int]:
     return sum(short), len(short)
 
 
-def unused_clip_bounds(runs: Sequence[RunData], arm: str, level: str) -> list[Finding]:
+def unused_clip_bounds(study: StudyData, runs: Sequence[RunData], arm: str, level: str) -> list[Finding]:
     """A clip bound that no token met."""
     path = f"curriculum.levels.{level}"
     out = []
@@ -78,7 +78,10 @@ def unused_clip_bounds(runs: Sequence[RunData], arm: str, level: str) -> list[Fi
             inert.append(f"{path}.clip.{side}{current_value(runs, f'{path}.clip.{side}')}")
     if inert:
         both = len(inert) == 2
-        why = ": one pass over fresh samples keeps the ratio at 1; see inner_iterations and minibatches" if both else ""
+        passes = [(key, partial(_more_passes, f"{path}.{key}")) for key in ("inner_iterations", "minibatches")]
+        why = (
+            f": one pass over fresh samples keeps the ratio at 1; {advice(study, arm, passes, 'see ')}" if both else ""
+        )
         bounds = (
             f"the clip bounds {' and '.join(inert)} never bind" if both else f"the clip bound {inert[0]} never binds"
         )
@@ -87,7 +90,12 @@ def unused_clip_bounds(runs: Sequence[RunData], arm: str, level: str) -> list[Fi
     return out
 
 
-def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
+def _more_passes(path: str, run: RunData) -> bool:
+    """Does a run make more than one update of a buffer, by this setting?"""
+    return number_of(run, path) > 1
+
+
+def unequal_variance(study: StudyData, runs: Sequence[RunData], arm: str) -> list[Finding]:
     """Levels whose groups spread so differently that a normalised advantage means different rewards."""
     if any(param_of(r, "algorithm.advantage", "group_norm") != "group_norm" for r in runs):
         return []
@@ -102,9 +110,12 @@ def unequal_variance(runs: Sequence[RunData], arm: str) -> list[Finding]:
     sentence = (
         f"{arm}: rewards vary within groups by {known[most]:.3g} at level {most} and {known[least]:.3g} at level "
         f"{least}: group_norm divides both to one, so the same advantage stands for a "
-        f"{_times(known[most], known[least])} smaller reward at {least}; compare algorithm.advantage=mean_only"
+        f"{_times(known[most], known[least])} smaller reward at {least}; {advice(study, arm, MEAN_ONLY, 'compare ')}"
     )
     return [Finding("reward_variance", arm, least, sentence)]
+
+
+MEAN_ONLY = (("algorithm.advantage=mean_only", lambda r: param_of(r, "algorithm.advantage", "") == "mean_only"),)
 
 
 def _times(most: float, least: float) -> str:

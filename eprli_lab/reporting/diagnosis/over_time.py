@@ -9,7 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 from eprli_lab.reporting.derived import sampled_levels
-from eprli_lab.reporting.diagnosis.finding import Finding, Rows, current_value, problem_count
+from eprli_lab.reporting.diagnosis.finding import (
+    Finding,
+    Rows,
+    advice,
+    current_value,
+    number_of,
+    param_of,
+    problem_count,
+)
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean, spread
 from eprli_lab.tracking import names
@@ -21,7 +29,7 @@ FORGOTTEN_ERRORS = 3.0  # standard errors; with 5 arms x 3 levels x 3 suites 0.0
 FORGOTTEN_DROP = 0.02  # accuracy; a smaller drop is not worth a reader's time, however certain
 
 
-def entropy_collapse(runs: Sequence[RunData], arm: str) -> list[Finding]:
+def entropy_collapse(study: StudyData, runs: Sequence[RunData], arm: str) -> list[Finding]:
     """Entropy that fell below a share of its first value and below a floor, in the mean over seeds.
 
     Both: a policy that becomes right on a deterministic task rightly loses most of its entropy; below the floor its
@@ -49,12 +57,33 @@ def entropy_collapse(runs: Sequence[RunData], arm: str) -> list[Finding]:
         now = mean([b for _, b in pairs])
         sentence = (
             f"{arm}: the policy's entropy collapsed at level {level} in {len(pairs)} of {len(runs)} runs (from "
-            f"{first:.3f} to {now:.3f} nats a token): later groups are near copies of one response; raise "
-            f"curriculum.levels.{level}.clip.high{current_value(runs, f'curriculum.levels.{level}.clip.high')}, lower "
-            f"the learning rate, or set algorithm.kl_coef"
+            f"{first:.3f} to {now:.3f} nats a token): later groups are near copies of one response; "
+            f"{_against_collapse(study, runs, arm, level)}"
         )
         out.append(Finding("entropy_collapse", arm, level, sentence))
     return out
+
+
+def _against_collapse(study: StudyData, runs: Sequence[RunData], arm: str, level: str) -> str:
+    """What keeps entropy up, and which arms do it already."""
+    bound = f"curriculum.levels.{level}.clip.high"
+    high, rate, coefficient = (number_of(runs[0], path) for path in (bound, "optim.learning_rate", "algorithm.kl_coef"))
+    return advice(
+        study,
+        arm,
+        [
+            (f"raise {bound}{current_value(runs, bound)}", lambda r: number_of(r, bound) > high),
+            ("lower the learning rate", lambda r: number_of(r, "optim.learning_rate") < rate),
+            ("raise algorithm.kl_coef", lambda r: number_of(r, "algorithm.kl_coef") > coefficient),
+        ],
+    )
+
+
+# what keeps an easier level in training, and whether a run does it
+KEEPS = (
+    ("curriculum.schedule=mixed", lambda r: param_of(r, "curriculum.schedule", "") == "mixed"),
+    ("curriculum.strata=cumulative", lambda r: param_of(r, "curriculum.strata", "") == "cumulative"),
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +116,7 @@ def forgetting(study: StudyData, runs: Sequence[RunData], arm: str, outcomes: Ro
                 f"{arm}: {suite} fell from {before:.3f} to {after:.3f} while level {level} trained (mean of "
                 f"{len(drops)} run{'s' if len(drops) > 1 else ', another seed may not show it'}, "
                 f"{(before - after) / error:.1f} standard errors): that level's training damaged it; "
-                f"compare curriculum.schedule=mixed or curriculum.strata=cumulative"
+                f"{advice(study, arm, KEEPS, 'compare ')}"
             )
             out.append(Finding("forgetting", arm, level, sentence))
     return out

@@ -50,7 +50,9 @@ def effects(study: StudyData, baseline: str | None = None) -> Picture | None:
         )
         ax.set_ylim(len(compared_to) - 0.5, -0.6)
     hide(list(axes.flat)[len(metrics) :])
-    figure.supxlabel("difference to the baseline; bar: 95% t interval over common seeds; ticks: seeds", fontsize=9)
+    figure.supxlabel(
+        "difference to the baseline; bar: 95% t interval over common seeds, uncorrected; ticks: seeds", fontsize=9
+    )
     title = f"Effects: each arm minus its baseline{some(study, shown_arms(study, baseline))}"
     return Picture("effects", title, f"Differences in {study.objective}: {'; '.join(alt)}.", figure)
 

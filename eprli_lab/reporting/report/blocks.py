@@ -19,7 +19,7 @@ from eprli_lab.reporting.stats.aggregates import (
 )
 from eprli_lab.reporting.stats.effects import last_by_seed, suite_effects, suite_scores
 from eprli_lab.reporting.stats.hierarchical import Outcomes, new_problems
-from eprli_lab.reporting.stats.paired import mean, paired_sd
+from eprli_lab.reporting.stats.paired import JUDGED, mean, paired_sd
 from eprli_lab.reporting.stats.power import (
     comparisons,
     equivalence,
@@ -52,6 +52,9 @@ def trials_block(study: StudyData) -> TableBlock:
         runs.append(" ".join(r.run_id for r in of))
     left = len(study.arms) - len(rows)
     note = f"{metric}: mean over the search's seeds. Trials that were pruned or failed are not shown: {left}."
+    planned = study.description.trials
+    if planned is not None and len(study.arms) < planned:
+        note += f" The search has {len(study.arms)} of the {planned} trials that it was to have, so far or for good."
     return TableBlock("complete trials", header, rows, runs, note, filter=True)
 
 
@@ -60,13 +63,17 @@ def suites_block(study: StudyData, baseline: str | None) -> TableBlock:
     rows = []
     for e in suite_effects(study, baseline):
         d = e.difference
-        text = "identical at every seed" if d.identical else difference_text(d)
+        text = "equal at every seed" if d.identical else difference_text(d)
         rows.append([
-            Cell(e.arm), Cell(e.suite), Cell(text, d.mean), Cell(p_text(e.p_holm), e.p_holm),
+            Cell(e.arm), Cell(e.suite), Cell(text, d.mean), Cell(p_text(d.p), d.p), Cell(p_text(e.p_holm), e.p_holm),
             Cell(str(d.n), d.n), Cell(e.baseline),
         ])  # fmt: skip
-    header = ["arm", "suite", "difference in avg_at_k [95%]", "p (Holm)", "common seeds", "baseline"]
-    note = "p: Holm over all arms and suites of this table." if rows else ""
+    header = ["arm", "suite", "difference in avg_at_k [95%]", "p (raw)", "p (Holm)", "common seeds", "baseline"]
+    note = (
+        f"[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): over all arms and suites of this table "
+        f"with {JUDGED} common seeds or more."
+    )
+    note = note if rows else ""
     return TableBlock("differences by suite", header, rows, note=note, filter=len(rows) > 6)
 
 
@@ -115,11 +122,14 @@ def seeds_blocks(table: Comparison, artifacts: Artifacts, margin: float) -> list
             least = minimum_detectable_effect(sd, n, comparisons=many)
             needed = seeds_needed(margin, sd, comparisons=many)
             ends = "{} ({} to {})".format(*map(seeds_text, (needed, *seeds_range(margin, sd, n, many))))
-        same = "equivalent" if equivalence(by_seed, base_by_seed, margin).equivalent else "not shown"
+        is_shown = r.difference.is_judged and equivalence(by_seed, base_by_seed, margin).equivalent
+        same = "equivalent" if is_shown else "not shown"
+        if r.difference.identical:
+            same = "identical" if r.is_identical else "equal"
         anew = new_problems(outcomes[r.arm], outcomes[r.baseline])
         rows.append([
             Cell(r.arm), Cell(str(n), n), Cell(fraction(sd), sd), Cell(fraction(least), least),
-            Cell(ends or "-", needed), Cell("identical" if r.difference.identical else same),
+            Cell(ends or "-", needed), Cell(same),
             Cell(_interval(anew.mean, anew.low, anew.high) if anew.seeds >= SEEDS_OF_NEW_PROBLEMS else "-", anew.mean),
         ])  # fmt: skip
     header = [

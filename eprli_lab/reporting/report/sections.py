@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
+from eprli_lab.reporting.controls import built_task
 from eprli_lab.reporting.diagnosis import diagnose
 from eprli_lab.reporting.diagnosis.finding import Finding
 from eprli_lab.reporting.load import StudyData
@@ -28,7 +29,7 @@ from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import Cell, TableBlock, document
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, p_text
 from eprli_lab.reporting.tables.rows import search_note
-from eprli_lab.reporting.tables.verdicts import headline, verdicts
+from eprli_lab.reporting.tables.verdicts import contrast_lines, headline, verdicts
 from eprli_lab.tracking import names
 
 FOLDED = 3  # findings of one kind, beyond which they fold
@@ -51,53 +52,75 @@ def study_page(
     d = study.description
     title = f"{study.name}: {d.question}" if d.question else study.name
     shown = _shown(drawn)
-    sections = []
     if table is None:
         summary = search_note(study)
-        sections.append(Section("trials", "What the search saw", tables=[trials_block(study)], figures=shown))
+        sections = [Section("trials", "What the search saw", tables=[trials_block(study)], figures=shown)]
     else:
-        findings = diagnose(study, artifacts.ledger, artifacts.outcomes, baseline, margin)
-        seeds = sorted({r.seed for r in study.runs})
-        unless = " unless another baseline is named" if table.has_other_baselines else ""
-        summary = (
-            f"{len(study.runs)} finished runs of {len(study.arms)} arms, seeds {', '.join(map(str, seeds)) or 'none'}; "
-            f"objective {study.objective}; differences are to {table.baseline}{unless}, paired over common seeds. "
-            f"{headline(table)}"
-        )
-        reading = [(f"{r.arm}:", verdicts(table, r)) for r in table.rows if r.difference]
-        to_look_at = finding_items(findings)
-        whole = document(table)
-        not_bold = "No value is told apart from every other arm's."
-        nothing = "Nothing stands out." if study.runs else "No run is finished: there is nothing to look at yet."
-        strata = _pick(shown, "pass_at_k", "q_order", "forgetting")
-        effects = _pick(shown, "effects")
-        compute = _pick(shown, "compute_curves")
-        training = [f for f in shown if f not in strata + effects + compute]
-        sections += [
-            Section("reading", "How it reads", items=reading),
-            *([instrument] if instrument is not None else []),
-            Section("look", "What to look at", () if to_look_at else (nothing,), to_look_at),
-            Section("arms", "The arms", [whole.bold_note or not_bold], tables=whole.blocks, figures=effects),
-            Section(
-                "strata",
-                "Where an arm differs",
-                tables=[suites_block(study, baseline), sampling_block(study), *_given(levels_block(study))],
-                figures=strata,
-            ),
-            Section("seeds", "How far the seeds reach", tables=seeds_blocks(table, artifacts, margin)),
-            *_compute(study, compute),
-            Section("training", "Training", figures=training),
-            Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
-            *_reference(study, artifacts),
-            *samples_section(study, artifacts),
-            Section("runs", "Every run", tables=[runs_block(study)]),
-        ]
+        summary = _summary(study, table)
+        findings = finding_items(diagnose(study, artifacts.ledger, artifacts.outcomes, baseline, margin))
+        sections = _of_arms(study, table, shown, artifacts, baseline, margin, findings)
+        if instrument is not None:
+            sections.insert(1, instrument)
     left = [f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in study.unfinished]
     notes = [*study.notes, *artifacts.notes]
     if left or notes:
         sections.append(Section("left", "What is not in it", items=[*left, *notes]))
     sections.append(provenance_section(study, again))
     return Page(title, d.claim or "", summary, sections)
+
+
+def _summary(study: StudyData, table: Comparison) -> str:
+    seeds = ", ".join(map(str, sorted({r.seed for r in study.runs}))) or "none"
+    unless = " unless another baseline is named" if table.has_other_baselines else ""
+    built = built_task(study)
+    return (
+        f"{headline(table)} {len(study.runs)} finished runs of {len(study.arms)} arms, seeds {seeds}; objective "
+        f"{study.objective}; differences are to {table.baseline}{unless}, paired over common seeds."
+        + (f" The task was {built}." if built else "")
+    )
+
+
+def _of_arms(
+    study: StudyData,
+    table: Comparison,
+    shown: Sequence[FigureBlock],
+    artifacts: Artifacts,
+    baseline: str | None,
+    margin: float,
+    findings: Sequence[Item],
+) -> list[Section]:
+    """The sections of a study of arms, from how it reads to every run."""
+    whole = document(table)
+    not_bold = "No value is told apart from every other arm's."
+    nothing = "Nothing stands out." if study.runs else "No run is finished: there is nothing to look at yet."
+    strata = _pick(shown, "pass_at_k", "q_order", "forgetting")
+    effects = _pick(shown, "effects")
+    compute = _pick(shown, "compute_curves")
+    training = [f for f in shown if f not in strata + effects + compute]
+    return [
+        Section("reading", "How it reads", items=_reading(table)),
+        Section("look", "What to look at", () if findings else (nothing,), findings),
+        Section("arms", "The arms", [whole.bold_note or not_bold], tables=whole.blocks, figures=effects),
+        Section(
+            "strata",
+            "Where an arm differs",
+            tables=[suites_block(study, baseline), sampling_block(study), *_given(levels_block(study))],
+            figures=strata,
+        ),
+        Section("seeds", "How far the seeds reach", tables=seeds_blocks(table, artifacts, margin)),
+        *_compute(study, compute),
+        Section("training", "Training", figures=training),
+        Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
+        *_reference(study, artifacts),
+        *samples_section(study, artifacts),
+        Section("runs", "Every run", tables=[runs_block(study)]),
+    ]
+
+
+def _reading(table: Comparison) -> list[Item]:
+    """A sentence for every contrast that the study names, then for every arm."""
+    items: list[Item] = [(f"{name}:", sentence) for name, sentence in contrast_lines(table)]
+    return items + [(f"{r.arm}:", verdicts(table, r)) for r in table.rows if r.difference]
 
 
 def finding_items(findings: Sequence[Finding]) -> list[Item]:
@@ -130,6 +153,7 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
         "objective",
         "start → end",
         "difference [95%]",
+        "p (raw)",
         "p (Holm)",
         "updates",
         "differs by",
@@ -144,19 +168,24 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
                 Cell(t.study.name), Cell(r.arm), Cell(str(len(r.seeds)), len(r.seeds)), Cell(t.study.objective),
                 Cell(f"{fraction(r.score_start)} → {fraction(r.score)}", r.score),
                 Cell(f"{difference_text(d)} to {r.baseline}" if d else "baseline", d.mean if d else NAN),
+                Cell(p_text(d.p) if d else "", d.p if d else NAN),
                 Cell(p_text(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
                 Cell(", ".join(r.config_diff), words=True),
             ])  # fmt: skip
             runs.append(t.run_ids(r))
-    note = "p is corrected over the arms of its own study; differences of different studies are not compared."
+    note = (
+        "[95%] and p (raw): each comparison by itself; p (Holm): corrected over the arms of its own study; differences "
+        "of different studies are not compared."
+    )
     grid = TableBlock("arms of all studies", header, rows, runs, note, filter=True)
     sections.append(Section("arms", "Side by side", tables=[grid]))
     for t in tables:
         name = t.study.name
         question = t.study.description.question
         shown = _shown([p for p in drawn if p.name == f"effects-{name}"])
-        items = [(f"{r.arm}:", verdicts(t, r)) for r in t.rows if r.difference]
-        sections.append(Section(f"study-{name}", name, [question] if question else (), items, figures=shown))
+        items = _reading(t)
+        says = [*([question] if question else []), headline(t)]
+        sections.append(Section(f"study-{name}", name, says, items, figures=shown))
     names = " and ".join(t.study.name for t in tables)
     return Page(f"{names}, side by side", "", f"{len(tables)} studies, {len(rows)} arms.", sections)
 

@@ -29,11 +29,11 @@ from eprli_lab.tracking.parent import parent_summary
 NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
 
 
-def read(uri: str, experiment: str, study: str) -> StudyData:
+def read(uri: str, experiment: str, study: str, parent_run_id: str | None = None) -> StudyData:
     """A study with every metric that a report shows."""
     from eprli_lab.reporting import figures
 
-    return load_study(uri, experiment, study, lambda metric: in_table(metric) or figures.wanted(metric))
+    return load_study(uri, experiment, study, lambda metric: in_table(metric) or figures.wanted(metric), parent_run_id)
 
 
 def write_report(
@@ -45,11 +45,13 @@ def write_report(
     formats: Sequence[str] = ("png",),
     margin: float | None = None,
     end: bool = False,
+    parent_run_id: str | None = None,
 ) -> str:
     """Write report, tables and figures, attach them to the study's parent run; the text table.
 
     Summary and note of the parent are of the study's own baselines: a report with another baseline leaves them alone.
-    `end`: the study is done. A parent that cannot be reached costs a sentence on standard error.
+    `end`: the study is done. `parent_run_id`: of several plans of this name, whose (default: the one started last). A
+    parent that cannot be reached costs a sentence on standard error.
 
     Raises UserError when the study does not exist, holds no run, or is a search and a baseline is given.
     """
@@ -58,7 +60,7 @@ def write_report(
     from eprli_lab.reporting.report.sections import study_page
 
     tracking = TrackingSpec(uri=uri, experiment=experiment)
-    data = read(uri, experiment, study)
+    data = read(uri, experiment, study, parent_run_id)
     if data.is_search and baseline is not None:
         raise UserError(f"baseline={baseline}: {study} is a search, which compares nothing: leave it out")
     table = None if data.is_search else ablation_table(data, baseline)
@@ -115,6 +117,7 @@ def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Pa
     if table is not None:
         texts |= {"table.md": table.markdown(), "table.csv": table.csv(), "seeds.csv": table.seeds_csv()}
         texts["table.tex"] = render(table, None, "latex")
+        texts |= {"contrasts.csv": table.contrasts_csv()} if table.contrasts else {}
     files = []
     for name, content in texts.items():
         files.append(out_dir / name)
@@ -123,8 +126,8 @@ def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Pa
 
 
 def summary_metrics(table: Comparison) -> dict[str, float]:
-    """summary/{arm}/...: what the parent's row shows."""
-    out = {}
+    """summary/{arm}/... and summary/{contrast}/...: what the parent's row shows."""
+    out: dict[str, float] = {}
     objective = table.study.objective
     for row in table.rows:
         out[names.summary(row.arm, objective)] = row.score
@@ -133,7 +136,15 @@ def summary_metrics(table: Comparison) -> dict[str, float]:
             out[names.summary(row.arm, "difference")] = row.difference.mean
             out[names.summary(row.arm, "difference_low")] = row.difference.low
             out[names.summary(row.arm, "difference_high")] = row.difference.high
+            out[names.summary(row.arm, "p_raw")] = row.difference.p
             out[names.summary(row.arm, "p_holm")] = row.p_holm
+    for effect in table.contrasts:
+        name = str(effect.contrast)
+        out[names.summary(name, "difference")] = effect.difference.mean
+        out[names.summary(name, "difference_low")] = effect.difference.low
+        out[names.summary(name, "difference_high")] = effect.difference.high
+        out[names.summary(name, "p_raw")] = effect.difference.p
+        out[names.summary(name, "p_holm")] = effect.p_holm
     return {k: v for k, v in out.items() if not math.isnan(v)}
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.reporting.load import StudyData
+from eprli_lab.reporting.load import History, RunData, StudyData
 from eprli_lab.reporting.stats.aggregates import Matrix, score_matrix
-from eprli_lab.reporting.stats.paired import PairedDifference, holm, paired_difference
+from eprli_lab.reporting.stats.paired import PairedDifference, corrected, family_size, paired_difference
 from eprli_lab.tracking import names
+from eprli_lab.tracking.description import Contrast
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,17 @@ class SuiteEffect:
     suite: str
     metric: str  # of eval/{suite}/..., after training
     difference: PairedDifference
-    p_holm: float  # corrected over the arms and suites of the study; nan without an interval
+    p_holm: float  # corrected over the arms and suites of the study; nan of one that is not judged
+
+
+@dataclass(frozen=True)
+class ContrastEffect:
+    """A named contrast in the first objective, over common seeds."""
+
+    contrast: Contrast
+    difference: PairedDifference
+    p_holm: float  # corrected over the contrasts of the study; nan of one that is not judged
+    family: int  # contrasts that it is corrected over
 
 
 def baselines(study: StudyData, baseline: str | None = None) -> dict[str, str]:
@@ -67,8 +81,35 @@ def suite_effects(study: StudyData, baseline: str | None = None, metric: str = "
         for arm, base in baselines(study, baseline).items()
         for suite in study.suites
     }
-    corrected = holm([d.p for d in differences.values()])
     return [
         SuiteEffect(arm, base, suite, metric, d, p)
-        for ((arm, base, suite), d), p in zip(differences.items(), corrected, strict=True)
+        for ((arm, base, suite), d), p in zip(differences.items(), corrected(differences.values()), strict=True)
     ]
+
+
+def contrast_effects(study: StudyData) -> list[ContrastEffect]:
+    """The contrasts that the study names, in its order: they answer its question, so that they are their own family."""
+    named = [Contrast.of(text) for text in study.description.contrasts]
+    differences = [difference(study, c.arm, c.reference, study.objective) for c in named]
+    many = family_size(differences)
+    return [ContrastEffect(c, d, p, many) for c, d, p in zip(named, differences, corrected(differences), strict=True)]
+
+
+def is_identical(study: StudyData, arm: str, other: str) -> bool:
+    """Are two arms' runs the same at every common seed, in every metric that was logged but those of the clock?"""
+    if frozenset((arm, other)) in study.unequal:
+        return False
+    ours, others = ({run.seed: _without_clock(run) for run in study.of(a)} for a in (arm, other))
+    common = ours.keys() & others.keys()
+    return bool(common) and all(_same(ours[seed], others[seed]) for seed in common)
+
+
+def _without_clock(run: RunData) -> dict[str, History]:
+    return {metric: history for metric, history in run.histories.items() if not names.is_of_the_clock(metric)}
+
+
+def _same(one: Mapping[str, History], other: Mapping[str, History]) -> bool:
+    return one.keys() == other.keys() and all(
+        np.array_equal(h.steps, other[k].steps) and np.array_equal(h.values, other[k].values, equal_nan=True)
+        for k, h in one.items()
+    )

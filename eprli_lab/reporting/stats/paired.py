@@ -6,10 +6,11 @@ The resampling unit is the seed: one policy answers all problems, so scores with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 ALPHA = 0.05  # of every test, after its correction
+JUDGED = 3  # common seeds that a verdict needs; two are shown: their t interval rests on one degree of freedom
 NO_SPREAD = 1e-12  # differences closer than this, relative to their size, carry no information on their spread
 
 
@@ -29,8 +30,13 @@ class PairedDifference(NamedTuple):
 
     @property
     def identical(self) -> bool:
-        """Is every difference exactly zero? No evidence of equivalence: nothing that was changed came to act."""
+        """Is every difference exactly zero? No evidence of equivalence: it may be that nothing came to act."""
         return self.n > 1 and self.low == self.high == 0.0
+
+    @property
+    def is_judged(self) -> bool:
+        """Are there seeds enough to call it better or worse?"""
+        return self.n >= JUDGED
 
 
 def paired_difference(
@@ -103,6 +109,16 @@ def holm(pvalues: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(order) - rank) * pvalues[i]))
         adjusted[i] = highest
     return adjusted
+
+
+def corrected(differences: Iterable[PairedDifference]) -> list[float]:
+    """Their p after Holm's correction over those that are judged, in the order given; nan of the others."""
+    return holm([d.p if d.is_judged else math.nan for d in differences])
+
+
+def family_size(differences: Iterable[PairedDifference]) -> int:
+    """How many p are corrected over: those that are judged and have one."""
+    return sum(d.is_judged and not math.isnan(d.p) for d in differences)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 from eprli_lab.reporting.load import StudyData
+from eprli_lab.reporting.stats.effects import ContrastEffect, contrast_effects
 from eprli_lab.reporting.stats.paired import PairedDifference
 from eprli_lab.reporting.tables.numbers import difference_text
+from eprli_lab.tracking.description import EXAMINATION
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class ArmRow:
     score_start: float  # of the objective
     score: float
     difference: PairedDifference | None  # to its baseline; None: it is one
-    p_holm: float
+    p_holm: float  # nan below three common seeds, which are not judged
+    family: int  # comparisons of the table that it is corrected over
+    is_identical: bool  # to its baseline, at every common seed in every logged metric
     secondary_score: dict[str, float]  # further objectives of the study -> last value
     secondary: dict[str, PairedDifference]  # those -> difference to its baseline
     secondary_p: dict[str, float]  # those -> p, Holm-corrected over the arms
@@ -46,6 +51,16 @@ class Comparison:
     study: StudyData
     baseline: str
     rows: list[ArmRow]
+
+    @functools.cached_property
+    def contrasts(self) -> list[ContrastEffect]:
+        """Those that the study names: they answer its question."""
+        return contrast_effects(self.study)
+
+    def examined_differently(self, arm: str) -> list[str]:
+        """Config keys by which an arm is examined otherwise than its baseline."""
+        changes = next((row.config_diff for row in self.rows if row.arm == arm), ())
+        return [change.partition("=")[0] for change in changes if change.startswith(EXAMINATION)]
 
     @property
     def has_other_baselines(self) -> bool:

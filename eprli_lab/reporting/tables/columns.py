@@ -10,7 +10,7 @@ from functools import partial
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.reporting.derived import TRANSFER
 from eprli_lab.reporting.stats.effects import last_by_seed
-from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference, holm, paired_difference
+from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference, corrected, paired_difference
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.numbers import fraction, number, p_text, signed
 from eprli_lab.reporting.tables.verdicts import is_significant
@@ -26,7 +26,7 @@ RENAMED_BY_LEVEL = {
     "clip_high": "clip_fraction_high",
 }
 # what people read and what programs read: names that every study has, beside those of suites, objectives and levels
-DEFAULT = ("arm", "n", "difference", "p_holm", "updates", "tokens", "response_tokens", "seconds")
+DEFAULT = ("arm", "n", "difference", "p_raw", "p_holm", "updates", "tokens", "response_tokens", "seconds")
 MACHINE = (
     "arm", "n", "seeds", "difference", "difference_low", "difference_high", "p_raw", "p_holm", "common_seeds",
     "baseline", "updates", "tokens", "response_tokens", "seconds", "entropy", "parameters", "forward_transfer",
@@ -101,9 +101,10 @@ def _difference(table: Comparison) -> Iterable[Column]:
     yield Column("difference", title, text, lambda r: _paired(r.difference).mean, "accuracy")
     yield _shown("difference_low", "low end [95%]", signed, lambda r: _paired(r.difference).low)
     yield _shown("difference_high", "high end [95%]", signed, lambda r: _paired(r.difference).high)
-    yield _shown("p_raw", "p (raw)", p_text, lambda r: _paired(r.difference).p)
-    corrected: Callable[[ArmRow], str] = lambda r: p_text(r.p_holm) if r.difference else ""  # noqa: E731
-    yield Column("p_holm", "p (Holm)", corrected, lambda r: r.p_holm, "accuracy")
+    raw: Callable[[ArmRow], str] = lambda r: p_text(r.difference.p) if r.difference else ""  # noqa: E731
+    yield Column("p_raw", "p (raw)", raw, lambda r: _paired(r.difference).p, "accuracy")
+    holm: Callable[[ArmRow], str] = lambda r: p_text(r.p_holm) if r.difference else ""  # noqa: E731
+    yield Column("p_holm", "p (Holm)", holm, lambda r: r.p_holm, "accuracy")
     yield Column(
         "common_seeds", "common seeds", lambda r: str(_paired(r.difference).n), lambda r: _paired(r.difference).n
     )
@@ -202,9 +203,9 @@ def expanded(table: Comparison, shown: Sequence[Column]) -> list[Column]:
 def best(table: Comparison, column: Column) -> str | None:
     """The arm whose value is best and told apart from every other arm's; None without such an arm.
 
-    Told apart: p of the paired difference over common seeds, Holm-corrected over the other arms, is below 5%. All
-    metrics beside the headline's share another 5%, divided by their number. In the headline's column the comparisons
-    of the table must say so too.
+    Told apart: p of the paired difference over three common seeds or more, Holm-corrected over the other arms, is below
+    5%. All metrics beside the headline's share another 5%, divided by their number. In the headline's column the
+    comparisons of the table must say so too.
     """
     if not column.metric or len(table.rows) < 2:
         return None
@@ -220,8 +221,7 @@ def best(table: Comparison, column: Column) -> str | None:
     is_headline = column.metric == table.study.objective
     beside = len({c.metric for c in columns(table) if c.metric}) - 1
     alpha = ALPHA if is_headline else ALPHA / max(1, beside)
-    corrected = holm([d.p for d in differences])
-    is_apart = all(p < alpha and sign * d.mean > 0 for d, p in zip(differences, corrected, strict=True))
+    is_apart = all(p < alpha and sign * d.mean > 0 for d, p in zip(differences, corrected(differences), strict=True))
     if is_headline:
         involved = [r for r in table.rows if r.difference and top in (r.arm, r.baseline)]
         is_apart = is_apart and all(map(is_significant, involved))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from eprli_lab.reporting.controls import built_task, check_control
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded
-from eprli_lab.reporting.tables.verdicts import verdicts
+from eprli_lab.reporting.tables.verdicts import contrast_lines, examination_note, family_note, verdicts
 
 BOLD = "Bold: told apart from every other arm, seed by seed, after correction for the number of arms and columns."
+COMPARED = ("difference", "p_raw", "p_holm")  # columns under which stands what they are corrected over
 # block of columns -> what stands under it; in the order of the document
 NOTES = {
     "accuracy": "",
@@ -89,7 +90,8 @@ def document(table: Comparison, columns: Sequence[Column] | None = None) -> Docu
     shown = chosen(table) if columns is None else columns
     is_whole = all(c.block != PICKED for c in shown)
     fields = expanded(table, shown)
-    title, *lead = _title(table) if is_whole else [""]
+    first = list(filter(None, [examination_note(table)]))
+    title, *lead = _title(table, first) if is_whole else ["", *first]
     return Document(
         title,
         lead,
@@ -101,13 +103,16 @@ def document(table: Comparison, columns: Sequence[Column] | None = None) -> Docu
     )
 
 
-def _title(table: Comparison) -> list[str]:
+def _title(table: Comparison, first: Sequence[str]) -> list[str]:
+    """The title, then what stands under it: `first`, the contrasts that answer the question, claim and baseline."""
     study = table.study
     d = table.study.description
     seeds = ", ".join(map(str, d.seeds or sorted({r.seed for r in study.runs})))
     built = built_task(study)
     return [
         f"{study.name}: {d.question}" if d.question else study.name,
+        *first,
+        *(f"Contrast {name}: {sentence}." for name, sentence in contrast_lines(table)),
         *([f"Claim: {d.claim}"] if d.claim else []),
         *([f"Task: {built}."] if built else []),
         f"Baseline {table.baseline}; seeds {seeds}; objective {study.objective}; start -> end.",
@@ -129,7 +134,8 @@ def _block(table: Comparison, name: str, columns: Sequence[Column]) -> TableBloc
     ]
     runs = [table.run_ids(row) for row in table.rows]
     title = TITLES.get(name, "the arms")
-    note = NOTES.get(name, "")
+    is_compared = any(c.name in COMPARED for c in columns)
+    note = family_note(table) if is_compared else NOTES.get(name, "")
     return TableBlock(title, [c.title for c in columns], rows, runs, note, filter=len(rows) > 3)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.derived import TRANSFER, admission_rate, sampled_levels, seed_values
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.stats.effects import baselines, difference
-from eprli_lab.reporting.stats.paired import PairedDifference, holm, mean
+from eprli_lab.reporting.stats.effects import baselines, difference, is_identical
+from eprli_lab.reporting.stats.paired import PairedDifference, corrected, family_size, mean
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.config_diff import config_differences
 from eprli_lab.reporting.tables.printers.csv import print_records
@@ -34,6 +34,15 @@ class Table(Comparison):
         """One row an arm, full precision: every column that programs read."""
         return render(self, None, "csv")
 
+    def contrasts_csv(self) -> str:
+        """One row a contrast that the study names, full precision; p_holm is corrected over them."""
+        head = ("contrast", "difference", "difference_low", "difference_high", "p_raw", "p_holm", "common_seeds")
+        rows = []
+        for e in self.contrasts:
+            d = e.difference
+            rows.append([str(e.contrast), d.mean, d.low, d.high, d.p, e.p_holm, d.n])
+        return print_records(head, rows)
+
     def seeds_csv(self) -> str:
         """One row an (arm, seed), full precision; empty without runs."""
         values = [seed_values(run, self.study) for run in self.study.runs]
@@ -54,8 +63,8 @@ def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
     compared_to = baselines(study, baseline)
     metrics = [metric for metric, _ in study.objectives]
     differences = {m: {arm: difference(study, arm, b, m) for arm, b in compared_to.items()} for m in metrics}
-    corrected = {m: dict(zip(ds, holm([d.p for d in ds.values()]), strict=True)) for m, ds in differences.items()}
-    return Table(study, base, [_row(study, arm, compared_to.get(arm, arm), differences, corrected) for arm in arms])
+    p_holm = {m: dict(zip(ds, corrected(ds.values()), strict=True)) for m, ds in differences.items()}
+    return Table(study, base, [_row(study, arm, compared_to.get(arm, arm), differences, p_holm) for arm in arms])
 
 
 def search_note(study: StudyData) -> str:
@@ -71,9 +80,9 @@ def _row(
     arm: str,
     base: str,
     differences: Mapping[str, Mapping[str, PairedDifference]],
-    corrected: Mapping[str, Mapping[str, float]],
+    p_holm: Mapping[str, Mapping[str, float]],
 ) -> ArmRow:
-    """`differences`, `corrected`: objective -> arm -> difference to its baseline, Holm-corrected p."""
+    """`differences`, `p_holm`: objective -> arm -> difference to its baseline, Holm-corrected p."""
     runs = study.of(arm)
     secondary = [metric for metric, _ in study.objectives[1:]]
     values = [seed_values(run, study) for run in runs]
@@ -90,10 +99,12 @@ def _row(
         score_start=average(f"{study.objective}/start"),
         score=average(f"{study.objective}/end"),
         difference=differences[study.objective].get(arm),
-        p_holm=corrected[study.objective].get(arm, math.nan),
+        p_holm=p_holm[study.objective].get(arm, math.nan),
+        family=family_size(differences[study.objective].values()),
+        is_identical=arm != base and is_identical(study, arm, base),
         secondary_score={m: mean([run.last(m) for run in runs]) for m in secondary},
         secondary={m: differences[m][arm] for m in secondary if arm != base},
-        secondary_p={m: corrected[m][arm] for m in secondary if arm != base},
+        secondary_p={m: p_holm[m][arm] for m in secondary if arm != base},
         baseline=base,
         updates=average("updates"),
         tokens=average("tokens"),

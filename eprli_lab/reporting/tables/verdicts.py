@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from eprli_lab.reporting.stats.paired import ALPHA
+from eprli_lab.reporting.stats.effects import ContrastEffect
+from eprli_lab.reporting.stats.paired import ALPHA, JUDGED, PairedDifference
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.numbers import difference_text, p_text, signed
 
+NOT_JUDGED = "two seeds are shown, not judged"
+
 
 def is_significant(row: ArmRow) -> bool:
-    """The interval excludes zero, and p after Holm's correction is below 5%: the rule of every sentence on an arm."""
+    """Three common seeds, an interval without zero, p below 5% after Holm: the rule of every sentence on an arm."""
     return row.difference is not None and row.difference.distinguishable and row.p_holm < ALPHA
 
 
@@ -19,26 +23,40 @@ def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximi
     d = row.difference
     if d is None or d.n == 0:
         return f"no seed in common with {baseline}, so no comparison"
-    seeds = f"{d.n} common seed{'s' if d.n > 1 else ''}"
+    if d.identical and row.is_identical:
+        return f"{_measured(d, objective)}: identical in every logged metric, so what differs never acted on it"
+    return _verdict(d, row.p_holm, f"{row.family} arms" if row.family > 1 else "", baseline, objective, direction)
+
+
+def _verdict(
+    d: PairedDifference, p_holm: float, family: str, baseline: str, objective: str, direction: str = "maximize"
+) -> str:
+    """`family`: what p is corrected over, in words; "": one comparison, whose p needs no correction."""
     if d.n == 1:
         return f"{signed(d.mean)} in {objective} on one common seed: no interval, so nothing can be said"
     if math.isnan(d.low):
-        return f"{signed(d.mean)} in {objective} on each of {seeds}: without spread there is no interval"
-    what = f"{difference_text(d)} in {objective} over {seeds}"
+        return f"{signed(d.mean)} in {objective} on each of {d.n} common seeds: without spread there is no interval"
+    what = _measured(d, objective)
     if d.identical:
-        return f"{what}: identical at every seed, so what differs never acted on it"
+        return f"{what}: equal in {objective} at every seed, not in every other metric"
+    if not d.is_judged:
+        return f"{what}: {NOT_JUDGED}"
     if not d.distinguishable:
         return f"{what}: not distinguishable from zero"
     better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
-    if not is_significant(row):
-        return f"{what}: {better} by itself, not after correction for the number of arms (p {p_text(row.p_holm)})"
-    return f"{what}: {better} than {baseline} (p {p_text(row.p_holm)})"
+    p = f"p {p_text(d.p)}" + (f", {p_text(p_holm)} after Holm over {family}" if family else "")
+    than = f"than {baseline}" if p_holm < ALPHA else "by itself, not after correction"
+    return f"{what}: {better} {than} ({p})"
+
+
+def _measured(d: PairedDifference, objective: str) -> str:
+    return f"{difference_text(d)} in {objective} over {d.n} common seed{'s' if d.n > 1 else ''}"
 
 
 def verdicts(table: Comparison, row: ArmRow) -> str:
     """The headline's sentence, and a short one for each further objective."""
     objective, direction = table.study.objectives[0]
-    out = verdict(row, row.baseline, objective, direction)
+    out = _examined(table, (row.arm,)) + verdict(row, row.baseline, objective, direction)
     for metric, way in table.study.objectives[1:]:
         out += f"; {metric} {difference_text(row.secondary[metric])}: {_short_verdict(row, metric, way)}"
     return out
@@ -46,17 +64,69 @@ def verdicts(table: Comparison, row: ArmRow) -> str:
 
 def _short_verdict(row: ArmRow, metric: str, direction: str) -> str:
     d = row.secondary[metric]
-    if d.distinguishable:
-        better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
-        p = row.secondary_p[metric]
-        return f"{better} (p {p_text(p)})" if p < ALPHA else f"{better} by itself, not after correction (p {p_text(p)})"
     if d.identical:
-        return "identical at every seed"
-    return "no comparison" if math.isnan(d.low) else "not distinguishable from zero"
+        return "equal at every seed"
+    if math.isnan(d.low):
+        return "no comparison"
+    if not d.is_judged:
+        return NOT_JUDGED
+    if not d.distinguishable:
+        return "not distinguishable from zero"
+    better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
+    p = row.secondary_p[metric]
+    is_corrected = p != d.p  # of one comparison there is nothing to correct
+    text = f"p {p_text(d.p)}" + (f", {p_text(p)} after Holm" if is_corrected else "")
+    return f"{better} ({text})" if p < ALPHA else f"{better} by itself, not after correction ({text})"
+
+
+def contrast_verdict(table: Comparison, effect: ContrastEffect) -> str:
+    """One sentence on a contrast that the study names; p is corrected over its contrasts, a family of their own."""
+    objective, direction = table.study.objectives[0]
+    d = effect.difference
+    if d.n == 0:
+        missing = [arm for arm in effect.contrast if not table.study.of(arm)]
+        why = f"no finished run of {' and none of '.join(missing)}" if missing else "no seed in common"
+        return f"left out: {why}"
+    family = f"{effect.family} contrasts" if effect.family > 1 else ""
+    sentence = _verdict(d, effect.p_holm, family, effect.contrast.reference, objective, direction)
+    return _examined(table, effect.contrast) + sentence
+
+
+def contrast_lines(table: Comparison) -> list[tuple[str, str]]:
+    """(contrast, its sentence) of all that the study names."""
+    return [(str(effect.contrast), contrast_verdict(table, effect)) for effect in table.contrasts]
+
+
+def _examined(table: Comparison, arms: Iterable[str]) -> str:
+    """Goes before a sentence on arms that were examined differently; "" where they were not."""
+    keys = dict.fromkeys(key for arm in arms for key in table.examined_differently(arm))
+    if not keys and not table.study.description.varies_evaluation:
+        return ""
+    return f"examined differently{f' ({_few(list(keys))})' if keys else ''}: "
+
+
+def examination_note(table: Comparison) -> str:
+    """What every table of arms that are examined differently says first; "" of all others."""
+    keys = dict.fromkeys(key for row in table.rows for key in table.examined_differently(row.arm))
+    allowed = table.study.description.varies_evaluation
+    if not keys and not allowed:
+        return ""
+    what = f"the arms differ in {_few(list(keys))}" if keys else "the arms may differ in how they are examined"
+    by = " (study.varies_evaluation=true)" if allowed else ""
+    return f"Examined differently: {what}{by}, so that a difference may be one of the examination."
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def headline(table: Comparison) -> str:
-    """How many arms a study tells apart from their baselines, and which."""
+    """The contrasts that the study names; then how many arms it tells apart from their baselines, and which."""
+    parts = [examination_note(table), *(f"{name}: {sentence}." for name, sentence in contrast_lines(table))]
+    return " ".join(filter(None, [*parts, _arms_headline(table)]))
+
+
+def _arms_headline(table: Comparison) -> str:
     compared = [r for r in table.rows if r.difference is not None and r.difference.n]
     if len(table.rows) < 2:
         return "There is one arm, so nothing is compared."
@@ -65,6 +135,8 @@ def headline(table: Comparison) -> str:
     is_more_better = table.study.objectives[0][1] == "maximize"
     bases = {r.baseline for r in compared}
     base = bases.pop() if len(bases) == 1 else "their baselines"
+    if not any(r.difference is not None and r.difference.is_judged for r in compared):
+        return f"No arm has {JUDGED} seeds in common with {base}: differences are shown, none is judged."
     significant = [
         f"{r.arm} ({'better' if (r.difference.mean > 0) == is_more_better else 'worse'})"
         for r in compared
@@ -74,3 +146,15 @@ def headline(table: Comparison) -> str:
     is_not = "" if significant or len(compared) > 1 else "not"
     which = f": {', '.join(significant)}" if significant else ""
     return f"{arms} can{is_not} be told apart from {base} in {table.study.objective}{which}."
+
+
+def family_note(table: Comparison) -> str:
+    """Which comparisons the interval and the two p of a table are of; "" where nothing is compared."""
+    many = max((row.family for row in table.rows), default=0)
+    if not any(row.difference is not None and row.difference.n for row in table.rows):
+        return ""
+    over = f"corrected over {many} comparison{'s' if many != 1 else ''}" if many else "corrected"
+    return (
+        f"[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): {over}, from {JUDGED} common seeds; "
+        "better, worse and bold need it, too"
+    )

@@ -15,7 +15,8 @@ _MINUS = re.compile(r"(?<![\w$.-])-(?=\.?\d)")  # of a number: LaTeX would set a
 def print_document(document: Document) -> str:
     """Tabulars; title, remarks and ids of runs are comments."""
     comments = ["needs \\usepackage{booktabs}"]
-    comments += [document.title, *document.lead] if document.title else []
+    comments += [document.title] if document.title else []
+    comments += document.lead
     comments += [document.bold_note] if document.bold_note else []
     for remark in document.remarks:
         comments += [remark.heading, *(f"  {line}" for line in remark.lines)]

@@ -7,7 +7,8 @@ from eprli_lab.reporting.tables.document import Cell, Document, TableBlock
 
 def print_document(document: Document, runs: bool = True) -> str:
     """Headings, pipe tables and lists; `runs`: the ids of runs follow as comments, which nothing shows."""
-    parts = [f"## {document.title}", "\n".join(document.lead)] if document.title else []
+    parts = [f"## {document.title}"] if document.title else []
+    parts += document.lead
     parts += [print_table(block) for block in document.blocks]
     parts += [document.bold_note] if document.bold_note else []
     for remark in document.remarks:

@@ -13,7 +13,9 @@ WIDTH = 120  # columns of a terminal
 
 def print_document(document: Document) -> str:
     """Aligned, at most WIDTH columns wide where a cell is not wider itself; blocks that are wider are split."""
-    parts = ["\n".join([document.title, *document.lead])] if document.title else []
+    head = [document.title] if document.title else []
+    head += [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False) for line in document.lead]
+    parts = ["\n".join(head)] if head else []
     for block in document.blocks:
         parts += [print_table(part) for part in split_to_width(block)]
     parts += ["\n".join([remark.heading, *map(_wrapped, remark.lines)]) for remark in document.remarks]
@@ -32,7 +34,8 @@ def print_table(block: TableBlock) -> str:
             for cell, width, words in zip(line, widths, block.texts, strict=True)
         ]
         out.append("  ".join(cells).rstrip())
-    return "\n".join([*out, block.note] if block.note else out)
+    note = textwrap.wrap(block.note, WIDTH, break_long_words=False)
+    return "\n".join([*out, *note])
 
 
 def split_to_width(block: TableBlock) -> list[TableBlock]:
