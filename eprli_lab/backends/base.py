@@ -19,6 +19,7 @@ class Backend(Protocol):
     def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> Iterable[tuple[Response, ...]]:
         """n responses for each problem, in order, from the current policy; may hand groups over one by one.
 
+        Of a response that was begun (`Problem.begun`), the text is the whole one's, the tokens are the new ones.
         Whole groups or an error: raises EngineError for a group that is not what was asked for (completions.py).
         """
         ...

@@ -51,9 +51,12 @@ class TokenizerAdapter:
     def responses(
         self, problem: Problem, prompt: Sequence[int], group: Sequence[Completion], sampling: Sampling
     ) -> tuple[Response, ...]:
-        """The n samples of one prompt as text. Raises EngineError unless they are a whole group (completions.py)."""
+        """The n samples of one prompt as text. Raises EngineError unless they are a whole group (completions.py).
+
+        Of a response that was begun, the text is the whole one's, from its beginning, the tokens are the new ones.
+        """
         check_group(problem.id, group, sampling, self.stops)
-        texts = self.tokenizer.batch_decode([list(c.tokens) for c in group], skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode([[*problem.begun, *c.tokens] for c in group], skip_special_tokens=True)
         for i, (text, c) in enumerate(zip(texts, group, strict=True)):
             if c.finish == "stop" and c.tokens[-1] not in self.stops and _before(text, sampling.stop) == text:
                 raise EngineError(

@@ -15,7 +15,19 @@ from eprli_lab.cli.command import PROGRAM
 from eprli_lab.cli.errors import exit_code
 from eprli_lab.errors import UserError, nearest
 
-COMMANDS = ("run", "sweeps", "status", "report", "table", "check", "doctor", "difficulty", "warmstart", "upload")
+COMMANDS = (
+    "run",
+    "sweeps",
+    "status",
+    "report",
+    "table",
+    "check",
+    "calibrate",
+    "doctor",
+    "difficulty",
+    "warmstart",
+    "upload",
+)
 ABOUT = """GRPO with a hierarchical difficulty curriculum: single runs, ablations, and their reports.
 
 COMMAND --help says what a command takes, with examples. Words are key=value, as in Hydra.

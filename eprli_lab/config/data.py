@@ -107,16 +107,8 @@ class GeneratedSpec(Strict):
     """A seeded family of arithmetic chains; difficulty d = operations / max_operations."""
 
     family: FamilyName
-    operations: Annotated[tuple[Positive, ...], AsTuple] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        7,
-        8,
-    )  # which numbers of operations are drawn
+    # Which numbers of operations are drawn, in turn: one that is named twice is drawn twice as often.
+    operations: Annotated[tuple[Positive, ...], AsTuple] = (1, 2, 3, 4, 5, 6, 7, 8)
     problems: Positive = 4096  # distinct training problems
     seed: int = 0
 
@@ -133,7 +125,10 @@ class DataSpec(Strict):
     name: str
     generated: GeneratedSpec | None = None
     source: SourceSpec | None = None
-    difficulty_file: str | None = None  # pass rates written by `eprli-lab difficulty`
+    # Pass rates written by `eprli-lab difficulty`; package:NAME, one that came with the package.
+    difficulty_file: str | None = None
+    # What d(q) is: the label that a problem has, or the share of the training problems with prompts no longer than its.
+    difficulty_by: Annotated[Literal["label", "prompt_length"], Later("label")] = "label"
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
     # Training problems with longer prompts (as rendered) are left out and counted; null: none.
     max_prompt_tokens: Annotated[Annotated[int, Field(ge=1)] | None, Later(None)] = None
@@ -142,6 +137,12 @@ class DataSpec(Strict):
     def _one(self) -> DataSpec:
         if (self.generated is None) == (self.source is None):
             raise ValueError("give exactly one of generated and source")
+        if self.difficulty_by == "prompt_length":
+            if self.difficulty_file is not None:
+                raise ValueError(
+                    "difficulty_by is 'prompt_length', so difficulty_file would not be read: leave one of them out"
+                )
+            return self
         if self.source is not None and self.source.columns.difficulty is None and self.difficulty_file is None:
             raise ValueError(
                 "a data source needs a difficulty: name source.columns.difficulty, or measure it with "
@@ -177,6 +178,9 @@ class EvaluationSpec(Strict):
     seed: int = 4242
     boundary_problems: Annotated[int, Field(ge=0)] = 64  # first problems of a suite used between start and end; 0: all
     curve_points: Annotated[int, Field(ge=0, le=1000)] = 3  # extra evaluations, equally spaced over the budget
+    # Truncated responses are gone on with, up to so many tokens in all, to see which were on their way to a right
+    # answer; null: they are not. A measurement: nothing is trained on what comes behind the limit.
+    continue_truncated: Annotated[Positive | None, Later(None)] = None
 
     @model_validator(mode="after")
     def _some(self) -> EvaluationSpec:
@@ -187,6 +191,11 @@ class EvaluationSpec(Strict):
             raise ValueError(f"temperature 0 draws the same response every time: set samples=1, not {self.samples}")
         if any(not s for s in self.stop):
             raise ValueError("stop holds an empty string, which every response holds: leave it out")
+        if self.continue_truncated is not None and self.continue_truncated <= self.max_response_tokens:
+            raise ValueError(
+                f"continue_truncated: {self.continue_truncated} tokens in all do not go beyond max_response_tokens, "
+                f"{self.max_response_tokens}: raise it"
+            )
         return self
 
     def sampling(self) -> Sampling:

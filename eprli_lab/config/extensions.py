@@ -63,7 +63,7 @@ KINDS = {
         {
             "uniform": f"{_DATA}.samplers:UniformSampler",
             "target": f"{_DATA}.samplers:TargetSampler",
-            "ramp": f"{_DATA}.samplers:RampSampler",
+            "blocks": f"{_DATA}.samplers:BlockSampler",
         },
     ),
     "grader": Kind("grader", {"boxed": "eprli_lab.grading.grader:boxed"}),
@@ -73,9 +73,13 @@ KINDS = {
             "int": f"{_DATA}.families:IntChains",
             "mod10": f"{_DATA}.families:Mod10Chains",
             "program": f"{_DATA}.programs:Programs",
+            "interference": f"{_DATA}.interference:Interference",
         },
     ),
 }
+
+# Names that are no more, and what a config that still has one is told.
+GONE = {("sampler", "ramp"): "was a simplification of GanitLLM's curriculum and is no more: use blocks, its blocks"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Named:
 
     def __call__(self, value: str) -> str:
         kind = KINDS[self.kind]
+        if (self.kind, value) in GONE:
+            raise ValueError(f"'{value}' {GONE[self.kind, value]}")
         if value not in kind.registered and not PATH.fullmatch(value):
             raise ValueError(
                 f"'{value}' is no {kind.name}{nearest(value, kind.registered)}, and no package.module:function either"

@@ -15,3 +15,10 @@ def _shipped(name: str) -> Path:
 CONF_DIR = _shipped("conf")
 SWEEPS_DIR = _shipped("sweeps")
 ASSETS_DIR = _PACKAGE / "assets"
+LABELS_DIR = ASSETS_DIR / "labels"  # difficulty files that travel with the package
+PACKAGED = "package:"
+
+
+def difficulty_path(name: str) -> Path:
+    """The file that `data.difficulty_file` names: a path, or `package:NAME`, found from any directory."""
+    return LABELS_DIR / name.removeprefix(PACKAGED) if name.startswith(PACKAGED) else Path(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,8 @@ class AlgorithmSpec(Strict):
     daro_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1  # step of the log weights an update
     kl_coef: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
     temperature: Annotated[float, Field(ge=COLDEST, le=2.0)] = 1.0  # what vLLM takes as it is
+    # Responses that met their limit. masked: they get no loss, their reward stays in the baseline (DAPO, section 3.4).
+    truncated: Annotated[Literal["as_wrong", "masked"], Later("as_wrong")] = "as_wrong"
 
 
 class OptimSpec(Strict):
@@ -150,6 +153,17 @@ class RunSpec(Strict):
                         f"curriculum.levels.{name}.prompts.system needs a chat template: leave it out, or set "
                         "prompts.template=auto"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> RunSpec:
+        for name, level in self.curriculum.levels.items():
+            if (self.evaluation.continue_truncated or math.inf) <= level.max_response_tokens:
+                raise ValueError(
+                    f"evaluation.continue_truncated: {self.evaluation.continue_truncated} tokens in all do not go "
+                    f"beyond curriculum.levels.{name}.max_response_tokens, {level.max_response_tokens}: raise it above "
+                    "every limit that is to be measured"
+                )
         return self
 
     @property

@@ -9,22 +9,25 @@ from decimal import Decimal
 from pathlib import Path
 
 from eprli_lab.config.data import DataSpec, SuiteSpec
-from eprli_lab.data.strata import shuffle_labels
-from eprli_lab.errors import UserError
+from eprli_lab.config.paths import LABELS_DIR, PACKAGED, difficulty_path
+from eprli_lab.data.strata import by_prompt_length, shuffle_labels
+from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
 
 
 def load_training(
     data: DataSpec, seed: int = 0, keep: Callable[[Sequence[Problem]], list[Problem]] = list
 ) -> list[Problem]:
-    """Training problems, with measured difficulty where `difficulty_file` is given. Raises UserError.
+    """Training problems with the difficulty that `data` asks for: given, measured, by prompt length. Raises UserError.
 
     `seed`: the run's; with label noise each seed shuffles other labels. `keep`: those of the problems that may be
     trained on; the others need no measured difficulty.
     """
     problems = keep(read_training(data))
     if data.difficulty_file:
-        problems = with_measured(problems, Path(data.difficulty_file))
+        problems = with_measured(problems, measured_file(data.difficulty_file))
+    if data.difficulty_by == "prompt_length":
+        problems = by_prompt_length(problems)
     return shuffle_labels(problems, data.label_noise, seed) if data.label_noise else problems
 
 
@@ -50,6 +53,18 @@ def load_suite(name: str, suite: SuiteSpec) -> list[Problem]:
 
     assert suite.source is not None
     return read_problems(suite.source, f"evaluation.suites.{name}.source")
+
+
+def measured_file(name: str) -> Path:
+    """The difficulty file of this name. Raises UserError for a name that the package has not."""
+    path = difficulty_path(name)
+    if name.startswith(PACKAGED) and not path.is_file():
+        there = sorted(p.name for p in LABELS_DIR.glob("*.jsonl"))
+        raise UserError(
+            f"data.difficulty_file: the package has no {name.removeprefix(PACKAGED)}"
+            f"{nearest(name.removeprefix(PACKAGED), there)}"
+        )
+    return path
 
 
 def with_measured(problems: list[Problem], path: Path) -> list[Problem]:

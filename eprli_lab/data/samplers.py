@@ -1,4 +1,4 @@
-"""Which problem of a stratum comes next: uniformly, near a target difficulty (AdaRFT), or along a ramp (GanitLLM)."""
+"""Which problem of a stratum comes next: uniformly, near a target difficulty (AdaRFT), or block by block (GanitLLM)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from eprli_lab.config.curriculum import CurriculumSpec, TargetSpec
 from eprli_lab.config.extensions import resolve
 from eprli_lab.records import Group, Problem
 
-RAMP_START, RAMP_END = (4, 3, 2, 1), (1, 2, 3, 4)  # weights of the four difficulty tags at the start and at the end
+CLASSES = 32  # answers a problem by which GanitLLM tags difficulty
+OWN_SHARE = 0.8  # of a difficulty's problems, those in its own block
 
 
 class ProblemSampler(Remembering):
@@ -79,9 +80,11 @@ def next_target(target: float, accuracy: float, spec: TargetSpec) -> float:
 
 
 class TargetSampler(ProblemSampler):
-    """Problems nearest to a target difficulty that follows the accuracy; each problem once an epoch.
+    """Problems nearest to a target difficulty that follows the accuracy (AdaRFT, arXiv 2504.05520); each once an epoch.
 
-    Simplified: the paper's difficulties run from 0 to 100, ours from 0 to 1; ties are broken by a seeded order.
+    The paper's difficulties run from 0 to 100, ours from 0 to 1: its eta of 50 is `target.step` .5, ten times the
+    default. Departures: T moves after every sampling round of a few problems, there after a batch of 1024; ties are
+    broken by a seeded order.
     """
 
     def __init__(
@@ -133,17 +136,42 @@ class TargetSampler(ProblemSampler):
         return ranks
 
 
-def ramp_weights(fraction: float) -> list[float]:
-    """Sampling weights of the difficulty tags, easiest first, at a fraction in [0, 1] of the budget."""
-    return [a + (b - a) * min(1.0, fraction) for a, b in zip(RAMP_START, RAMP_END, strict=True)]
+def difficulty_class(difficulty: float) -> int:
+    """How many of `CLASSES` answers are wrong at this difficulty, 0 to 32: the pass count of GanitLLM's tags."""
+    return round(CLASSES * difficulty)
 
 
-class RampSampler(ProblemSampler):
-    """Difficulty-aware sampling as in GanitLLM (arXiv 2601.06767): four tags by difficulty, weights from easy to hard.
+def mixed_blocks(problems: Sequence[Problem], seed: str) -> list[list[Problem]]:
+    """GanitLLM's order of training (arXiv 2601.06767): one block a difficulty, from easy to hard, every problem once.
 
-    Simplified: tags are quarters of the stratum's range of d(q), one minus a pass rate, where the paper tags by pass@k
-    of another model; the weights move linearly over the budget, where the paper has stages. Within a tag problems come
-    in seeded order, epoch after epoch.
+    A class of n problems gives int(.8 n) of them to its own block and the rest, as evenly as may be, to the other
+    blocks in their order. Which problems go where is a seeded draw; classes without problems have no block.
+    """
+    classes: dict[int, list[Problem]] = {}
+    for p in problems:
+        classes.setdefault(difficulty_class(p.difficulty or 0.0), []).append(p)
+    order = sorted(classes)
+    if len(order) == 1:
+        return [list(problems)]
+    blocks: list[list[Problem]] = [[] for _ in order]
+    for own, name in enumerate(order):
+        members = classes[name]
+        random.Random(f"{seed}-class-{name}").shuffle(members)
+        kept = int(OWN_SHARE * len(members))
+        blocks[own] += members[:kept]
+        others = [i for i in range(len(order)) if i != own]
+        for i, p in enumerate(members[kept:]):
+            blocks[others[i % len(others)]].append(p)
+    return blocks
+
+
+class BlockSampler(ProblemSampler):
+    """Curriculum of GanitLLM (arXiv 2601.06767): blocks from easy to hard, about 80% of each of its own difficulty.
+
+    A block lasts for its share of the problems. Departures: the paper passes through its data once, here a share of
+    the problems is a share of the run's budget, and a block that is exhausted before begins anew; its classes are the
+    pass counts 32 to 1 of another model, with equally many problems each, here all of d(q), the unsolved ones too, with
+    as many as there are.
     """
 
     def __init__(
@@ -153,32 +181,32 @@ class RampSampler(ProblemSampler):
         curriculum: CurriculumSpec | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
-        self.seed = seed
-        values = [p.difficulty or 0.0 for p in problems]
-        low, width = min(values), (max(values) - min(values)) or 1.0
-        parts: list[list[Problem]] = [[], [], [], []]
-        for p, value in zip(problems, values, strict=True):
-            parts[min(3, int(4 * (value - low) / width))].append(p)
-        states = state["parts"] if state else [None] * 4
-        self.parts = [
-            UniformSampler(part, f"{seed}-{i}", curriculum, saved)
-            for i, (part, saved) in enumerate(zip(parts, states, strict=True))
+        super().__init__(problems, seed, curriculum)
+        blocks = [block for block in mixed_blocks(self.problems, seed) if block]
+        states = state["blocks"] if state else [None] * len(blocks)
+        self.blocks = [
+            UniformSampler(block, f"{seed}-{i}", curriculum, saved)
+            for i, (block, saved) in enumerate(zip(blocks, states, strict=True))
         ]
-        self.taken: int = state["taken"] if state else 0
+        self.block: int = state["block"] if state else 0  # of the last draw
 
     def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
-        """n problems, each of a tag that is drawn by its weight."""
-        weights = [w if part.problems else 0.0 for w, part in zip(ramp_weights(fraction), self.parts, strict=True)]
-        out = []
-        for _ in range(n):
-            tag = random.Random(f"{self.seed}-ramp-{self.taken}").choices(range(4), weights)[0]
-            out += self.parts[tag].take(1)
-            self.taken += 1
-        return out
+        """n problems of the block whose share of the budget this is."""
+        done, self.block = 0, len(self.blocks) - 1
+        for i, block in enumerate(self.blocks):
+            done += len(block.problems)
+            if fraction * len(self.problems) < done:
+                self.block = i
+                break
+        return self.blocks[self.block].take(n)
+
+    def metrics(self) -> dict[str, float]:
+        """The block, from 1."""
+        return {"block": self.block + 1.0}
 
     def state(self) -> dict[str, Any]:
-        """The samplers of the four tags, and how many draws were made."""
-        return {"parts": [part.state() for part in self.parts], "taken": self.taken}
+        """The samplers of the blocks, and which came last."""
+        return {"blocks": [block.state() for block in self.blocks], "block": self.block}
 
 
 def make_sampler(

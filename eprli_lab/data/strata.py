@@ -23,8 +23,8 @@ class Strata:
 def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
     """D_l: Q_{l-1} < d(q) <= Q_l with Q_0 = -inf (strata=band); d(q) <= Q_l (cumulative); d(q) <= Q_L (all).
 
-    `all` makes the levels differ in everything but their problems: with growing Len_l it is the staged context
-    lengthening of DeepScaleR and FastCuRL (arXiv 2503.17287). Raises UserError for an empty stratum, or a problem
+    `all` makes the levels differ in everything but their problems: with growing Len_l it is the staged response limit
+    of DeepScaleR (8k, 16k, 24k tokens). Raises UserError for an empty stratum, or a problem
     without difficulty.
     """
     unknown = [p.id for p in problems if p.difficulty is None]
@@ -56,6 +56,17 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
                 "threshold): move the thresholds or take other data"
             )
     return Strata(levels, left_out)
+
+
+def by_prompt_length(problems: Sequence[Problem]) -> list[Problem]:
+    """Difficulty from the prompt's length in characters, as FastCuRL splits its data (arXiv 2503.17287).
+
+    d(q) is the share of the problems whose prompts are not longer, in (0, 1]; a conversation counts whole.
+    """
+    lengths = [sum(len(text) for _, text in p.messages) if p.messages else len(p.prompt) for p in problems]
+    ascending = sorted(lengths)
+    share = {n: i / len(problems) for i, n in enumerate(ascending, 1)}  # of equal lengths the last one's place
+    return [dataclasses.replace(p, difficulty=share[n]) for p, n in zip(problems, lengths, strict=True)]
 
 
 def shuffle_labels(problems: Sequence[Problem], share: float, seed: int) -> list[Problem]:

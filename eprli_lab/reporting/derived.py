@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from eprli_lab.records import VERDICTS, Verdict
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
+from eprli_lab.reporting.stats.transfer import LevelMatrix, backward_transfer, forgetting, forward_transfer
 from eprli_lab.tracking import names
+
+TRANSFER = {"forward_transfer": forward_transfer, "backward_transfer": backward_transfer, "forgetting": forgetting}
+LAST_UPDATES = 5  # that the entropy at the end is the mean of: single updates swing by a third
 
 
 def sampled_levels(runs: Sequence[RunData]) -> list[str]:
@@ -60,6 +67,42 @@ def response_tokens(run: RunData, suites: Sequence[str]) -> float:
     return mean([run.last(names.evaluation(s, "response_tokens")) for s in suites])
 
 
+def final_entropy(run: RunData) -> float:
+    """Entropy of the policy (nats a token), mean over the last updates of a run, whatever their level; nan without."""
+    points = [
+        (step, value)
+        for level in sampled_levels([run])
+        for step, value in run.by_step(names.policy(level, "entropy")).items()
+        if math.isfinite(value)
+    ]
+    return mean([value for _, value in sorted(points)[-LAST_UPDATES:]])
+
+
+def level_matrix(run: RunData) -> LevelMatrix | None:
+    """Accuracy on the held-out problems of each level before training and after each level's.
+
+    None unless two or more levels were trained, each in one stretch, and the suites were evaluated before the first
+    and right after each: so of a schedule with boundaries. Over the problems that all these evaluations asked, where
+    that was logged: those at boundaries may ask fewer than those at the ends.
+    """
+    trained = sorted((step, level) for level in sampled_levels([run]) for step in run.by_step(names.generated(level)))
+    stretches = [(level, list(steps)[-1][0]) for level, steps in itertools.groupby(trained, key=lambda at: at[1])]
+    levels = tuple(level for level, _ in stretches)
+    if len(levels) < 2 or len(set(levels)) < len(levels):
+        return None
+    common = [run.by_step(names.common_accuracy(level)) for level in levels]
+    of = common if all(common) else [run.by_step(names.heldout_accuracy(level)) for level in levels]
+    places = [0, *(end for _, end in stretches)]
+    values = np.array([[by_step.get(place, math.nan) for by_step in of] for place in places], dtype=float)
+    return LevelMatrix(levels, values[0], values[1:]) if np.isfinite(values).all() else None
+
+
+def transfer(run: RunData) -> dict[str, float]:
+    """forward_transfer, backward_transfer, forgetting of one run; nan where `level_matrix` is None."""
+    matrix = level_matrix(run)
+    return {name: math.nan if matrix is None else measure(matrix) for name, measure in TRANSFER.items()}
+
+
 def seed_values(run: RunData, study: StudyData) -> dict[str, float | str | int]:
     """Column -> value of one run, named as the columns of the table."""
     out: dict[str, float | str | int] = {"arm": run.arm, "seed": run.seed, "run_id": run.run_id}
@@ -72,6 +115,9 @@ def seed_values(run: RunData, study: StudyData) -> dict[str, float | str | int]:
     out["tokens"] = run.last(names.TOKENS)
     out["response_tokens"] = response_tokens(run, study.suites)
     out["seconds"] = run.last(names.TOTAL_SECONDS)
+    out["entropy"] = final_entropy(run)
+    out["parameters"] = run.first(names.PARAMETERS)
+    out |= transfer(run)
     for level in study.levels:
         out[f"admission_rate/{level}"] = admission_rate([run], level)
         out[f"clip_fraction_low/{level}"] = clip_fraction(run, level, "low")

@@ -16,7 +16,7 @@ from eprli_lab.config.parse import parse_spec
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
-from eprli_lab.sweeping.spec import PlannedRun
+from eprli_lab.sweeping.spec import PlannedRun, factor_and_metric
 from eprli_lab.sweeping.study import LeaseLostError, Study
 from eprli_lab.sweeping.trials import Key, Task
 from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
@@ -126,10 +126,11 @@ class _Controller:
             return run.spec.model_dump_json()
         metrics = self.study.complete()[run.after.arm, run.seed]["metrics"]
         tree = run.spec.model_dump(mode="json")
-        for key, metric in run.after.set.items():
+        for key, text in run.after.set.items():
+            factor, metric = factor_and_metric(text)
             if metric not in metrics:
                 raise UserError(f"after: {run.after.arm} seed {run.seed} logs no '{metric}'{nearest(metric, metrics)}")
-            value = metrics[metric]
+            value = factor * metrics[metric]
             *path, name = key.split(".")
             node = tree
             for part in path:

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from eprli_lab.config.paths import difficulty_path
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
-TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "rollout", "state")
+TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "rollout", "state", "truncation")
 CODE = (
     *("algorithm", "backends", "data", "grading", "records.py"),
     *(f"training/{name}.py" for name in TRAINING),
@@ -70,7 +71,7 @@ def data_digests(specs: Iterable[RunSpec]) -> dict[str, str]:
         paths |= {s.path for s in sources if s is not None}
         paths |= {os.path.relpath(f) for f in spec.extension_files()}
         paths |= {p for p in (spec.data.difficulty_file, spec.model.path) if p is not None}
-    return {p: _path_digest(Path(p)) for p in sorted(paths) if Path(p).exists()}
+    return {p: _path_digest(difficulty_path(p)) for p in sorted(paths) if difficulty_path(p).exists()}
 
 
 def _path_digest(path: Path) -> str:

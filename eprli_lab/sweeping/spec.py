@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eprli_lab.config.fields import Name, Strict
 from eprli_lab.config.parse import parse_spec
@@ -19,7 +19,24 @@ class AfterSpec(Strict):
     """This arm's run of a seed waits for another arm's run of that seed and takes values from its last metrics."""
 
     arm: str
-    set: dict[str, str]  # dotted config key -> metric name
+    set: dict[str, str]  # dotted config key -> metric name, or FACTOR * metric name (2 * progress/tokens)
+
+    @field_validator("set")
+    @classmethod
+    def _factors_are_numbers(cls, v: dict[str, str]) -> dict[str, str]:
+        for text in v.values():
+            factor_and_metric(text)
+        return v
+
+
+def factor_and_metric(text: str) -> tuple[int, str]:
+    """(2, progress/tokens) of `2 * progress/tokens`; (1, ...) of a metric alone. Raises ValueError for others."""
+    factor, times, metric = text.partition(" * ")
+    if not times:
+        return 1, text
+    if not factor.strip().isdigit() or int(factor) < 1:
+        raise ValueError(f"'{text}' is no metric and no whole number times one: write it as 2 * progress/tokens")
+    return int(factor), metric.strip()
 
 
 class ArmSpec(Strict):

@@ -1,7 +1,7 @@
 """Every metric name of a run and of a study's parent, made and taken apart here alone. Pure: strings in, strings out.
 
-A name is `family/...`: train, buffer, policy, sampler and admission are of a level, eval of a suite; the rest are of
-the whole run.
+A name is `family/...`: train, buffer, policy, sampler, admission and heldout are of a level, eval of a suite; the rest
+are of the whole run.
 What each means is training/metrics.py's catalogue, which is made with these functions from `{l}` and `{suite}`.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
-_OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission")
+_OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission", "heldout")
 
 
 # --- a level's ---------------------------------------------------------------------------------------------------
 
 
 def sampled(level: str, which: str, quantity: str) -> str:
-    """Of a step's groups. `which`: all, admitted; `quantity`: accuracy, reward/mean, response_tokens/p90, ..."""
+    """Of a step's groups. `which`: all, admitted; `quantity`: accuracy, truncation_rate, response_tokens/p90, ..."""
     return f"train/{level}/{which}/{quantity}"
 
 
@@ -67,11 +67,26 @@ def clip_fraction(level: str, side: str) -> str:
     return policy(level, f"clip_fraction/{side}")
 
 
+def heldout(level: str, quantity: str) -> str:
+    """Of an evaluation, over the held-out problems whose difficulty lies in D_l: avg_at_k, problems, ..."""
+    return f"heldout/{level}/{quantity}"
+
+
+def heldout_accuracy(level: str) -> str:
+    """avg_at_k over the held-out problems of D_l."""
+    return heldout(level, "avg_at_k")
+
+
+def common_accuracy(level: str) -> str:
+    """The same over those of them that every evaluation of the run asks."""
+    return heldout(level, "common/avg_at_k")
+
+
 # --- a suite's ---------------------------------------------------------------------------------------------------
 
 
 def evaluation(suite: str, measure: str) -> str:
-    """Of an evaluation: avg_at_k, pass_at_k, maj_at_k, response_tokens, truncation_rate."""
+    """Of an evaluation: avg_at_k, pass_at_k, maj_at_k, response_tokens, truncation_rate, valid_truncation_rate."""
     return f"eval/{suite}/{measure}"
 
 
@@ -94,7 +109,7 @@ def optim(quantity: str) -> str:
 
 
 def seconds(part: str) -> str:
-    """Seconds of a part of a step (generate, verify, update, step), of an evaluation, or of the run so far (total)."""
+    """Seconds of a part of a step (generate, verify, update, step, continue), of an evaluation, of the run (total)."""
     return f"time/{part}"
 
 
@@ -128,6 +143,8 @@ def search(quantity: str) -> str:
     return f"search/{quantity}"
 
 
+COMMON_SCORE = "common/score"  # the score over the problems that every evaluation of the run asks
+PARAMETERS = "model/parameters"  # of all networks of a run together
 TOKENS = progress("tokens")
 UPDATES = progress("updates")
 TOTAL_SECONDS = seconds("total")
@@ -179,6 +196,11 @@ def is_policy(name: str, quantities: Collection[str] = ()) -> bool:
     """Is it of a level's updates, and if quantities are given, one of those?"""
     known = family(name) == "policy" and level_of(name) is not None
     return known and (not quantities or quantity_of(name) in quantities)
+
+
+def is_heldout(name: str) -> bool:
+    """Is it logged by evaluations, of one level's held-out problems?"""
+    return family(name) == "heldout" and level_of(name) is not None
 
 
 def is_generated(name: str) -> bool:

@@ -68,25 +68,27 @@ def parent_summary(
     folder: str = "report",
     note: str | None = None,
     columns: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
     end: bool = False,
 ) -> None:
     """What a person sees of a study: aggregates on the parent's row, the report's files and text.
 
     `note` replaces a note of ours, never one that a person wrote. `columns`: metrics that the study's saved view shows
-    in the runs table. `end`: the study is done; else the parent's status is left as it is.
+    in the runs table. `tags`: further tags of the parent. `end`: the study is done; else its status is left as it is.
     """
     from mlflow.entities import Metric
 
     client, experiment = open_store(tracking)
-    tags = client.get_run(run_id).data.tags
+    known = client.get_run(run_id).data.tags
     if columns:
-        save_view(client, experiment, tags["study"], columns)
+        save_view(client, experiment, known["study"], columns)
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()][:BATCH])
     for path in artifacts:
         client.log_artifact(run_id, str(path), folder)
-    if note is not None:
-        set_tags(client, run_id, _noted(note, tags))
+    more = dict(tags or {}) | (_noted(note, known) if note is not None else {})
+    if more:
+        set_tags(client, run_id, more)
     if end:
         client.set_terminated(run_id, "FINISHED")
 

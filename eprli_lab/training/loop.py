@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +21,16 @@ from eprli_lab.backends.base import Backend
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
-from eprli_lab.records import Group, Problem, Verdict
+from eprli_lab.records import Batch, Group, Problem
 from eprli_lab.tracking import names
 from eprli_lab.training import metrics as m
 from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import RunStore
-from eprli_lab.training.evaluate import Grading, evaluate, rows, scores
+from eprli_lab.training.evaluate import Grading, asked_always, evaluate, heldout_levels, level_scores, rows, scores
 from eprli_lab.training.policies import Policies, count_parameters, network_rate, network_updates
 from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
 from eprli_lab.training.state import TrainState
+from eprli_lab.training.truncation import nothing_left, valid_truncation
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class Trainer:
         """
         self.collector = RolloutCollector(self.spec, self.backend, self.grader, self.store)
         self.policies = Policies(self.spec, self.backend, self.store.directory / "policies")
+        self.heldout = heldout_levels(self.suites, self.spec.curriculum)
+        self.always = asked_always(self.suites, self.spec.evaluation)
         saved = self.store.restore(self.backend)
         if saved is None:
             self.state = TrainState.fresh(self.spec, self.strata)
@@ -90,13 +92,20 @@ class Trainer:
         sampled = self.collector.fill(level, buffer, state)
         waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
         out = m.sampling_metrics(level, sampled) | m.hint_metrics(level, spec.hint, sampled)
+        valid, measured = valid_truncation(self.spec, self.backend, self.grader, level, sampled, progress.steps)
+        out, began, state.wall = out | valid, began + measured, state.wall + measured  # no training time
         if buffer.full:
             taken = buffer.take()
-            ages = [version - g.version for g in taken]
-            out |= self._update(level, taken, clock)
-            done.updates, done.skipped = done.updates + 1, 0
+            batch = make_batch(taken, self.spec.algorithm, version, state.log_weights)
+            if batch.responses:
+                ages = [version - taken[i].version for i in dict.fromkeys(batch.groups)]
+                out |= self._update(level, taken, batch, clock)
+                done.updates, done.skipped = done.updates + 1, 0
+            else:  # all that was admitted was cut off, and is masked
+                self._skip(level, nothing_left(level, spec.max_response_tokens))
         elif done.ended is None:  # max_rounds were not enough: the update is skipped
-            self._skip(level, buffer.tally.verdicts, buffer.tally.rounds)
+            tally = buffer.tally
+            self._skip(level, starvation_advice(level, spec.admission, tally.verdicts, tally.rounds))
         state.schedule.observe(sampled)
         out |= m.extension_metrics(level, state.schedule, state.samplers[level], state.rules[level])
         out |= m.buffer_metrics(level, buffer.pop_tally(), sampled, waiting=waiting, size=spec.buffer_groups, ages=ages)
@@ -108,15 +117,14 @@ class Trainer:
             self._save()
         self.on_progress({"fraction": self._fraction(), "accuracy": done.accuracy or 0.0})
 
-    def _update(self, level: str, groups: Sequence[Group], clock: PhaseTimes) -> dict[str, float]:
-        """Advantages per group, then mu_l passes of the clipped objective over the batch."""
+    def _update(self, level: str, groups: Sequence[Group], batch: Batch, clock: PhaseTimes) -> dict[str, float]:
+        """mu_l passes of the clipped objective over the batch that was made of these groups."""
         state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
         began = time.perf_counter()
         rate = network_rate(self.spec, state.schedule, progress, level)
         settings = update_settings(self.spec, level, rate, progress.updates)
-        version = network_updates(self.spec.curriculum, progress, level)
         try:
-            terms = self.backend.update(make_batch(groups, algorithm, version, state.log_weights), settings)
+            terms = self.backend.update(batch, settings)
         except NonFiniteError as error:
             where = f"at step {progress.steps} of level {level}; {self.store.last_good()}"
             raise NonFiniteError(f"{error} {where}") from error
@@ -125,13 +133,13 @@ class Trainer:
         state.log_weights = difficulty_weights(groups, algorithm, state.log_weights)
         return m.policy_metrics(level, terms, rate)
 
-    def _skip(self, level: str, verdicts: Counter[Verdict], rounds: int) -> None:
-        """An update that could not be filled; too many in a row end the level as starved."""
+    def _skip(self, level: str, advice: str) -> None:
+        """An update that could not be made; too many in a row end the level as starved, with this advice."""
         done, admission = self.state.progress.levels[level], self.spec.curriculum.levels[level].admission
         done.skipped += 1
         if done.skipped >= admission.max_skipped_updates:
             done.ended = "starved"
-            self.starved.append(starvation_advice(level, admission, verdicts, rounds))
+            self.starved.append(advice)
             log.warning(self.starved[-1])
 
     def _boundary(self, level: str) -> None:
@@ -160,8 +168,9 @@ class Trainer:
         self.state.wall += seconds
         self.store.append("outcomes", rows(stage, step, outcomes))
         out = scores(outcomes)
+        by_level = level_scores(outcomes, self.heldout, self.always)
         times = {names.seconds("evaluate"): seconds, names.TOTAL_SECONDS: self.state.wall}
-        self.log(out | times | m.progress_metrics(self.state.progress), step)
+        self.log(out | by_level | times | m.progress_metrics(self.state.progress), step)
         return out
 
     def _log(self, level: str, out: dict[str, float], seconds: float, clock: PhaseTimes, tokens: int) -> None:

@@ -38,6 +38,7 @@ def _family(pattern: str, values: str, unit: str, definition: str) -> list[Metri
 LEVEL = "{l}"
 NAME = "{name}"  # whatever one of the user's own calls it
 SUITE = "{suite}"  # like LEVEL, stands for any name
+VALID = "of the truncated responses, right when gone on with (0: none was); with evaluation.continue_truncated"
 CATALOGUE: tuple[Metric, ...] = (
     *_family(
         names.sampled(LEVEL, "*", "reward/mean"), "all admitted", "", "mean shaped reward of this step's responses"
@@ -63,6 +64,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "fraction of groups",
         "sampled once more, with a hint, of those sampled without; only with hint.when=all_wrong",
     ),
+    Metric(names.sampled(LEVEL, "all", "valid_truncation_rate"), "fraction", VALID),
     Metric(names.generated(LEVEL), "groups", "sampled this step; the sum of the five verdicts, always"),
     *_family(names.groups(LEVEL, "*"), " ".join(VERDICTS), "groups", "groups with this verdict"),
     Metric(names.groups(LEVEL, "surplus"), "groups", "admitted groups beyond N_l when the update was made"),
@@ -105,6 +107,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.seconds("verify"), "s", "grading, this step"),
     Metric(names.seconds("update"), "s", "training, this step"),
     Metric(names.seconds("evaluate"), "s", "one evaluation of all suites"),
+    Metric(names.seconds("continue"), "s", "going on with truncated responses of this step; not in time/step"),
     Metric(names.seconds("step"), "s", "this step in all"),
     Metric(names.TOTAL_SECONDS, "s", "the run so far, evaluation included"),
     *_family(
@@ -126,6 +129,19 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.evaluation(SUITE, "maj_at_k"), "fraction", "problems whose most frequent answer is correct"),
     Metric(names.evaluation(SUITE, "response_tokens"), "tokens", "mean response length"),
     Metric(names.evaluation(SUITE, "truncation_rate"), "fraction", "responses that met the length limit"),
+    Metric(names.evaluation(SUITE, "valid_truncation_rate"), "fraction", VALID),
+    Metric(
+        names.heldout_accuracy(LEVEL),
+        "fraction",
+        "avg_at_k over the held-out problems of D_l (Q_{l-1} < d <= Q_l), all suites together, each problem once",
+    ),
+    Metric(names.heldout(LEVEL, "problems"), "problems", "how many those are in this evaluation"),
+    Metric(
+        names.common_accuracy(LEVEL),
+        "fraction",
+        "the same over those that every evaluation asks: the first `evaluation.boundary_problems` of each suite",
+    ),
+    Metric(names.COMMON_SCORE, "fraction", "`score` over the problems that every evaluation asks"),
     Metric(names.SCORE, "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
     Metric(names.RESPONSE_TOKENS, "tokens", "mean over suites of eval/{suite}/response_tokens"),
 )

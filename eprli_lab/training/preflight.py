@@ -51,7 +51,9 @@ def check_logged(where: str, metric: str, spec: RunSpec) -> None:
     from eprli_lab.training.metrics import CATALOGUE
 
     levels, suites = spec.curriculum.levels, list(spec.evaluation.suites)
-    names = [m.name for m in CATALOGUE if spec.algorithm.kl_coef > 0 or not m.name.endswith("/kl_ref")]
+    off = set() if spec.algorithm.kl_coef > 0 else {"kl_ref"}
+    off |= set() if spec.evaluation.continue_truncated else {"valid_truncation_rate", "continue"}
+    names = [m.name for m in CATALOGUE if m.name.rpartition("/")[2] not in off]
     names = [n.replace("{l}", level) for n in names for level in (levels if "{l}" in n else [""])]
     for level, own in levels.items():
         if own.hint.fraction == 0 or own.hint.when != "all_wrong":

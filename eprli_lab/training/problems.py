@@ -40,6 +40,7 @@ class RunProblems:
 def read_problems(spec: RunSpec) -> RunProblems:
     """Strata and suites of a run. Raises UserError for what cannot be read, or does not fit the model's context."""
     left_out: list[str] = []
+    further = spec.evaluation.continue_truncated  # above every limit, where it is set
 
     def keep(problems: Sequence[Problem]) -> list[Problem]:
         return _short_enough(spec, problems, "training problems", left_out)
@@ -53,9 +54,11 @@ def read_problems(spec: RunSpec) -> RunProblems:
         ids = {p.id for p in kept}
         levels[name] = [p for p in strata.levels[name] if p.id in ids]
         longest = _with_longest_hint(spec, name, kept) if level.hint.fraction > 0 else kept
-        check_context(spec, f"level {name}", longest, level.max_response_tokens, training=True)
+        response = further or level.max_response_tokens
+        check_context(spec, f"level {name}", longest, response, training=True)
     for name, problems in suites.items():
-        check_context(spec, f"suite {name}", problems, spec.evaluation.max_response_tokens, training=False)
+        response = further or spec.evaluation.max_response_tokens
+        check_context(spec, f"suite {name}", problems, response, training=False)
     return RunProblems(dataclasses.replace(strata, levels=levels), suites, tuple(left_out))
 
 

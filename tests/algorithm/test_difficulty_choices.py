@@ -1,26 +1,18 @@
-"""DARO's weights, AdaRFT's target, the ramp from easy to hard: by hand, and resumable."""
+"""DARO's weights, AdaRFT's target: by hand; every problem sampler resumes bit for bit."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 
 import pytest
 from helpers import group
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprli_lab.algorithm.daro import daro_step, loss_scales
+from eprli_lab.algorithm.daro import daro_step, loss_scales, own_normalisation
 from eprli_lab.config.curriculum import CurriculumSpec, LevelSpec, TargetSpec
-from eprli_lab.data.samplers import (
-    ProblemSampler,
-    RampSampler,
-    TargetSampler,
-    make_sampler,
-    next_target,
-    ramp_weights,
-)
+from eprli_lab.data.samplers import ProblemSampler, TargetSampler, make_sampler, next_target
 from eprli_lab.records import Problem
 
 
@@ -31,10 +23,12 @@ def problems(count: int = 40) -> list[Problem]:
 # --- DARO
 
 
-def test_scales_are_shares_times_the_number_of_difficulties() -> None:
-    assert loss_scales(["1/4", "3/4", "1/4"], [1.0, 2.0, 1.0]) == {"1/4": 1.0, "3/4": 1.0}
-    assert loss_scales(["1/4", "3/4"], [1.0, 3.0]) == {"1/4": 0.5, "3/4": 1.5}
-    assert loss_scales(["1/4"], [0.0]) == {"1/4": 1.0}
+def test_sizes_of_a_difficultys_loss_and_of_its_share() -> None:
+    # means of |A| over each difficulty's own tokens: (1 + 1) / (2 + 6), 2 / 4
+    assert loss_scales(["1/4", "3/4", "1/4"], [1.0, 2.0, 1.0], [2, 4, 6]) == {"1/4": 0.25, "3/4": 0.5}
+    assert loss_scales(["1/4"], [0.0], [3]) == {"1/4": 0.0}
+    assert own_normalisation(["1/4", "3/4", "1/4"], [2, 4, 6]) == {"1/4": 12 / 8, "3/4": 12 / 4}
+    assert own_normalisation(["1/4"], [5]) == {"1/4": 1.0}, "one difficulty alone: the loss as it was"
 
 
 def test_a_step_of_the_weights() -> None:
@@ -78,24 +72,6 @@ def test_the_nearest_problems_come_first_and_each_once_an_epoch() -> None:
     assert stream.target == target
 
 
-# --- the ramp
-
-
-def test_the_ramp_goes_from_easy_to_hard() -> None:
-    assert ramp_weights(0.0) == [4, 3, 2, 1] and ramp_weights(1.0) == [1, 2, 3, 4] and ramp_weights(0.5) == [2.5] * 4
-    early = Counter(p.difficulty for p in RampSampler(problems(), "s").take(4000, 0.0))
-    late = Counter(p.difficulty for p in RampSampler(problems(), "s").take(4000, 1.0))
-    # quarters of [1/8, 1]: two difficulties each; the easiest is drawn with 4/10, then with 1/10
-    for counts, share in ((early, 0.4), (late, 0.1)):
-        assert (counts[0.125] + counts[0.25]) / 4000 == pytest.approx(share, abs=0.03)
-        assert (counts[0.875] + counts[1.0]) / 4000 == pytest.approx(0.5 - share, abs=0.03)
-
-
-def test_a_stratum_of_one_difficulty_has_one_tag() -> None:
-    same = [Problem(f"p{i}", "q", ("1",), 0.5) for i in range(4)]
-    assert len({p.id for p in RampSampler(same, "s").take(4)}) == 4
-
-
 # --- all of them
 
 
@@ -104,7 +80,7 @@ def curriculum(selection: str, target: TargetSpec | None = None) -> CurriculumSp
     return CurriculumSpec(selection=selection, levels={"l1": level}, target=target or TargetSpec())
 
 
-@given(st.sampled_from(["uniform", "target", "ramp"]), st.lists(st.integers(0, 30), max_size=8), st.data())
+@given(st.sampled_from(["uniform", "target", "blocks"]), st.lists(st.integers(0, 30), max_size=8), st.data())
 def test_a_resumed_stream_is_the_uninterrupted_one(selection: str, takes: list[int], data: st.DataObject) -> None:
     def work(stream: ProblemSampler, counts: list[int], begin: int) -> list[str]:
         out = []

@@ -18,7 +18,7 @@ from eprli_lab.config.spec import flatten
 from eprli_lab.errors import UserError
 
 GROUPS = {
-    "curriculum": ["l1", "l2", "l3", "l4", "paper_l1", "paper_l2", "short_l1", "short_l2"],
+    "curriculum": ["l1", "l2", "l3", "l4", "l2_tight", "l3_tight", "paper_l1", "paper_l2", "short_l1", "short_l2"],
     "model": ["mod10", "mod10_xs", "mod10_m", "mod10_l", "int", "program", "path"],
     "data": ["mod10", "int", "program", "jsonl", "rl_parquet", "deepscaler"],
     "evaluation": ["heldout", "heldout_long", "benchmarks", "math500", "paper"],
@@ -118,9 +118,14 @@ def test_level_files_hold_only_their_deltas():
             "level's problems later): take that, or 'separate' for a network of its own at each level",
         ),
         (["curriculum.weights=separate", "curriculum.schedule=mixed"], "needs levels one after another"),
+        (["curriculum.selection=ramp"], "curriculum.selection: 'ramp' was a simplification of GanitLLM's curriculum"),
+        (
+            ["data.difficulty_by=prompt_length", "data.difficulty_file=x"],
+            "data: difficulty_by is 'prompt_length', so difficulty_file would not be read",
+        ),
         (
             ["curriculum.selection=near"],
-            "curriculum.selection: 'near' is no problem sampler (choose from: ramp, target, uniform)",
+            "curriculum.selection: 'near' is no problem sampler (choose from: blocks, target, uniform)",
         ),
         (["data.label_noise=1.5"], "data.label_noise: input should be less than or equal to 1"),
         (["preset=smok"], "preset=smok: there is no such preset (did you mean 'smoke'?)"),

@@ -15,10 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.data import ColumnsSpec, DataSpec, SourceSpec, SuiteSpec
+from eprli_lab.config.paths import LABELS_DIR
 from eprli_lab.data.files import answers, read_problems, solution_steps
 from eprli_lab.data.load import load_suite, load_training
+from eprli_lab.data.strata import by_prompt_length
 from eprli_lab.errors import UserError
+from eprli_lab.records import Problem
+from eprli_lab.sweeping.fingerprints import data_digests
 
 
 def write_jsonl(path, rows):
@@ -365,3 +370,71 @@ def test_the_solution_column(tmp_path):
     )
     listed = write_jsonl(tmp_path / "b.jsonl", [{**ROW, "why": ["One."]}])
     assert refusal(listed, solution="why").endswith("column why: a worked solution is a text, not list")
+
+
+# --- difficulty that travels with the package, and difficulty by the prompt's length
+
+
+@pytest.mark.parametrize("name", ["mod10_xs_k8.jsonl", "int_on_mod10_k8.jsonl"])
+def test_a_packaged_file_is_found_from_any_directory(tmp_path, monkeypatch, name):
+    """It holds the problems of its sidecar's data, one minus the pass rates of its sidecar's policy."""
+    monkeypatch.chdir(tmp_path)
+    meta = json.loads((LABELS_DIR / name).with_suffix(".meta.json").read_text())
+    spec = DataSpec.model_validate({**meta["data"], "difficulty_file": f"package:{name}"}, strict=False)
+    problems = load_training(spec)
+    rows = {r["id"]: r for r in map(json.loads, (LABELS_DIR / name).read_text().splitlines())}
+    assert len(problems) == len(rows) == 640 and meta["k"] == 8 and (LABELS_DIR / name).stat().st_size < 50_000
+    assert all(p.difficulty == 1 - rows[p.id]["correct"] / 8 for p in problems)
+    # harder from rung to rung, and within a rung other than the number of operations says
+    own = {p.id: p.difficulty for p in load_training(spec.model_copy(update={"difficulty_file": None}))}
+    rungs = [[p.difficulty for p in problems if own[p.id] == n / 8] for n in (1, 2, 4, 8)]
+    means = [sum(rung) / len(rung) for rung in rungs]
+    assert means == sorted(means) and all(len(set(r)) > 2 for r in rungs)
+
+
+def test_labels_of_a_policy_of_another_family_are_biased_as_its_family_is():
+    spec = DataSpec.model_validate(
+        {
+            "name": "mod10",
+            "generated": {"family": "mod10", "problems": 640},
+            "difficulty_file": "package:int_on_mod10_k8.jsonl",
+        }
+    )
+    inside, outside = [], []
+    for p in load_training(spec):
+        start, label, sign, digit, *rest = p.prompt
+        if label == "a" and rest == ["?"]:
+            stays = 0 <= (int(start) + int(digit) if sign == "+" else int(start) - int(digit)) <= 9
+            (inside if stays else outside).append(1 - p.difficulty)
+    assert (len(inside), len(outside)) == (43, 37)
+    assert sum(inside) / 43 == pytest.approx(0.43, abs=0.005) and sum(outside) / 37 == pytest.approx(0.06, abs=0.005)
+
+
+def test_a_file_that_the_package_lacks_is_one_sentence(tmp_path):
+    spec = training(tmp_path, "").model_copy(update={"difficulty_file": "package:mod10_xs.jsonl"})
+    with pytest.raises(UserError, match=r"the package has no mod10_xs\.jsonl \(did you mean 'mod10_xs_k8\.jsonl'\?\)"):
+        load_training(spec)
+
+
+def test_a_packaged_file_is_part_of_what_a_study_is_bound_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = compose_spec(["data.difficulty_file=package:mod10_xs_k8.jsonl"])
+    assert set(data_digests([spec])) == {"package:mod10_xs_k8.jsonl"}
+
+
+def test_prompt_length_orders_problems_whatever_their_labels_say(tmp_path):
+    prompts = ["a long question", "short", "longer", "ever so long a question", "short"]
+    rows = [{**ROW, "id": f"q{i}", "problem": text, "d": 1 - i / 8} for i, text in enumerate(prompts)]
+    source = SourceSpec(path=str(write_jsonl(tmp_path / "toy.jsonl", rows)))
+    by_length = load_training(DataSpec(name="toy", source=source, difficulty_by="prompt_length"))
+    assert [p.difficulty for p in by_length] == [0.8, 0.4, 0.6, 1.0, 0.4]
+    labelled = source.model_copy(update={"columns": source.columns.model_copy(update={"difficulty": "d"})})
+    by_label = load_training(DataSpec(name="toy", source=labelled))
+    assert [p.difficulty for p in by_label] == [1.0, 0.875, 0.75, 0.625, 0.5]
+    assert load_training(DataSpec(name="toy", source=labelled, difficulty_by="prompt_length")) == by_length
+
+
+def test_a_conversation_is_as_long_as_all_its_messages():
+    short = Problem("a", "?", ("1",), None, "", (("user", "one"), ("assistant", "two"), ("user", "?")))
+    long = Problem("b", "a question", ("1",))
+    assert [p.difficulty for p in by_prompt_length([short, long])] == [0.5, 1.0]

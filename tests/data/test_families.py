@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -238,3 +239,16 @@ def test_noisy_demonstrations_carry_their_error_on(family, operations, seed):
             assert a[3] == b[0]
         assert extract_boxed(text) == equations[-1][3]
         assert [(s, int(d)) for _, s, d, _ in equations] == list(chain.steps)
+
+
+def test_a_number_of_operations_named_twice_is_drawn_twice_as_often():
+    def counts(operations: tuple[int, ...]) -> dict[int, int]:
+        problems = generate(GeneratedSpec(family="mod10", operations=operations, problems=240), "train")
+        got = Counter(round(8 * (p.difficulty or 0)) for p in problems)
+        assert len({p.prompt for p in problems}) == 240
+        return dict(got)
+
+    assert counts((2, 5)) == {2: 120, 5: 120} and counts((2, 5, 5)) == {2: 80, 5: 160}
+    # one operation has 175 training problems: what is left falls to the other
+    short = counts((1, 1, 1, 5))
+    assert 165 < short[1] <= 175 and short[5] == 240 - short[1]

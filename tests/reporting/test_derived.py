@@ -13,7 +13,10 @@ from eprli_lab.reporting import derived
 from eprli_lab.reporting.load import History, RunData
 from eprli_lab.reporting.stats.importance import ENOUGH, Trial, importances
 
-FAMILIES = ("train", "buffer", "policy", "eval", "optim", "time", "perf", "progress", "verify", "summary", "search")
+FAMILIES = (
+    "train", "buffer", "policy", "eval", "optim", "time", "perf", "progress", "verify", "summary", "search", "heldout",
+    "common", "model",
+)  # fmt: skip
 
 
 def run(**histories: list[float]) -> RunData:

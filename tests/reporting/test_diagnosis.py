@@ -177,6 +177,83 @@ def test_a_clip_bound_that_never_binds(sides, words):
     assert words in found.sentence and ("inner_iterations" in found.sentence) == (len(sides) == 2)
 
 
+def limited(arms: dict[str, tuple[int, int]], cut: dict[str, tuple[float, float]] | None = None, **changed: object):
+    """A study whose arms have these limits at l1 and l2, and that share of truncated responses at every step."""
+    data = study(tuple(arms))
+    for run in data.runs:
+        for i, level in enumerate(("l1", "l2")):
+            run.params[f"curriculum.levels.{level}.max_response_tokens"] = str(arms[run.arm][i])
+            for step in run.by_step(f"buffer/{level}/groups/generated"):
+                put(run, f"train/{level}/all/truncation_rate", step, (cut or {}).get(run.arm, (0, 0))[i])
+        run.params.update({k.replace("__", "."): str(v) for k, v in changed.items()})
+    return data
+
+
+def test_arms_that_differ_in_limits_that_never_bind_are_told():
+    """`sweep=lengths` as it was: a gain of one arm over another was explained by a limit that never acted."""
+    (found,) = only(diagnose(limited({"up": (44, 76), "flat": (60, 76)})), "limit_never_binds")
+    assert (found.arm, found.level) == ("", "l1") and "(l1: up 44, flat 60 tokens)" in found.sentence
+    (found,) = only(diagnose(limited({"up": (44, 76), "flat": (60, 60), "down": (76, 44)})), "limit_never_binds")
+    assert found.level == "" and "(l1: up 44, flat 60, down 76; l2: up 76, flat 60, down 44 tokens)" in found.sentence
+
+
+def test_limits_of_which_one_binds_are_a_comparison():
+    assert diagnose(limited({"tight": (12, 76), "loose": (44, 76)}, {"tight": (0.1, 0.0)})) == []
+    cut = {"tight": (0.1, 0.2), "down": (0.0, 0.3), "also": (0.0, 0.3)}
+    assert diagnose(limited({"tight": (12, 40), "down": (40, 12), "loose": (44, 76)}, cut)) == []
+    # down and also differ by 40 and 44 tokens at l1 alone, which is nothing
+    arms = {"tight": (12, 40), "down": (40, 12), "also": (44, 12), "loose": (44, 76)}
+    (found,) = only(diagnose(limited(arms, cut)), "limit_never_binds")
+    assert found.level == "l1" and "(l1: down 40, also 44 tokens)" in found.sentence
+
+
+def test_levels_whose_limits_never_bind_are_told_once_for_all_arms():
+    (found,) = only(diagnose(limited({"a": (44, 76), "b": (44, 76), "c": (44, 76)})), "limit_never_binds")
+    assert (found.arm, found.level) == ("", "") and "in any arm (l1 44, l2 76 tokens)" in found.sentence
+    assert diagnose(limited({"a": (76, 76), "b": (76, 76)})) == []  # one limit for all: nobody reads it
+    assert diagnose(limited({"a": (44, 76), "b": (44, 76)}, {"b": (0.0, 0.001)})) == []
+
+
+def test_arms_with_other_strata_are_no_comparison_of_limits():
+    data = limited({"l2": (44, 76), "l1": (76, 76)})
+    for run in data.runs:
+        run.params["curriculum.levels.l1.quality_threshold"] = "0.25" if run.arm == "l1" else "0.5"
+    (found,) = only(diagnose(data), "limit_never_binds")
+    assert (found.arm, found.level) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        {"algorithm.aggregation": "constant"},
+        {
+            f"curriculum.levels.{lv}.length_{k}": v
+            for lv in ("l1", "l2")
+            for k, v in (("term", "linear"), ("coef", 0.3))
+        },
+        {f"curriculum.levels.{lv}.reward": "mine.rewards:by_length" for lv in ("l1", "l2")},
+    ],
+)
+def test_a_limit_that_acts_without_cutting_is_no_finding(acts):
+    arms = {"up": (44, 76), "flat": (60, 60)}
+    assert diagnose(limited(arms, **{k.replace(".", "__"): v for k, v in acts.items()})) == []
+    idle = {
+        "algorithm__aggregation": "constant",
+        "algorithm__constant_tokens": 1,
+        "curriculum__levels__l1__length_coef": 0,
+    }
+    assert len(only(diagnose(limited(arms, **idle)), "limit_never_binds")) == 1
+
+
+def test_of_few_groups_nothing_is_said_of_limits():
+    data = limited({"up": (44, 76), "flat": (60, 76)})
+    for run in data.runs:
+        kept = sorted(run.by_step("train/l1/all/truncation_rate"))[0]
+        for level in ("l1", "l2"):
+            change(run, f"buffer/{level}/groups/generated", lambda step, v, kept=kept: 7 if step == kept else 0)
+    assert "limit_never_binds" not in {f.kind for f in diagnose(data)}  # 4 seeds x 7 groups
+
+
 def test_reward_variance_that_differs_between_levels():
     def plant(run, rng):
         change(run, "buffer/l1/reward_variance/within", lambda step, v: v / 9)
@@ -293,7 +370,7 @@ def test_every_kind_is_known_and_findings_are_in_order():
 
     kinds = [f.kind for f in diagnose(study(plant=everything))]
     assert kinds == ["entropy_collapse", "clip_never_binds", "unequal_updates"]
-    assert len(set(KINDS)) == len(KINDS) == 9
+    assert len(set(KINDS)) == len(KINDS) == 10
 
 
 # --- effects -----------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ SURPLUS = [[f"curriculum.levels.l{i}.admission.surplus={how}" for i in (1, 2)] f
     [
         *([f"curriculum.schedule={s}", *how] for s in ("sequential", "mixed", "adaptive") for how in SURPLUS),
         ["curriculum.selection=target"],
-        ["curriculum.selection=ramp"],
+        ["curriculum.selection=blocks"],
         ["curriculum.weights=snapshot", "curriculum.order=descending"],
         ["curriculum.weights=separate", "algorithm.difficulty_weights=daro", "optim.schedule=linear"],
         ["curriculum.strata=all", "data.label_noise=0.5"],

@@ -70,7 +70,7 @@ class OpenRLHFBackend:
         """n responses for each problem, in order, each group as soon as it and those before it are finished."""
         prompts = [self.adapter.prompt(p) for p in problems]
         for problem, prompt in zip(problems, prompts, strict=True):
-            if len(prompt) > self.spec.prompt_tokens:
+            if len(prompt) - len(problem.begun) > self.spec.prompt_tokens:  # what was begun is part of the response
                 raise UserError(
                     f"backend.prompt_tokens: the prompt of problem {problem.id} has {len(prompt)} tokens, more than "
                     f"{self.spec.prompt_tokens}: raise the limit or leave the problem out"

@@ -134,9 +134,9 @@ def _sizes(spec: RunSpec) -> list[Flag]:
 
 
 def longest_response(spec: RunSpec) -> int:
-    """Tokens, of any level and of the evaluation."""
+    """Tokens, of any level and of the evaluation, gone on with where that is asked for."""
     levels = [lv.max_response_tokens for lv in spec.curriculum.levels.values()]
-    return max([*levels, spec.evaluation.max_response_tokens])
+    return max([*levels, spec.evaluation.max_response_tokens, spec.evaluation.continue_truncated or 0])
 
 
 def refuse_unsupported(spec: RunSpec) -> None:

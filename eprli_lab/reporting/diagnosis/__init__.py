@@ -11,6 +11,7 @@ from eprli_lab.reporting.diagnosis.between_arms import inactive_arms, too_few_se
 from eprli_lab.reporting.diagnosis.finding import KINDS, Finding, Rows, equivalence_margin
 from eprli_lab.reporting.diagnosis.labels import label_order, suite_order
 from eprli_lab.reporting.diagnosis.levels import starved_levels, unequal_variance, unused_clip_bounds
+from eprli_lab.reporting.diagnosis.limits import unused_limits
 from eprli_lab.reporting.diagnosis.over_time import entropy_collapse, forgetting
 from eprli_lab.reporting.load import StudyData
 
@@ -38,6 +39,7 @@ def diagnose(
         out += entropy_collapse(runs, arm)
         out += forgetting(study, runs, arm, outcomes or {})
         out += unequal_variance(runs, arm)
+    out += unused_limits(study)
     out += inactive_arms(study, baseline)
     out += unequal_updates(study, baseline)
     out += too_few_seeds(study, baseline, equivalence_margin(study, study.objective, margin))

@@ -13,7 +13,7 @@ from eprli_lab.tracking import names
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # run id -> rows of its artifact ledger or outcomes
 MARGIN = 0.03  # score; the smallest difference that matters: one binomial standard error of 256 problems
-FRACTIONS = ("score", "avg_at_k", "pass_at_k", "maj_at_k", "accuracy", "truncation_rate")
+FRACTIONS = ("score", "avg_at_k", "pass_at_k", "maj_at_k", "accuracy", "truncation_rate", "valid_truncation_rate")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ KINDS = (
     "forgetting",
     "inert_arm",
     "clip_never_binds",
+    "limit_never_binds",
     "reward_variance",
     "unequal_updates",
     "few_seeds",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from eprli_lab.reporting.diagnosis.finding import Rows
 from eprli_lab.reporting.figures.arms import effects, pareto, profiles
+from eprli_lab.reporting.figures.compute import scaling
 from eprli_lab.reporting.figures.curves import DYNAMICS, curve, dynamics, learning_curves, mean_curve
 from eprli_lab.reporting.figures.levels import buffer, buffer_rates, reward_variance
 from eprli_lab.reporting.figures.sampling import passk
@@ -36,6 +37,7 @@ def pictures(
             "learning_curves": lambda: learning_curves(study, names.TOKENS, baseline),
             "learning_curves_updates": lambda: learning_curves(study, names.UPDATES, baseline),
             "learning_curves_seconds": lambda: learning_curves(study, names.TOTAL_SECONDS, baseline),
+            "compute_curves": lambda: scaling(study, baseline),
             "buffer": lambda: buffer(study, baseline),
             "reward_variance": lambda: reward_variance(study, baseline),
             "forgetting": lambda: forgetting(study, baseline),
@@ -56,6 +58,6 @@ def wanted(metric: str) -> bool:
     return (
         names.is_summary(metric)
         or names.family(metric) in ("eval", "buffer", "progress")
-        or metric == names.TOTAL_SECONDS
+        or metric in (names.TOTAL_SECONDS, names.COMMON_SCORE)
         or names.is_policy(metric, [quantity for quantity, _ in DYNAMICS])
     )

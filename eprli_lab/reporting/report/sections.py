@@ -18,6 +18,7 @@ from eprli_lab.reporting.report.blocks import (
     suites_block,
     trials_block,
 )
+from eprli_lab.reporting.report.level_blocks import compute_block, levels_block
 from eprli_lab.reporting.report.page import FigureBlock, Item, Page, Section
 from eprli_lab.reporting.report.provenance import provenance_section
 from eprli_lab.reporting.report.reference import load_references
@@ -41,8 +42,12 @@ def study_page(
     baseline: str | None,
     margin: float,
     again: Sequence[str] = (),
+    instrument: Section | None = None,
 ) -> Page:
-    """The whole report of a study; `table` is None for a search. `again`: words of the command that makes it again."""
+    """The whole report of a study; `table` is None for a search. `again`: words of the command that makes it again.
+
+    `instrument`: what controls say of this instrument (report/instrument.py).
+    """
     d = study.description
     title = f"{study.name}: {d.question}" if d.question else study.name
     shown = _shown(drawn)
@@ -66,18 +71,21 @@ def study_page(
         nothing = "Nothing stands out." if study.runs else "No run is finished: there is nothing to look at yet."
         strata = _pick(shown, "pass_at_k", "q_order", "forgetting")
         effects = _pick(shown, "effects")
-        training = [f for f in shown if f not in strata + effects]
+        compute = _pick(shown, "compute_curves")
+        training = [f for f in shown if f not in strata + effects + compute]
         sections += [
             Section("reading", "How it reads", items=reading),
+            *([instrument] if instrument is not None else []),
             Section("look", "What to look at", () if to_look_at else (nothing,), to_look_at),
             Section("arms", "The arms", [whole.bold_note or not_bold], tables=whole.blocks, figures=effects),
             Section(
                 "strata",
                 "Where an arm differs",
-                tables=[suites_block(study, baseline), sampling_block(study)],
+                tables=[suites_block(study, baseline), sampling_block(study), *_given(levels_block(study))],
                 figures=strata,
             ),
             Section("seeds", "How far the seeds reach", tables=seeds_blocks(table, artifacts, margin)),
+            *_compute(study, compute),
             Section("training", "Training", figures=training),
             Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
             *_reference(study, artifacts),
@@ -159,6 +167,16 @@ def _shown(drawn: Sequence[figures.Picture]) -> list[FigureBlock]:
 
 def _pick(shown: Sequence[FigureBlock], *names: str) -> list[FigureBlock]:
     return [s for s in shown if s.name in names]
+
+
+def _given(block: TableBlock | None) -> list[TableBlock]:
+    return [block] if block is not None else []
+
+
+def _compute(study: StudyData, drawn: Sequence[FigureBlock]) -> list[Section]:
+    """What more tokens would buy; nothing where no run was evaluated on the way."""
+    tables = _given(compute_block(study))
+    return [Section("compute", "What more compute would buy", tables=tables, figures=drawn)] if tables else []
 
 
 def _reference(study: StudyData, artifacts: Artifacts) -> list[Section]:

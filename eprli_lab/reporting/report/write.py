@@ -11,6 +11,8 @@ from pathlib import Path
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.artifacts import read_artifacts
+from eprli_lab.reporting.controls import TAG as CONTROL_TAG
+from eprli_lab.reporting.controls import check_control, records_of
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData, load_study
 from eprli_lab.reporting.report.page import Page
@@ -52,6 +54,7 @@ def write_report(
     Raises UserError when the study does not exist, holds no run, or is a search and a baseline is given.
     """
     from eprli_lab.reporting import figures
+    from eprli_lab.reporting.report.instrument import instrument_section
     from eprli_lab.reporting.report.sections import study_page
 
     tracking = TrackingSpec(uri=uri, experiment=experiment)
@@ -63,7 +66,10 @@ def write_report(
     artifacts = read_artifacts(tracking, data)
     drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
     least = equivalence_margin(data, data.objective, margin)
-    page = study_page(data, table, drawn, artifacts, baseline, least, _again(tracking, baseline, margin))
+    control = check_control(data) if table is not None and baseline is None else None
+    instrument = instrument_section(data, control, records_of(tracking)) if table is not None else None
+    again = _again(tracking, baseline, margin)
+    page = study_page(data, table, drawn, artifacts, baseline, least, again, instrument)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         files = _write(table, text, page, out_dir)
@@ -74,8 +80,11 @@ def write_report(
         shown = table if baseline is None else None
         note, summary = (_note(shown), summary_metrics(shown)) if shown is not None else (None, {})
         columns = [names.accuracy(suite) for suite in data.suites]
+        tags = {} if control is None else {CONTROL_TAG: control.model_dump_json()}
         try:
-            parent_summary(tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, end=end)
+            parent_summary(
+                tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, tags=tags, end=end
+            )
         except Exception as error:  # of a database, a server, or any kind of artifact store
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
             print(

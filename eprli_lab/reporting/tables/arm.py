@@ -30,6 +30,9 @@ class ArmRow:
     tokens: float
     response_tokens: float  # mean over suites, after training
     seconds: float
+    entropy: float  # nats a token, over the last updates
+    parameters: float  # of all networks together
+    transfer: dict[str, float]  # forward_transfer, backward_transfer, forgetting -> mean over seeds
     admission_rate: dict[str, float]  # level -> admitted / generated, over the whole run
     clip_fraction_low: dict[str, float]  # level -> fraction of tokens, mean over updates
     clip_fraction_high: dict[str, float]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.reporting.derived import TRANSFER
 from eprli_lab.reporting.stats.effects import last_by_seed
 from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference, holm, paired_difference
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
@@ -28,7 +29,8 @@ RENAMED_BY_LEVEL = {
 DEFAULT = ("arm", "n", "difference", "p_holm", "updates", "tokens", "response_tokens", "seconds")
 MACHINE = (
     "arm", "n", "seeds", "difference", "difference_low", "difference_high", "p_raw", "p_holm", "common_seeds",
-    "baseline", "updates", "tokens", "response_tokens", "seconds", "config_diff",
+    "baseline", "updates", "tokens", "response_tokens", "seconds", "entropy", "parameters", "forward_transfer",
+    "backward_transfer", "forgetting", "config_diff",
 )  # fmt: skip
 # names that no suite's column may have
 TAKEN = (*MACHINE, "runs", "admission_rate", "clip_fraction", "clip_fraction_low", "clip_fraction_high")
@@ -59,6 +61,7 @@ def columns(table: Comparison) -> list[Column]:
         *_further(table),
         Column("baseline", "compared to", lambda r: r.baseline, lambda r: r.baseline),
         *_training(table),
+        *_transfer(table),
         *_levels(table),
         Column("config_diff", "differs by", _config_diff, _config_diff),
     ]
@@ -138,6 +141,19 @@ def _training(table: Comparison) -> Iterable[Column]:
         one_digit = partial(number, digits=1)
         yield _shown("response_tokens", "response tokens", one_digit, lambda r: r.response_tokens, "training")
     yield _shown("seconds", "seconds", partial(number, digits=1), lambda r: r.seconds, "training")
+
+    block = "training" if any(math.isfinite(r.entropy) for r in table.rows) else ""
+    yield _shown("entropy", "entropy at the end", fraction, lambda r: r.entropy, block)
+    block = "training" if any(math.isfinite(r.parameters) for r in table.rows) else ""
+    yield _shown("parameters", "parameters", partial(number, digits=0), lambda r: r.parameters, block)
+
+
+def _transfer(table: Comparison) -> Iterable[Column]:
+    """What the levels of a curriculum did to each other: means over seeds, of arms with level after level."""
+    for name in TRANSFER:
+        value = partial(_of, field="transfer", key=name)
+        block = "transfer" if any(math.isfinite(value(r)) for r in table.rows) else ""
+        yield _shown(name, name.replace("_", " "), signed, value, block)
 
 
 def _levels(table: Comparison) -> Iterable[Column]:

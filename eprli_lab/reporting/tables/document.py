@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eprli_lab.reporting.controls import built_task, check_control
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded
 from eprli_lab.reporting.tables.verdicts import verdicts
@@ -15,12 +16,17 @@ NOTES = {
     "accuracy": "",
     "objectives": "",
     "training": "",
+    "transfer": (
+        "of a level's held-out accuracy, mean over levels; forward: before its training less at the start; backward: "
+        "at the end less after its training; forgetting: at its best less at the end"
+    ),
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }
 TITLES = {
     "accuracy": "accuracy",
     "objectives": "further objectives",
     "training": "what training took",
+    "transfer": "transfer between levels",
     "levels": "levels",
 }
 
@@ -99,9 +105,11 @@ def _title(table: Comparison) -> list[str]:
     study = table.study
     d = table.study.description
     seeds = ", ".join(map(str, d.seeds or sorted({r.seed for r in study.runs})))
+    built = built_task(study)
     return [
         f"{study.name}: {d.question}" if d.question else study.name,
         *([f"Claim: {d.claim}"] if d.claim else []),
+        *([f"Task: {built}."] if built else []),
         f"Baseline {table.baseline}; seeds {seeds}; objective {study.objective}; start -> end.",
     ]
 
@@ -136,7 +144,10 @@ def _remarks(table: Comparison) -> list[Remark]:
     unfinished = [
         f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in table.study.unfinished
     ]
+    control = check_control(table.study)
+    checks = [f"{c.verdict}: {c.expected} (found: {c.found})" for c in control.checks] if control else []
     return [
+        Remark(f"Control: {control.verdict}." if control else "", checks),
         Remark("How it reads:", [f"{r.arm}: {verdicts(table, r)}" for r in compared]),
         Remark(f"Differs from {'its baseline' if has_own else table.baseline} by:", changes),
         Remark("Runs that are not in the table:", unfinished),

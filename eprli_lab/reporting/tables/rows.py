@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from eprli_lab.errors import UserError
-from eprli_lab.reporting.derived import admission_rate, sampled_levels, seed_values
+from eprli_lab.reporting.derived import TRANSFER, admission_rate, sampled_levels, seed_values
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, difference
 from eprli_lab.reporting.stats.paired import PairedDifference, holm, mean
@@ -99,6 +99,9 @@ def _row(
         tokens=average("tokens"),
         response_tokens=average("response_tokens"),
         seconds=average("seconds"),
+        entropy=average("entropy"),
+        parameters=average("parameters"),
+        transfer={name: average(name) for name in TRANSFER},
         admission_rate={lv: admission_rate(runs, lv) for lv in levels},
         clip_fraction_low={lv: average(f"clip_fraction_low/{lv}") for lv in levels},
         clip_fraction_high={lv: average(f"clip_fraction_high/{lv}") for lv in levels},
@@ -111,7 +114,8 @@ def wanted(metric: str) -> bool:
     return (
         names.is_summary(metric)
         or names.is_evaluation(metric)
-        or metric in (names.UPDATES, names.TOKENS, names.TOTAL_SECONDS)
+        or metric in (names.UPDATES, names.TOKENS, names.TOTAL_SECONDS, names.PARAMETERS, names.COMMON_SCORE)
+        or names.is_heldout(metric)
         or names.is_buffer(metric, ("groups/admitted", "groups/generated"))
-        or names.is_policy(metric, ("clip_fraction/low", "clip_fraction/high"))
+        or names.is_policy(metric, ("clip_fraction/low", "clip_fraction/high", "entropy"))
     )
