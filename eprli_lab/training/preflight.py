@@ -46,14 +46,20 @@ def dry_run(specs: Sequence[RunSpec]) -> bool:
 
 
 def check_logged(where: str, metric: str, spec: RunSpec) -> None:
-    """Raises UserError for a metric that a run of this spec never logs: its levels, suites and reference are known."""
+    """Raises UserError for a metric that a run of this spec never logs: levels, suites, hints, reference are known."""
+    from eprli_lab.tracking.names import sampled
     from eprli_lab.training.metrics import CATALOGUE
 
-    levels, suites = list(spec.curriculum.levels), list(spec.evaluation.suites)
+    levels, suites = spec.curriculum.levels, list(spec.evaluation.suites)
     off = set() if spec.algorithm.kl_coef > 0 else {"kl_ref"}
     off |= set() if spec.evaluation.continue_truncated else {"valid_truncation_rate", "continue"}
     names = [m.name for m in CATALOGUE if m.name.rpartition("/")[2] not in off]
     names = [n.replace("{l}", level) for n in names for level in (levels if "{l}" in n else [""])]
+    for level, own in levels.items():
+        if own.hint.fraction == 0 or own.hint.when != "all_wrong":
+            names.remove(sampled(level, "all", "resampled"))
+        if own.hint.fraction == 0:
+            names.remove(sampled(level, "all", "hint_steps"))
     names = [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
     if metric not in names:
         raise UserError(f"{where}: no run logs '{metric}'{nearest(metric, names)}")

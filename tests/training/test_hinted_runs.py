@@ -15,7 +15,7 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Grade, Problem, Sampling
 from eprli_lab.training.checkpoint import RunStore
-from eprli_lab.training.preflight import preflight
+from eprli_lab.training.preflight import check_logged, preflight
 from eprli_lab.training.problems import check_context
 from eprli_lab.training.samples import sample_rows
 from eprli_lab.training.state import group_from_json, group_to_json
@@ -289,6 +289,15 @@ def test_values_that_are_no_hint(change: list[str], said: str) -> None:
     with pytest.raises(UserError) as caught:
         small_spec(*(f"{'+' if 'k' in c.split('=')[0] else ''}{L2}.{c}" for c in change))
     assert said in str(caught.value)
+
+
+def test_what_is_logged_of_hints_is_an_objective_only_where_there_are_some() -> None:
+    always, again = [f"{L2}.fraction=0.5"], [f"{L2}.fraction=0.5", f"{L2}.when=all_wrong"]
+    check_logged("objective", "train/l2/all/hint_steps", small_spec(*always))
+    check_logged("objective", "train/l2/all/resampled", small_spec(*again))
+    for change, metric in (([], "l2/all/hint_steps"), (always, "l1/all/hint_steps"), (always, "l2/all/resampled")):
+        with pytest.raises(UserError, match="no run logs"):
+            check_logged("objective", f"train/{metric}", small_spec(*change))
 
 
 def test_rewarded_steps_cannot_be_given() -> None:
