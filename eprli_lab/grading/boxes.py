@@ -67,6 +67,7 @@ _LINK = re.compile(
     r"(?:\s|[$,;:&*、]|\\[()\[\],;:! ]|\\q?quad(?![a-z])|\\text\s*\{\s*(?:and|or|,)\s*\}"
     r"|\b(?:and|or|the|other|second|third|solution|root|value|is|both|also)\b|\b[A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)*"
 )
+_JOINED = re.compile(r"[,、&]|\b(?:and|or)\b")
 LONGEST_LINK = 60
 MOST_BOXES = 100
 
@@ -83,7 +84,7 @@ def boxed_answer(text: str) -> str | None:
     contents = [text[outermost[-1].start : outermost[-1].end].strip()]
     for left, right in zip(outermost[-2 : -MOST_BOXES - 1 : -1], outermost[:0:-1], strict=False):
         between = text[left.end + 1 : right.begin]
-        if len(between) > LONGEST_LINK or not _LINK.fullmatch(between):
+        if len(between) > LONGEST_LINK or not _JOINED.search(between) or not _LINK.fullmatch(between):
             break
         content = text[left.start : left.end].strip()
         if content not in contents:

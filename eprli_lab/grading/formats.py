@@ -88,7 +88,13 @@ _ASKED = (  # what a prompt asks for: a pattern, the format that reads it, its w
     (re.compile(r"\\+(?:boxed|fbox)"), "boxed", r"\boxed{}"),
     (re.compile(r"####"), "hash", "####"),
     (re.compile(r"<answer>"), "tag", "<answer>"),
-    (re.compile(r"[\"'`“]?\bAnswer\s*:\s*[\"'`”]?\s*(?:\$|\\|<|\[|\{|\()?\w*|\bAnswer:"), "answer_line", "Answer:"),
+    (
+        re.compile(
+            r"(?i:form|format|line|write|put|respond|output|begin|start|end|with|after)\b[^.?!]{0,80}\bAnswer\s?:"
+        ),
+        "answer_line",
+        "Answer:",
+    ),
 )
 
 

@@ -149,10 +149,10 @@ class Pool:
             done(job, outcome, None)
 
     def _drop(self, worker: Worker) -> None:
-        """End it; another starts in its place, and is ready before it is missed."""
+        """End it; another starts in its place, and is ready before it is missed: one spare worker stays."""
         worker.stop()
         index = self.workers.index(worker)
-        if len(self.workers) <= self.processes:
+        if len(self.workers) <= self.processes + 1:
             self.workers[index] = Worker(self.serve, self.args)
         else:
             del self.workers[index]
