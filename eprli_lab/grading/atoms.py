@@ -159,6 +159,10 @@ class AtomReader(ABC):
             text += "_" + self.raw_group()
         while self.take("'"):
             text += "'"
+        inverse = [t.text for t in self.tokens[self.i : self.i + 6]] == ["^", "{", "-", "1", "}", "("]
+        if letter in _APPLIED and inverse:
+            self.i += 5
+            text += "^-1"
         if letter in _APPLIED and self.peek() == "(":
             text += "(" + self.raw_group(")") + ")"
         return Sym(text)
@@ -221,6 +225,8 @@ class AtomReader(ABC):
             inner = self.power()
             while self.starts_factor() and self.peek() != "function" and self.peek() != "(":
                 inner = Op("mul", (inner, self.power()))
+        if name in ("sin", "cos", "tan") and exponent == Op("neg", (Num(Fraction(1)),)):
+            name, exponent = f"arc{name}", None  # the inverse, by convention
         args = inner.items if isinstance(inner, Seq) and inner.kind == "()" else (inner,)
         name = {"lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}.get(name, name)
         out = Op(name, args + ((base,) if base is not None else ()))

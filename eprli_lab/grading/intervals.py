@@ -46,6 +46,9 @@ def _of_inequality(relation: Rel) -> Region | None:
     if ops == ("in",) and isinstance(parts[0], Sym):
         inner = as_region(parts[1])
         return inner and Region(inner.parts, parts[0].name)
+    if ops == ("!=",) and isinstance(parts[0], Sym) and not is_number(parts[0]) and is_number(parts[1]):
+        below, above = Seq("()", (MINUS_INFINITY, parts[1])), Seq("()", (parts[1], INFINITY))
+        return Region((below, above), parts[0].name)
     if all(op in (">", ">=") for op in ops):
         ops, parts = tuple(op.replace(">", "<") for op in reversed(ops)), tuple(reversed(parts))
     if not all(op in ("<", "<=") for op in ops):

@@ -53,13 +53,16 @@ class ProductReader(AtomReader):
             return None
         start = self.i
         part = self.power()
+        percent = isinstance(part, Op) and part.name == "percent"
+        if isinstance(part, Op) and percent:
+            part = part.args[0]
         proper = (
             isinstance(part, Op) and part.name == "div" and all(isinstance(x, Num) and not x.digits for x in part.args)
         )
         if not proper or not self._is_proper(part):
             self.i = start
             return None
-        return self._join(whole, part)
+        return Op("percent", (self._join(whole, part),)) if percent else self._join(whole, part)
 
     def plain_mixed(self, whole: Node) -> Node | None:
         """`1 1/2` is 3/2."""

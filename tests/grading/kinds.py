@@ -142,6 +142,11 @@ p \to q | q \to p
 """
 
 RIGHT = r"""
+\frac{1}{3} | 33\frac{1}{3}\%
+(-\infty, 2) \cup (2, \infty) | x \neq 2
+f^{-1}(x)=2x | 2x
+\arctan 2 | \tan^{-1} 2
+\frac{1}{3} | \frac{2}{6} = 33\frac13\%
 50\% | 0.5
 50\% | 50
 0.5 | 50\%
