@@ -67,6 +67,13 @@ KINDS = {
         },
     ),
     "grader": Kind("grader", {"boxed": "eprli_lab.grading.grader:boxed"}),
+    "format": Kind(
+        "answer format",
+        {
+            n: f"eprli_lab.grading.formats:{n}"
+            for n in ("boxed", "hash", "answer_line", "tag", "last_number", "choice_letter")
+        },
+    ),
     "family": Kind(
         "data family",
         {
@@ -107,6 +114,7 @@ AdmissionName = Annotated[str, AfterValidator(Named("admission"))]
 ScheduleName = Annotated[str, AfterValidator(Named("schedule"))]
 SamplerName = Annotated[str, AfterValidator(Named("sampler"))]
 GraderName = Annotated[str, AfterValidator(Named("grader"))]
+FormatName = Annotated[str, AfterValidator(Named("format"))]
 FamilyName = Annotated[str, AfterValidator(Named("family"))]
 
 

@@ -19,7 +19,15 @@ from pydantic import Field, field_validator, model_validator
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec
-from eprli_lab.config.extensions import AdvantageName, GraderName, ObjectiveName, is_path, source_digests, source_files
+from eprli_lab.config.extensions import (
+    AdvantageName,
+    FormatName,
+    GraderName,
+    ObjectiveName,
+    is_path,
+    source_digests,
+    source_files,
+)
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
 from eprli_lab.config.prompts import PromptsSpec
 
@@ -68,12 +76,13 @@ class BudgetSpec(Strict):
 
 
 class VerifySpec(Strict):
-    """Grading: exact match after normalisation first, math-verify second."""
+    """Grading: where a response says its answer, and whether that is right (docs/grading.md)."""
 
-    grader: Annotated[GraderName, Later("boxed")] = "boxed"  # boxed: exact match first, math-verify second
+    format: Annotated[FormatName, Later("boxed")] = "boxed"  # hash, answer_line, tag, last_number, choice_letter
+    grader: Annotated[GraderName, Later("boxed")] = "boxed"  # boxed: the conventions of docs/grading.md
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     timeout_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 5.0  # hard limit for one answer
-    symbolic: bool = True  # false: exact match only (the generated families need no more)
+    symbolic: bool = True  # false: spelling, structure, rational numbers only (the generated families need no more)
 
 
 class TrackingSpec(Strict):
@@ -196,6 +205,7 @@ class RunSpec(Strict):
             "algorithm.advantage": ("advantage", self.algorithm.advantage),
             "algorithm.objective": ("objective", self.algorithm.objective),
             "verify.grader": ("grader", self.verify.grader),
+            "verify.format": ("format", self.verify.format),
         }
         for name, level in c.levels.items():
             key = f"curriculum.levels.{name}"

@@ -1,53 +1,16 @@
-"""Answers: extracted from a response, normalised, compared exactly."""
+"""Answers: normalised, and compared exactly where that decides."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
+from functools import lru_cache
 
-BOXES = ("\\boxed", "\\fbox")
+from eprli_lab.grading.boxes import extract_boxed
+from eprli_lab.grading.compare import Comparison
+from eprli_lab.grading.parser import read
 
-
-def extract_boxed(text: str) -> str | None:
-    r"""Content of the last complete `\boxed{...}` (or `\fbox{...}`); None where there is none. Linear time.
-
-    Nesting and escaped braces are respected: of nested boxes the outermost counts. An unclosed box (a truncated
-    response) hides nothing: the last complete box, inside it or before it, is taken.
-    """
-    best: tuple[int, int] | None = None  # content (start, end) of the last complete outermost box
-    inner: tuple[int, int] | None = None  # of the last complete box inside a box that is still open
-    opened: list[int] = []  # per open brace: start of the content if a box opened it, else -1
-    boxes, i = 0, 0
-    while i < len(text):
-        c = text[i]
-        if c == "\\":
-            name = next((b for b in BOXES if text.startswith(b, i)), None)
-            if name is None:
-                i += 2  # an escaped character, brace or not
-                continue
-            i += len(name)
-            while i < len(text) and text[i] == " ":
-                i += 1
-            if i < len(text) and text[i] == "{":
-                opened.append(i + 1)
-                boxes += 1
-                i += 1
-            continue
-        if c == "{":
-            opened.append(-1)
-        elif c == "}" and opened:
-            start = opened.pop()
-            if start >= 0:
-                boxes -= 1
-                if boxes == 0:
-                    best, inner = (start, i), None
-                else:
-                    inner = (start, i)
-        i += 1
-    found = inner or best
-    return text[found[0] : found[1]] if found else None
-
+__all__ = ["exact", "extract_boxed", "is_missing", "normalise"]
 
 _WRAPPERS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textrm|mathit)\s*\{([^{}]*)\}")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,|\{,\}|\\!,\\!|,\\!|\\,)\d{3})+(?:\.\d+)?")
@@ -83,29 +46,59 @@ def normalise(answer: str) -> str:
     return s.removesuffix(".")
 
 
-_BASED = re.compile(r"[+-]?[0-9A-Za-z]+_(?:\{\d+\}|\d+)")
-_NO_BRACES = str.maketrans("", "", "{}")
+_STRUCTURE = Comparison()
+_CALCULUS = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|det|operatorname)(?![a-zA-Z])")
+_NOTHING = frozenset(("", "None", "nan", "NaN", "null", "N/A"))
 
 
-def _number(s: str) -> Fraction | None:
-    """An integer or decimal, exactly; None for anything else (also `12_5`, which Python would take)."""
-    if not re.fullmatch(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})", s):
-        return None
-    return Fraction(s)
+def is_missing(gold: object) -> bool:
+    """No answer at all: empty, white space, an empty box, or how Python and pandas spell a missing one."""
+    if gold is None or gold != gold:
+        return True
+    text = str(gold)
+    return text in _NOTHING or not text.strip() or normalise(text) == ""
+
+
+@lru_cache(maxsize=8192)
+def _normalised(gold: str) -> str:
+    return normalise(gold)
 
 
 def exact(answer: str, golds: Sequence[str]) -> bool | None:
-    """True: equal after normalisation. False: certainly different (plain numbers, `12_5` and 12). None: not decided."""
+    """Right, wrong, or None: algebra must say.
+
+    Spelling, structure and rational numbers decide here (docs/grading.md); a missing gold is equal to nothing.
+    """
+    if answer.isdigit() and answer.isascii() and len(answer) < 400:
+        value = answer.lstrip("0")
+        for gold in golds:
+            if not (gold.isdigit() and gold.isascii()):
+                break
+            if gold.lstrip("0") == value:
+                return True
+        else:
+            return False
+    return _exact(answer, golds)
+
+
+def _exact(answer: str, golds: Sequence[str]) -> bool | None:
+    golds = [g for g in golds if not is_missing(g)]
     mine = normalise(answer)
-    theirs = [normalise(g) for g in golds]
+    if not mine:
+        return False
+    theirs = [_normalised(g) for g in golds]
     if mine in theirs:
         return True
-    value = _number(mine)
-    values = [_number(t) for t in theirs]
-    if value is not None and value in values:
-        return True
-    if value is not None and None not in values:
-        return False
-    if _BASED.fullmatch(mine) and all(_number(t) is not None or _BASED.fullmatch(t) for t in theirs):
-        return mine.translate(_NO_BRACES) in {g.translate(_NO_BRACES) for g in theirs}  # math-verify reads 12_5 as 12
-    return None
+    tree = read(answer)
+    open_question = False
+    for gold, spelled in zip(golds, theirs, strict=True):
+        wanted = read(gold)
+        if tree is None or wanted is None:
+            left, right = (bool(_CALCULUS.search(s)) for s in (spelled, mine))
+            open_question = open_question or (left and (right or tree is not None)) or (right and wanted is not None)
+            continue
+        verdict = _STRUCTURE.same(wanted, tree)
+        if verdict:
+            return True
+        open_question = open_question or verdict is None
+    return None if open_question else False

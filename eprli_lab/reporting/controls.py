@@ -18,14 +18,13 @@ from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.reporting.diagnosis.finding import param_of
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.effects import difference, last_by_seed
-from eprli_lab.reporting.stats.paired import mean, paired_sd
+from eprli_lab.reporting.stats.paired import JUDGED, mean, paired_sd
 from eprli_lab.reporting.stats.power import minimum_detectable_effect
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, signed
 from eprli_lab.tracking.description import Contrast, Expectation
 from eprli_lab.tracking.read import read_runs
 
 TAG = "eprli.control"  # of a control's parent run
-MIN_SEEDS = 3  # common seeds, below which nothing is judged
 Verdict = Literal["passed", "failed", "too few seeds"]
 # Tasks that were built to be won, by the name of their initial policy: what a reader of their numbers must know.
 _LADDER = "built so that a curriculum must win; it says nothing yet about the paper's claim on real models"
@@ -114,7 +113,7 @@ def _check(study: StudyData, expectation: Expectation) -> tuple[Check, int]:
         expected = f"at most {signed(size)}, the interval below zero"
         holds = d.mean <= size and d.high < 0.0
     verdict: Verdict = "passed" if holds else "failed"
-    if d.n < MIN_SEEDS or math.isnan(d.low):
+    if d.n < JUDGED or math.isnan(d.low):
         verdict = "too few seeds"
     seeds = f"{d.n} seed{'s' if d.n != 1 else ''}"
     text = f"{expectation.contrast}{where}: {expected}"
@@ -127,7 +126,7 @@ def _check_mean(study: StudyData, expectation: Expectation, metric: str, where: 
     found = mean(values)
     holds = abs(found - expectation.near) <= expectation.within
     verdict: Verdict = "passed" if holds else "failed"
-    if len(values) < MIN_SEEDS:
+    if len(values) < JUDGED:
         verdict = "too few seeds"
     expected = f"{expectation.arm}{where}: {fraction(expectation.near)} ± {fraction(expectation.within)}"
     seeds = f"{len(values)} seed{'s' if len(values) != 1 else ''}"

@@ -118,6 +118,7 @@ _ARGUMENTS = {
     "advantage": (1, "rewards"),
     "objective": (5, "logp_new, logp_old, advantages, clip_low, clip_high"),
     "grader": (2, "response, answers"),
+    "format": (1, "response"),
 }
 
 
@@ -176,6 +177,13 @@ def _grader(function: Any, spec: RunSpec, level: str) -> Any:
     answers = [function(r.text, ("1",)) for r in RESPONSES[:2]]
     if not all(isinstance(a, bool | Grade) for a in answers):
         raise _BadAnswer(f"answered {answers[0]!r}: true, false or a Grade (eprli_lab.records) is needed")
+    return answers
+
+
+def _format(function: Any, spec: RunSpec, level: str) -> Any:
+    answers = [function(r.text) for r in RESPONSES[:2]]
+    if not all(a is None or isinstance(a, str) for a in answers):
+        raise _BadAnswer(f"answered {answers[0]!r}: the answer's text, or None where there is none, is needed")
     return answers
 
 
@@ -264,6 +272,7 @@ _TRIALS: dict[str, Callable[[Any, RunSpec, str], Any]] = {
     "advantage": _advantage,
     "objective": _objective,
     "grader": _grader,
+    "format": _format,
     "admission": _admission,
     "schedule": _schedule,
     "sampler": _sampler,

@@ -90,6 +90,8 @@ class Trainer:
         version = network_updates(self.spec.curriculum, progress, level)
         buffer.expire(version)
         sampled = self.collector.fill(level, buffer, state)
+        if progress.steps == 1:
+            _warn_of_silence(sampled, self.spec)
         waiting, ages, clock = len(buffer.groups), [], self.collector.take_phase_times()
         out = m.sampling_metrics(level, sampled) | m.hint_metrics(level, spec.hint, sampled)
         valid, measured = valid_truncation(self.spec, self.backend, self.grader, level, sampled, progress.steps)
@@ -193,3 +195,13 @@ class Trainer:
     def _save(self) -> Path:
         self.state.graded = dict(self.grader.counters)
         return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)
+
+
+def _warn_of_silence(sampled: Sequence[Group], spec: RunSpec) -> None:
+    """Say it at once when most of the first responses hold no answer that `verify.format` could read."""
+    from eprli_lab.grading.formats import silent
+
+    said = [(r.text, g.status) for group in sampled for r, g in zip(group.responses, group.grades, strict=True)]
+    sentence = silent(said, spec.verify.format)
+    if sentence is not None:
+        log.warning(sentence)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eprli_lab.data.conversation import at_level
 from eprli_lab.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
+    from eprli_lab.training.problems import RunProblems
     from eprli_lab.training.prompts import PromptReport
 
 
@@ -24,12 +26,39 @@ def preflight(spec: RunSpec) -> PromptReport:
     check_extensions(spec)
     check_logged("objective", spec.objective, spec)
     problems = read_problems(spec)
+    check_format(spec, problems)
     check_window(spec)
     if isinstance(spec.backend, OpenRLHFSpec):
         from eprli_lab.backends.openrlhf.dry_run import check_launch
 
         check_launch(spec)
     return prompt_report(spec, problems)
+
+
+def check_format(spec: RunSpec, problems: RunProblems) -> None:
+    """Raises UserError where prompts ask for another answer format than `verify.format`: all answers would be lost."""
+    from eprli_lab.config.extensions import is_path
+    from eprli_lab.grading.formats import mismatch
+
+    if is_path(spec.verify.grader):
+        return
+    given = [spec.prompts.system, spec.prompts.suffix]
+    asked = {f"level {name}": level for name, level in problems.strata.levels.items()}
+    asked |= {f"suite {name}": suite for name, suite in problems.suites.items()}
+    for name, level in spec.curriculum.levels.items():
+        asked[f"level {name}"] = at_level(asked[f"level {name}"], level.prompts)
+    for where, found in asked.items():
+        texts = [
+            "\n".join([*(p.system or given[0], p.prompt, p.suffix or given[1]), *(text for _, text in p.messages)])
+            for p in found
+        ]
+        other = mismatch(texts, spec.verify.format)
+        if other is not None:
+            name, words, count, total = other
+            raise UserError(
+                f"verify.format is {spec.verify.format}, but {count} of {total} prompts of {where} ask for {words}: "
+                f"set verify.format={name}, or ask for the format in prompts.suffix"
+            )
 
 
 def dry_run(specs: Sequence[RunSpec]) -> bool:

@@ -278,6 +278,19 @@ def test_ranks_merge_to_what_one_would_have_measured() -> None:
 # ------------------------------------------------------------------------------------------------ the reward file
 
 
+def test_the_reward_file_says_what_the_grader_says(shared_data: Path) -> None:
+    from eprli_lab.backends.openrlhf import reward_function as openrlhf_reward
+    from eprli_lab.config.spec import VerifySpec
+    from eprli_lab.grading.grader import Grader
+
+    cases = [json.loads(line) for line in (shared_data / "grading_cases.jsonl").read_text().splitlines()]
+    labels = [c["gold"] if len(c["gold"]) > 1 else c["gold"][0] for c in cases]
+    out = openrlhf_reward.reward_func(["q:" + c["response"] for c in cases], ["q:"] * len(cases), labels)
+    with Grader(VerifySpec()) as grader:
+        grades = grader.grade([(c["response"], tuple(c["gold"])) for c in cases])
+    assert out["scores"].tolist() == [float(g.correct) for g in grades]
+
+
 def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     from eprli_lab.backends.openrlhf import reward_function as openrlhf_reward
 
@@ -287,6 +300,12 @@ def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("EPRLI_REWARD", "linear:0.5:100")
     out = openrlhf_reward.reward_func(queries[:1], ["q:"], ["0.5"])
     assert out["scores"].tolist() == [1.0] and out["rewards"].item() == pytest.approx(1.0 - 0.5 * 17 / 100)
+    missing = ["", None, float("nan"), [], "None"]
+    out = openrlhf_reward.reward_func(["q: \\boxed{None}", "q: \\boxed{}"] * 5, ["q:"] * 10, missing * 2)
+    assert out["scores"].tolist() == [0.0] * 10 and out["extra_logs"]["grading_failed"].tolist() == [1.0] * 10
+    out = openrlhf_reward.reward_func(["<s>q \\boxed{7}? no", "\\boxed{7}"], ["q \\boxed{7}?", "q"], ["7", "7"])
+    assert out["scores"].tolist() == [0.0, 0.0], "a box of the prompt, and a query without its prompt"
+    assert out["extra_logs"]["grading_failed"].tolist() == [0.0, 1.0]
     monkeypatch.setenv("EPRLI_REWARD", "nonsense")
     out = openrlhf_reward.reward_func(queries[:1], ["q:"], ["0.5"])
     assert out["rewards"].tolist() == [0.0] and out["extra_logs"]["grading_failed"].tolist() == [1.0]

@@ -19,9 +19,20 @@ from eprli_lab.errors import UserError
 
 GROUPS = {
     "curriculum": ["l1", "l2", "l3", "l4", "l2_tight", "l3_tight", "paper_l1", "paper_l2", "short_l1", "short_l2"],
-    "model": ["mod10", "mod10_xs", "mod10_m", "mod10_l", "int", "program", "path"],
-    "data": ["mod10", "int", "program", "jsonl", "rl_parquet", "deepscaler"],
-    "evaluation": ["heldout", "heldout_long", "benchmarks", "math500", "paper"],
+    "model": [
+        "mod10",
+        "mod10_xs",
+        "mod10_m",
+        "mod10_l",
+        "int",
+        "program",
+        "ladder",
+        "ladder_half",
+        "interference",
+        "path",
+    ],
+    "data": ["mod10", "int", "program", "interference", "jsonl", "rl_parquet", "deepscaler"],
+    "evaluation": ["heldout", "heldout_long", "rungs", "conventions", "benchmarks", "math500", "paper"],
     "backend": ["local", "openrlhf", "openrlhf_cpu"],
     "experiment": ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b"],
     "tracking": ["sqlite", "server"],

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from eprli_lab.config.data import ColumnsSpec, SourceSpec
 from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.files import read_problems
-from eprli_lab.grading.answers import exact, extract_boxed, normalise
+from eprli_lab.grading.answers import exact, extract_boxed, is_missing, normalise
+from eprli_lab.grading.boxes import boxed_answer
 from eprli_lab.grading.grader import CACHE_SIZE, Grader, boxed
 from eprli_lab.records import Grade
 
@@ -84,8 +85,8 @@ def test_arbitrary_text_never_raises(text):
     answer = extract_boxed(text)
     assert answer is None or answer in text
     assert isinstance(normalise(text), str)
-    assert exact(text, [text]) is True
-    assert exact(text, ["7", text]) is True
+    assert exact(text, [text]) is not is_missing(text)
+    assert exact(text, ["7", text]) is not is_missing(text)
 
 
 @given(st.text(st.sampled_from("abc{1}+ "), max_size=30).filter(lambda s: _balanced(s)), LATEX)
@@ -142,7 +143,6 @@ def test_spellings_of_the_same_answer(a, b):
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        ("12_5", "12"),
         ("12_5", "125"),
         ("12_5", "12_7"),
         ("1 2", "12"),
@@ -159,10 +159,9 @@ def test_spellings_of_the_same_answer(a, b):
         ("1234,567", "1234567"),
         (r"\boxed{1} + 5", "1"),
         (r"\boxed{3}\boxed{1}", "1"),
-        ("10%", "10"),
         ("-3", "3"),
         ("1.2.3", "1.23"),
-        ("1e3", "1000"),  # not a plain number: left to the symbolic grader
+        ("1e3", "100"),
         (r"\leftarrow", r"\rightarrow"),
         ("10", "1"),
         ("0", ""),
@@ -176,14 +175,15 @@ def test_different_answers_stay_different(a, b):
 def test_plain_numbers_are_decided_without_math_verify():
     assert exact("3", ["4"]) is False
     assert exact("3", ["4", "3.00"]) is True
-    assert exact("3", ["4", "x"]) is None
-    assert exact("x", ["4"]) is None
-    assert exact(r"\frac{1}{2}", ["0.5"]) is None
+    assert exact("3", ["4", "x"]) is False
+    assert exact("x", ["4"]) is False
+    assert exact("x+1", ["4"]) is None, "algebra must say"
+    assert exact(r"\frac{1}{2}", ["0.5"]) is True
     assert exact("12_5", ["12"]) is False, "math-verify takes the subscript for nothing"
     assert exact("12_5", ["12_{5}"]) is True
-    assert exact("12", ["12_5"]) is None, "an answer without the asked-for base is left to math-verify"
-    assert exact(r"10\%", ["0.1"]) is None
-    assert exact("1" * 5000, ["2"]) is None, "longer than Python reads as a number"
+    assert exact("12", ["12_5"]) is True, "the gold says the base"
+    assert exact(r"10\%", ["0.1"]) is True
+    assert exact("1" * 5000, ["2"]) is False, "longer than Python reads as a number"
 
 
 def _spell(n: int, style: int) -> str:
@@ -217,13 +217,15 @@ def test_integers_are_equal_exactly_when_they_are(a, how_a, b, how_b):
 
 
 @given(
-    st.lists(st.sampled_from(["1", "2", "0", "00", "123", ",", " ", ".", "/", "-", r"\,", r"\!", "{,}"]), max_size=7),
+    st.lists(st.sampled_from(["1", "2", "0", "00", "123", ",", " ", ".", "-", r"\,", r"\!", "{,}"]), max_size=7),
     st.integers(0, 10**9),
 )
 @settings(max_examples=500)
 def test_pieces_of_numbers_never_become_another_number(pieces, n):
     """Whatever is called equal to an integer is that integer once separators of three digits are taken out."""
     text = "".join(pieces)
+    if re.search(r"[\d.]\D*-", text):
+        return  # a difference, which is computed
     for target in {n, int("0" + "".join(c for c in text if c.isdigit()))}:
         if exact(text, [str(target)]):
             plain = re.sub(r"^(\s|\\,)+|(\s|\\,)+$", "", text.replace(r"\!", "")).removesuffix(".").rstrip()
@@ -278,13 +280,13 @@ def test_every_status(grader):
     before = grader.counters.copy()
     got = grader.grade(pairs)
     assert [g.status for g in got] == [
-        "exact", "symbolic", "wrong", "no_answer", "symbolic", "wrong", "symbolic", "wrong", "exact", "symbolic",
+        "exact", "exact", "wrong", "no_answer", "symbolic", "wrong", "exact", "wrong", "exact", "symbolic",
     ]  # fmt: skip
     assert [g.correct for g in got] == [g.status in ("exact", "symbolic") for g in got]
     assert got[0] == Grade(True, "exact", "4")
     assert got[3] == Grade(False, "no_answer", None)
     assert sum((grader.counters - before).values()) == len(pairs)
-    assert grader.counters - before == {"exact": 2, "symbolic": 4, "wrong": 3, "no_answer": 1}
+    assert grader.counters - before == {"exact": 4, "symbolic": 2, "wrong": 3, "no_answer": 1}
     assert grader.grade([]) == []
 
 
@@ -298,7 +300,7 @@ def test_documented_leniency_and_strictness(grader):
     assert correct(r"5\text{ cm}", "5")
     assert correct(r"\frac{2}{4}", r"\frac{1}{2}")
     assert correct(r"2\sqrt{2}", r"\sqrt{8}")
-    assert not correct(r"10\%", "0.1")
+    assert correct(r"10\%", "0.1") and not correct("10", "0.1")
     assert not correct("12_5", "12")
     assert not correct("12_5", "17")
     assert not correct("1 1/2", "11/2")
@@ -308,12 +310,17 @@ def test_documented_leniency_and_strictness(grader):
 
 def test_symbolic_off_never_starts_a_process():
     with Grader(VerifySpec(symbolic=False)) as g:
-        assert g.grade([(box("0.5"), (r"\frac{1}{2}",))])[0] == Grade(False, "wrong", "0.5")
+        assert g.grade([(box("0.5"), (r"\frac{1}{2}",))])[0] == Grade(True, "exact", "0.5")
+        assert g.grade([(box("x+1"), ("1+x",))])[0] == Grade(False, "wrong", "x+1")
         assert mp.active_children() == [] or g._workers == []
 
 
-def test_problems_without_accepted_answers_are_wrong(grader):
-    assert [g.status for g in grader.grade([(box("x"), ()), (box("3"), ())])] == ["wrong", "wrong"]
+@pytest.mark.parametrize("gold", ["", " ", "None", "nan", "null", "N/A", r"\boxed{}", "$$"])
+@pytest.mark.parametrize("answer", ["", " ", "None", "nan", "null", "N/A", r"\boxed{}", "$$", "7"])
+def test_a_missing_gold_is_an_error_of_the_data_never_right(grader, gold, answer):
+    found = grader.grade([(box(answer), (gold,)), (box(answer), ()), ("no box", (gold,)), (box(answer), (gold, "8"))])
+    assert [g.status for g in found] == ["error", "error", "error", "wrong"]
+    assert not any(g.correct for g in found) and not boxed(box(answer), (gold,)).correct
 
 
 def test_a_repeated_answer_is_graded_once(grader):
@@ -325,13 +332,14 @@ def test_a_repeated_answer_is_graded_once(grader):
     assert CACHE_SIZE > 10_000
 
 
+SLOW = r"\sum_{n=1}^{10^{12}} \sin(n)"  # for SymPy, without end
 PATHOLOGICAL = [
     "9^{9^{9^9}}",
     "(10^9)!",
     r"\sqrt{" * 500 + "2" + "}" * 500,
     r"\frac{1}{" * 300 + "x" + "}" * 300,
     "(x+1)^{99999999}",
-    r"\sum_{n=1}^{10^{12}} \sin(n)",
+    SLOW,
     "(" * 4000,
     "x\0y",
     "\ud800\udfff x",
@@ -353,13 +361,13 @@ def test_pathological_answers_neither_hang_nor_crash():
             assert time.monotonic() - start < 60.0, answer[:50]  # limit + start of a fresh worker on a busy machine
             good = (box(f"y+{len(answer)}"), (f"{len(answer)}+y",))
             assert g.grade([good])[0].status == "symbolic", f"after {answer[:50]}"
-        assert g.counters["timeout"] >= 2
+        assert g.counters["timeout"] >= 1
         assert g.counters["error"] == 0
         assert sum(g.counters.values()) == 2 * len(PATHOLOGICAL)
         # a pathological gold answer, and one beside good pairs in one batch
-        mixed = g.grade([(box("a+b"), ("b+a",)), (box("9^{9^9}"), ("1",)), (box("a+c"), ("c+a", "9^{9^{9^9}}"))])
+        mixed = g.grade([(box("a+b"), ("b+a",)), (box(SLOW), ("1",)), (box("a+c"), ("c+a", SLOW))])
         assert [m.status for m in mixed] == ["symbolic", "timeout", "symbolic"]
-        assert g.grade([(box("b+a+1"), ("9^{9^{9^7}}", "1+a+b"))])[0].status == "symbolic", "one right gold is enough"
+        assert g.grade([(box("b+a+1"), (SLOW, "1+a+b"))])[0].status == "symbolic", "one right gold is enough"
 
 
 @pytest.mark.slow
@@ -374,7 +382,7 @@ def test_a_worker_that_dies_spoils_one_answer_only():
 
         thread = threading.Thread(target=kill)
         thread.start()
-        got = g.grade([(box("9^{9^9}"), ("1",)), (box("a+c"), ("c+a",)), (box("a+d"), ("d+c",))])
+        got = g.grade([(box(SLOW), ("1",)), (box("a+c"), ("c+a",)), (box("a+d"), ("d+c",))])
         thread.join()
         assert [x.status for x in got] == ["error", "symbolic", "wrong"]
         assert g.counters == {"symbolic": 2, "error": 1, "wrong": 1}
@@ -437,7 +445,7 @@ if __name__ == "__main__":
     g.grade([(r"\\boxed{a+b}", ("b+a",)), (r"\\boxed{a+c}", ("c+a",))])
     print(*[w.process.pid for w in g._workers], flush=True)
     if sys.argv[2] == "busy":
-        g.grade([(r"\\boxed{9^{9^9}}", ("1",)), (r"\\boxed{\\sum_{n=1}^{10^{12}} \\sin(n)}", ("3",))])
+        g.grade([(r"\\boxed{\\int_0^1 x^x \\sin(x^x) dx}", ("1",)), (r"\\boxed{\\sum_{n=1}^{10^{12}} \\sin(n)}", ("3",))])
     sys.stdin.read()
 """
 
@@ -555,5 +563,19 @@ def test_a_graders_function_is_asked_in_a_worker_under_the_limit(tmp_path, monke
 
 
 def test_the_registered_grader_is_a_function_too():
-    assert boxed("\\boxed{0.5}", ("\\frac{1}{2}",)).status == "symbolic"
+    assert boxed("\\boxed{0.5}", ("\\frac{1}{2}",)).status == "exact"
+    assert boxed("\\boxed{x+1}", ("1+x",)).status == "symbolic"
     assert boxed("\\boxed{7}", ("7",)).status == "exact" and boxed("7", ("7",)).status == "no_answer"
+
+
+@given(
+    st.lists(st.sampled_from([*"0123456789+-=?}abc;*i", "\\boxed{", "7}", "12}"]), max_size=14), st.integers(-30, 99)
+)
+@settings(max_examples=500)
+def test_responses_of_the_generated_families_are_read_as_ever(pieces, gold):
+    """Their alphabet: the last complete box counts, and its digits are right when they are the gold's number."""
+    text = "".join(pieces)
+    answer = extract_boxed(text)
+    assert boxed_answer(text) == answer
+    if answer is not None and re.fullmatch(r"-?\d+", answer):
+        assert exact(answer, [str(gold)]) is (int(answer) == gold)

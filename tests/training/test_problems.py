@@ -176,3 +176,15 @@ def test_a_missing_tokenizer_is_one_sentence(model: Path, tmp_path: Path) -> Non
 def test_write_sums_is_read(model: Path, tmp_path: Path) -> None:
     spec = compose_spec(overrides(model, write_sums(tmp_path / "sums.jsonl")))
     assert len(read_problems(spec).suites["sums"]) == 100
+
+
+def test_prompts_that_ask_for_another_answer_format_are_named_before_the_start(model: Path, tmp_path: Path) -> None:
+    spec = spec_of(model, tmp_path, [1, 1], [1])
+    rows = [{"id": f"q{i}", "problem": "1+1? Answer after ####", "answer": "2", "difficulty": 0.5} for i in range(2)]
+    (tmp_path / "training.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert refusal(spec) == (
+        "verify.format is boxed, but 2 of 2 prompts of level l1 ask for ####: set verify.format=hash, or ask for the format "
+        "in prompts.suffix"
+    )
+    source = f"data.source.path={tmp_path / 'training.jsonl'}"
+    preflight(compose_spec([*overrides(model, tmp_path / "suite.jsonl"), source, "verify.format=hash"]))

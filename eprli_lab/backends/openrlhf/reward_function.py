@@ -5,7 +5,7 @@
 Raw accuracy goes into `scores`, which dynamic filtering reads, the shaped reward into `rewards`, which the loss reads.
 Set EPRLI_REWARD to a length term of one response, `none` (the default), `linear:K:LEN` or `soft_overlong:K:LEN:BUFFER`;
 group-relative terms need a group, which a reward function does not see. Grading runs in processes with a hard limit, as
-OpenRLHF calls this file in threads, where math-verify's own limits cannot work.
+OpenRLHF calls this file in threads, where math-verify's own limits cannot work. EPRLI_FORMAT is `verify.format`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ def _grader() -> Any:
         from eprli_lab.config.spec import VerifySpec
         from eprli_lab.grading.grader import Grader
 
-        _STATE["grader"] = Grader(VerifySpec(processes=int(os.environ.get("EPRLI_REWARD_PROCESSES", "2"))))
+        _STATE["grader"] = Grader(
+            VerifySpec(
+                processes=int(os.environ.get("EPRLI_REWARD_PROCESSES", "2")),
+                format=os.environ.get("EPRLI_FORMAT", "boxed"),
+            )
+        )
     return _STATE["grader"]
 
 
@@ -48,6 +53,20 @@ def shaped(correct: bool, characters: int) -> float:
     raise ValueError(f"EPRLI_REWARD: {name} is none of none, linear, soft_overlong")
 
 
+def response_of(query: str, prompt: str) -> str:
+    """The query behind its prompt, which may stand behind a begin-of-text token. Raises ValueError without a prompt."""
+    start = query.find(prompt)
+    if start < 0:
+        raise ValueError("the query does not hold its prompt, so what was answered cannot be told from what was asked")
+    return query[start + len(prompt) :]
+
+
+def golds_of(label: Any) -> tuple[str, ...]:
+    """Accepted answers; a missing one (None, NaN) is an empty one, which nothing is equal to."""
+    golds = label if isinstance(label, list | tuple) else (label,)
+    return tuple("" if x is None or x != x else str(x) for x in golds)
+
+
 def reward_func(queries: list[str], prompts: list[str], labels: list[Any], **_: Any) -> dict[str, Any]:
     """rewards, scores [B] float tensors, and counts of what could not be graded."""
     import torch
@@ -55,10 +74,12 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[Any], **_: 
     scores, rewards, failed = [], [], []
     for query, prompt, label in zip(queries, prompts, labels, strict=True):
         try:
-            response = query[len(prompt) :] if query.startswith(prompt) else query
-            golds = tuple(str(x) for x in label) if isinstance(label, list | tuple) else (str(label),)
+            response = response_of(query, prompt)
             with _LOCK:
-                grade = _grader().grade([(response, golds)])[0]
+                grade = _grader().grade([(response, golds_of(label))])[0]
+            if grade.status == "error" and "named" not in _STATE and not any(golds_of(label)):
+                _STATE["named"] = True
+                log.error(f"label {label!r} holds no answer, and earns nothing: is --data.label_key set?")
             scores.append(float(grade.correct))
             rewards.append(shaped(grade.correct, len(response)))
             failed.append(float(grade.status in ("error", "timeout")))
