@@ -11,6 +11,7 @@ from pathlib import Path
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.artifacts import read_artifacts
+from eprli_lab.reporting.diagnosis import wanted as in_findings
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData, load_study
 from eprli_lab.reporting.report.page import Page
@@ -31,7 +32,10 @@ def read(uri: str, experiment: str, study: str) -> StudyData:
     """A study with every metric that a report shows."""
     from eprli_lab.reporting import figures
 
-    return load_study(uri, experiment, study, lambda metric: in_table(metric) or figures.wanted(metric))
+    def shown(metric: str) -> bool:
+        return in_table(metric) or figures.wanted(metric) or in_findings(metric)
+
+    return load_study(uri, experiment, study, shown)
 
 
 def write_report(
