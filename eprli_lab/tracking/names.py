@@ -192,6 +192,12 @@ def is_buffer(name: str, quantities: Collection[str] = ()) -> bool:
     return known and (not quantities or quantity_of(name) in quantities)
 
 
+def is_sampled(name: str, quantities: Collection[str] = ()) -> bool:
+    """Is it of the groups that a level sampled in a step, and if quantities are given, one of those?"""
+    known = family(name) == "train" and level_of(name) is not None
+    return known and (not quantities or quantity_of(name) in quantities)
+
+
 def is_policy(name: str, quantities: Collection[str] = ()) -> bool:
     """Is it of a level's updates, and if quantities are given, one of those?"""
     known = family(name) == "policy" and level_of(name) is not None

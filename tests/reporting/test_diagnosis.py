@@ -218,6 +218,20 @@ def test_levels_whose_limits_never_bind_are_told_once_for_all_arms():
     assert diagnose(limited({"a": (44, 76), "b": (44, 76)}, {"b": (0.0, 0.011)})) == []
 
 
+def test_what_findings_on_limits_rest_on_is_read_from_the_store(monkeypatch):
+    """A report reads few of the metrics of a run; a finding whose metric it leaves out is never made."""
+    from eprli_lab.reporting.report import write
+
+    read = []
+    monkeypatch.setattr(write, "load_study", lambda uri, experiment, study, wanted: read.append(wanted))
+    write.read("sqlite:///x.db", "e", "s")
+    data = limited({"up": (44, 76), "flat": (60, 76)})
+    for run in data.runs:
+        for name in [name for name in run.histories if not read[0](name)]:
+            del run.histories[name]
+    assert [f.kind for f in diagnose(data)] == ["limit_never_binds"]
+
+
 def test_arms_with_other_strata_are_no_comparison_of_limits():
     data = limited({"l2": (44, 76), "l1": (76, 76)})
     for run in data.runs:

@@ -67,5 +67,7 @@ def test_every_name_of_the_catalogue_knows_what_it_is_of():
 def test_kinds_of_names():
     assert names.is_generated("buffer/l1/groups/generated") and not names.is_generated("buffer/l1/groups/admitted")
     assert names.is_buffer("buffer/l1/rounds") and not names.is_buffer("buffer/l1/rounds", ("staleness",))
+    assert names.is_sampled("train/l1/all/accuracy") and not names.is_sampled("train/l1/all/accuracy", ("all/reward",))
+    assert not names.is_sampled("buffer/l1/rounds") and not names.is_sampled("train/l1")
     assert names.is_policy("policy/l1/entropy", ("entropy",)) and not names.is_policy("policy/entropy")
     assert names.measure_of("eval/aime24/truncation_rate") == "truncation_rate" and names.measure_of("score") == "score"

@@ -16,6 +16,12 @@ from eprli_lab.reporting.diagnosis.levels import starved_levels, unequal_varianc
 from eprli_lab.reporting.diagnosis.limits import unused_limits
 from eprli_lab.reporting.diagnosis.over_time import entropy_collapse, forgetting
 from eprli_lab.reporting.load import StudyData
+from eprli_lab.tracking import names
+
+
+def wanted(metric: str) -> bool:
+    """The metrics that findings read beside those of table and figures."""
+    return names.is_sampled(metric, ("all/truncation_rate",))
 
 
 def diagnose(

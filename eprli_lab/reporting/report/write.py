@@ -13,6 +13,7 @@ from eprli_lab.errors import UserError
 from eprli_lab.reporting.artifacts import read_artifacts
 from eprli_lab.reporting.controls import TAG as CONTROL_TAG
 from eprli_lab.reporting.controls import check_control, records_of
+from eprli_lab.reporting.diagnosis import wanted as in_findings
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData, load_study
 from eprli_lab.reporting.report.page import Page
@@ -33,7 +34,10 @@ def read(uri: str, experiment: str, study: str, parent_run_id: str | None = None
     """A study with every metric that a report shows."""
     from eprli_lab.reporting import figures
 
-    return load_study(uri, experiment, study, lambda metric: in_table(metric) or figures.wanted(metric), parent_run_id)
+    def shown(metric: str) -> bool:
+        return in_table(metric) or figures.wanted(metric) or in_findings(metric)
+
+    return load_study(uri, experiment, study, shown, parent_run_id)
 
 
 def write_report(
