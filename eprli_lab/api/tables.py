@@ -30,7 +30,8 @@ class AblationTable:
         Columns: arm; n, its seeds; every suite and objective as <suite>/start and <suite>/end (means over seeds);
         difference to `baseline` in the first objective with difference_low and difference_high (95%) and p_raw of the
         paired test, each comparison by itself; p_holm, corrected over the arms with three common seeds; updates,
-        tokens, response_tokens, seconds; of every level admission_rate/<level>, clip_fraction_low/<level>, clip_fraction_high/<level> (fractions).
+        tokens, response_tokens, seconds; of every level admission_rate/<level>, clip_fraction_low/<level>,
+        clip_fraction_high/<level> (fractions).
         """
         import pandas as pd
 

@@ -14,7 +14,7 @@ COMPARED = ("difference", "p_raw", "p_holm")  # columns under which stands what 
 # block of columns -> what stands under it; in the order of the document
 NOTES = {
     "accuracy": "",
-    "objectives": "",
+    "objectives": "[95%]: each comparison by itself, uncorrected",
     "training": "",
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }
