@@ -113,9 +113,9 @@ def build_plan(
     study = _study(node)
     named = any(a.startswith("study.name=") for a in command_line)
     name = study.name if preset == "default" or named else f"{study.name}-{preset}"
+    chosen = _chosen_arms(study)
     refuse_the_studys_own(study)
     refuse_spaces(spaces or {}, study.varies_evaluation)
-    chosen = _chosen_arms(study)
     trees: dict[str, dict[str, Any]] = {}
     notes = check_contrasts(study, chosen)
     for arm in chosen:

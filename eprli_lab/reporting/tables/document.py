@@ -15,7 +15,7 @@ COMPARED = ("difference", "p_raw", "p_holm")  # columns under which stands what 
 # block of columns -> what stands under it; in the order of the document
 NOTES = {
     "accuracy": "",
-    "objectives": "",
+    "objectives": "[95%]: each comparison by itself, uncorrected",
     "training": "",
     "transfer": (
         "of a level's held-out accuracy, mean over levels; forward: before its training less at the start; "
