@@ -28,5 +28,7 @@ class Algebra(Comparison):
         if number is None:
             return False
         literal = decimal if isinstance(decimal, Num) else None
-        digits = numbers.digits_of(decimal) or len(str(abs(number.numerator)))
-        return literal is not None and evaluate.rounds_to(value, number, digits)
+        if literal is None:
+            return False
+        digits = literal.digits or len(str(abs(number.numerator)))
+        return evaluate.rounds_to(value, number, digits)

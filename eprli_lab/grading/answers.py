@@ -97,7 +97,10 @@ def _exact(answer: str, golds: Sequence[str]) -> bool | None:
             left, right = (bool(_CALCULUS.search(s)) for s in (spelled, mine))
             open_question = open_question or (left and (right or tree is not None)) or (right and wanted is not None)
             continue
-        verdict = _STRUCTURE.same(wanted, tree)
+        try:
+            verdict = _STRUCTURE.same(wanted, tree)
+        except (ArithmeticError, RecursionError, ValueError):
+            verdict = None  # for a worker, where nothing can be harmed
         if verdict:
             return True
         open_question = open_question or verdict is None

@@ -201,7 +201,7 @@ class Comparison:
         if len(gold.items) != len(answer.items):
             return False
         kinds = {gold.kind, answer.kind}
-        if "ordered" in kinds and kinds & {"()", "list", "or", "ordered"}:
+        if "ordered" in kinds and kinds <= {"ordered", "()", "list", "or"}:
             return every([self.same(g, a) for g, a in zip(gold.items, answer.items, strict=True)])
         if "list" in kinds and kinds <= {"list", "or", "{}", "semicolon"}:
             return self.matched(gold.items, answer.items)

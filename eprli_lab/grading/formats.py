@@ -133,16 +133,11 @@ def silent(responses: Sequence[tuple[str, str]], chosen: str) -> str | None:
     if len(without) * 2 <= len(responses):
         return None
     example = " ".join(without[0].split())[-160:]
-    found = sorted(
-        name
-        for name in FORMATS
-        if name != chosen and sum(FORMATS[name](t) is not None for t in without) * 2 > len(without)
+    readable = (
+        n for n, find in FORMATS.items() if n != chosen and sum(find(t) is not None for t in without) * 2 > len(without)
     )
-    advice = (
-        f"; they can be read as {' or '.join(found)}: set verify.format, or ask for the format in prompts.*"
-        if found
-        else ""
-    )
+    other = next(readable, None)
+    advice = f"; verify.format={other} would read them, or ask for the format in prompts.*" if other else ""
     return (
         f"{len(without)} of the first {len(responses)} responses hold no answer in the format {chosen} and earn nothing"
         f"{advice}; one ends: ...{example!r}"

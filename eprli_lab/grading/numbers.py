@@ -128,11 +128,11 @@ def shortened(value: Fraction, digits: int) -> tuple[Fraction, Fraction]:
     if value == 0:
         return value, value
     size = abs(value)
-    exponent = len(str(size.numerator)) - len(str(size.denominator)) - digits
-    unit = Fraction(10) ** exponent
-    if size / unit >= 10**digits:
+    bits = size.numerator.bit_length() - size.denominator.bit_length()
+    unit = Fraction(10) ** (bits * 30103 // 100000 - digits)  # log10(2); within a factor of 100 of the unit
+    while size / unit >= 10**digits:
         unit *= 10
-    elif size / unit < 10 ** (digits - 1):
+    while size / unit < 10 ** (digits - 1):
         unit /= 10
     cut = (size / unit).__floor__()
     rounded = (size / unit + Fraction(1, 2)).__floor__()

@@ -97,10 +97,11 @@ class ProductReader(AtomReader):
     def unary(self) -> Node:
         self.enter()
         try:
-            if self.take("-"):
-                return Op("neg", (self.unary(),))
-            if self.take("+"):
-                return self.unary()
+            if self.peek() in ("-", "+"):
+                sign = self.next().kind
+                if self.peek() in ("-", "+"):
+                    self.fail()  # two signs are a slip
+                return self.unary() if sign == "+" else Op("neg", (self.unary(),))
             if self.at_command("pm") or self.at_command("mp"):
                 return Op(self.next().text, (self.unary(),))
             return self.power()

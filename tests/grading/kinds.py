@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 WRONG = r"""
+[1,2] | x=1, y=2
 \frac{3^{100}}{2^{100}} | 1-1
 \frac{3^{100}}{2^{100}} | 10^{-20}
 \frac{32!}{(10!)^3 2! 3!} | 0

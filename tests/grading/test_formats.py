@@ -88,7 +88,7 @@ def test_silence_is_said_with_an_example_and_what_would_read_it():
     quiet = [("so it is\n#### 4", "no_answer")] * 3 + [(r"\boxed{4}", "exact")] * 2
     sentence = silent(quiet, "boxed")
     assert sentence is not None and sentence.startswith("3 of the first 5 responses hold no answer in the format boxed")
-    assert "hash" in sentence and "'so it is #### 4'" in sentence
+    assert "; verify.format=hash would read them" in sentence and "'so it is #### 4'" in sentence
     assert silent(quiet[1:], "boxed") is None, "half is not more than half"
 
 

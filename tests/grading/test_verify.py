@@ -230,6 +230,8 @@ def test_pieces_of_numbers_never_become_another_number(pieces, n):
         if exact(text, [str(target)]):
             plain = re.sub(r"^(\s|\\,)+|(\s|\\,)+$", "", text.replace(r"\!", "")).removesuffix(".").rstrip()
             plain = re.sub(r"^([+-])(\s|\\,)+", r"\1", plain)
+            plain = re.sub(r"(\s|\\,)+$", "", plain)
+            plain = re.sub(r"(?<=\d) (?=\d)", ",", plain)  # a space parts thousands too
             whole, _, rest = plain.replace(r"\,", ",").replace("{,}", ",").lstrip("+-").partition(".")
             groups = whole.split(",")
             assert re.fullmatch(r"\d*", rest)
