@@ -10,6 +10,7 @@ from plans import own_sweep, plan_of
 from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.lifecycle import check_study
+from eprli_lab.sweeping.spec import factor_and_metric
 
 
 def refused(*arguments: str) -> str:
