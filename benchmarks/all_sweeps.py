@@ -1,8 +1,8 @@
 """Every sweep once, each ending in its table: `python benchmarks/all_sweeps.py [preset] [sweep ...]`.
 
-Runs in a new directory (or in $EPRLI_OUT), one process a core, each with one worker that it keeps from sweep to sweep (a
-sweep's start and its report keep one core idle, and what is imported once is paid once). Prints the seconds of each, and
-fails when one does not end in a table whose rows are all there.
+Runs in a new directory (or in $EPRLI_OUT), one process a core, each with one worker that it keeps from sweep to sweep: a
+sweep's start and its report keep one core idle, and what is imported once is paid once. Prints the seconds of each,
+and fails when one does not end in a table whose rows are all there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.sweeping.catalogue import names, planner
+from eprli_lab.sweeping.command import run_plan
+from eprli_lab.sweeping.workers import end_all
+
 
 def one(name: str, preset: str, pool: list[Any]) -> bool:
     """One sweep; did it end in its table?"""
-    from eprli_lab.sweeping.catalogue import planner
-    from eprli_lab.sweeping.command import run_plan
-
     began = time.perf_counter()
     out = io.StringIO()
     failed: object = "it did not end"
@@ -47,8 +48,6 @@ def one(name: str, preset: str, pool: list[Any]) -> bool:
 
 def work(waiting: Any, ended: Any, preset: str) -> None:
     """Sweep after sweep, until none is waiting."""
-    from eprli_lab.sweeping.workers import end_all
-
     pool: list[Any] = []
     try:
         while (name := waiting.get()) is not None:
@@ -58,8 +57,6 @@ def work(waiting: Any, ended: Any, preset: str) -> None:
 
 
 def main() -> int:
-    from eprli_lab.sweeping.catalogue import names
-
     preset = sys.argv[1] if len(sys.argv) > 1 else "smoke"
     wanted = sys.argv[2:] or names()
     where = Path(os.environ.get("EPRLI_OUT") or tempfile.mkdtemp(prefix="sweeps-"))
