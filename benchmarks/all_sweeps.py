@@ -1,7 +1,7 @@
 """Every sweep once, each ending in its table: `python benchmarks/all_sweeps.py [preset] [sweep ...]`.
 
-Runs in a new directory (or in $EPRLI_OUT), one process a core, each with one worker that it keeps from sweep to sweep: a
-sweep's start and its report keep one core idle, and what is imported once is paid once. Prints the seconds of each,
+Runs in a new directory (or in $EPRLI_OUT), one process a core, each with one worker that it keeps from sweep to sweep:
+a sweep's start and its report keep one core idle, and what is imported once is paid once. Prints the seconds of each,
 and fails when one does not end in a table whose rows are all there.
 """
 
