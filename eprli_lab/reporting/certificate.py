@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from datetime import date
 
@@ -9,17 +10,25 @@ from eprli_lab import __version__
 from eprli_lab.reporting.controls import ControlRecord
 from eprli_lab.reporting.report.instrument import checks_block
 from eprli_lab.reporting.report.page import Page, Section
-from eprli_lab.reporting.tables.document import Cell, Document, TableBlock
+from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import fraction
 from eprli_lab.reporting.tables.printers import text
 from eprli_lab.tracking.provenance import provenance
 
+SMALLEST = "smallest effect seen: the true difference of that contrast that these seeds find four times out of five."
+
 
 def certificate_text(records: Sequence[ControlRecord], preset: str) -> str:
-    """For a terminal."""
+    """For a terminal: a paragraph a control, a line a check."""
     title, *lead = _lead(records, preset)
-    blocks = [_controls_block(records), checks_block(records)]
-    return text.print_document(Document(title, lead, blocks, [], [], [], []))
+    lines = [title, *(textwrap.fill(line, text.WIDTH) for line in lead)]
+    for r in records:
+        least = "" if r.detectable is None else f"; smallest effect seen: {fraction(r.detectable)} ({r.contrast})"
+        lines += ["", f"{r.study}: {r.verdict}, {r.seeds} seeds, {r.task_text}{least}", f"  {r.question}"]
+        for c in r.checks:
+            line = f"{c.verdict}: {c.expected} (found: {c.found})"
+            lines.append(textwrap.fill(line, text.WIDTH, initial_indent="  ", subsequent_indent="      "))
+    return "\n".join([*lines, "", SMALLEST]) + "\n"
 
 
 def certificate_page(records: Sequence[ControlRecord], preset: str) -> Page:
@@ -61,5 +70,4 @@ def _controls_block(records: Sequence[ControlRecord]) -> TableBlock:
             Cell(f"{passed} of {len(r.checks)}", passed), Cell(r.verdict), Cell(least, r.detectable or 0.0),
         ])  # fmt: skip
     header = ["control", "question", "task", "seeds", "checks passed", "verdict", "smallest effect seen"]
-    note = "smallest effect seen: the true difference of that contrast that these seeds find four times out of five."
-    return TableBlock("controls", header, rows, note=note)
+    return TableBlock("controls", header, rows, note=SMALLEST)

@@ -197,8 +197,9 @@ def load_study(
     notes += several
     notes += [f"a change was gone over with study.force: {line}" for line in description.forced]
     histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
-    objectives = {o.metric for o in description.objectives} | {description.objective}
-    points = read_histories(tracking, list(histories), lambda metric: metric in objectives or wanted(metric))
+    always = {o.metric for o in description.objectives} | {description.objective}
+    always |= {e.metric for e in description.expected if e.metric is not None}
+    points = read_histories(tracking, list(histories), lambda metric: metric in always or wanted(metric))
     for run_id, metric, steps, values in points:
         histories[run_id][metric] = _last_of_each_step(np.array(steps, dtype=np.int64), np.array(values, dtype=float))
     runs = [

@@ -31,6 +31,9 @@ def check_study(plan: Plan) -> list[str]:
             prompts = preflight(spec)
             for o in plan.objectives:
                 check_logged("study.objectives", o.metric, spec)
+            for e in plan.spec.expected:
+                if e.metric is not None and e.arm in (None, spec.arm):
+                    check_logged("study.expected", e.metric, spec)
         except UserError as error:
             raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
         lines = lines or prompts.lines()

@@ -41,6 +41,32 @@ def test_engines_hold_the_actors_weights_after_every_broadcast(session: Session)
     assert seen[0] != seen[1] != seen[2], "the weights moved"
 
 
+def test_a_network_of_a_level_begins_as_the_initial_policy_with_a_fresh_optimizer(session: Session) -> None:
+    """What `curriculum.weights: separate` does on entering a level: the state from before the first update."""
+    session.backend.load(session.start)
+    initial, _ = session.digests()
+    work = session.batch(21)
+    first = session.backend.update(work, settings(session.spec))
+    moved, _ = session.digests()
+    session.backend.update(session.batch(22), settings(session.spec))
+    session.backend.load(session.start)
+    trainer, (engine,) = session.digests()
+    assert trainer == engine == initial != moved
+    again = session.backend.update(work, settings(session.spec))
+    assert replace(again, phases=()) == replace(first, phases=()), "moments or steps of the other network were left"
+    assert session.digests()[0] == moved
+
+
+def test_a_hint_is_a_part_of_the_prompt_here_too(session: Session) -> None:
+    hinted = [replace(p, hint="a7b4") for p in session.problems[:2]]
+    plain = session.backend.sample(session.problems[:2], Sampling(4, 20), seed=3)
+    for group, bare in zip(session.backend.sample(hinted, Sampling(4, 20), seed=3), plain, strict=True):
+        ids = session.backend.tokenizer.encode("a7b4", add_special_tokens=False)
+        for response in group:
+            assert list(response.prompt_tokens) == [*bare[0].prompt_tokens, *ids]
+            assert not response.text.startswith("a7b4") and len(response.logprobs) == len(response.tokens) <= 20
+
+
 def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -> None:
     def adapter(count: int, seed: int) -> list[list[tuple[int, ...]]]:
         got = session.backend.sample(session.problems[:count], Sampling(4, 20), seed=seed)

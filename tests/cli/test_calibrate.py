@@ -8,9 +8,11 @@ import pytest
 
 from eprli_lab.cli.calibrate import command as calibrate
 from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.errors import UserError
 from eprli_lab.reporting.controls import TAG, records_of
 from eprli_lab.sweeping.calibrate import CONTROLS
 from eprli_lab.sweeping.catalogue import planner
+from eprli_lab.sweeping.lifecycle import check_study
 from eprli_lab.tracking.description import Contrast
 from eprli_lab.tracking.read import read_runs
 
@@ -60,3 +62,15 @@ def test_a_control_to_its_certificate_and_its_record(tmp_path, monkeypatch, caps
     assert json.loads(parent.tags[TAG])["task"][0] == "mod10"
     assert calibrate.run(words) == 0  # nothing is run again
     assert "4 of them done before" in capsys.readouterr().out
+
+
+def test_an_expected_metric_that_no_run_logs_is_refused_before_the_start():
+    with planner() as plan_of:
+        plan = plan_of("control_limits", ["preset=smoke"])
+        wrong = plan_of("control_limits", ["preset=smoke", "evaluation.continue_truncated=null"])
+        typo = [{"contrast": "b - a", "metric": "eval/rungs_12/avg_at_k", "above": 0.1}]
+        misspelt = plan_of("aa", ["preset=smoke", f"study.expected={json.dumps(typo).replace(chr(34), '')}"])
+    check_study(plan)
+    for broken, metric in ((wrong, "valid_truncation_rate"), (misspelt, "eval/rungs_12/avg_at_k")):
+        with pytest.raises(UserError, match=f"study.expected: .*{metric}"):
+            check_study(broken)
