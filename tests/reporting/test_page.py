@@ -25,6 +25,7 @@ from eprli_lab.reporting.report.sections import FOLDED, comparison_page, finding
 from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
 from eprli_lab.reporting.tables.document import Cell, TableBlock, document
 from eprli_lab.reporting.tables.printers import html, markdown
+from eprli_lab.reporting.tables.printers.text import split_to_width
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table, search_note
 from eprli_lab.reporting.tables.verdicts import headline, verdicts
@@ -403,3 +404,10 @@ def test_a_browser_sorts_filters_enlarges_and_nothing_overflows(tmp_path, width)
     assert out["up"] == scores and out["down"] == scores[::-1] and out["sort"] == "ascending"
     assert out["left"] == 1 and out["large"] is True and out["closed"] is True
     assert out["jumped"] is True
+
+
+def test_a_p_is_printed_beside_its_difference():
+    header = ["arm", "a" * 60, "difference to l1 [95%]", "p (raw)", "p (Holm)", "n"]
+    block = TableBlock("t", header, [[Cell("x" * n) for n in (8, 60, 24, 7, 30, 1)]])
+    parts = [part.header for part in split_to_width(block)]
+    assert parts == [["arm", "a" * 60], ["arm", "difference to l1 [95%]", "p (raw)", "p (Holm)", "n"]]

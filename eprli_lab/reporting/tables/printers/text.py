@@ -39,14 +39,19 @@ def print_table(block: TableBlock) -> str:
 
 
 def split_to_width(block: TableBlock) -> list[TableBlock]:
-    """Blocks that fit WIDTH; every one begins with the first column, the last one has the note."""
+    """Blocks that fit WIDTH; every one begins with the first column, the last one has the note.
+
+    A p stays beside its difference: where it does not fit, both begin the next block.
+    """
     widths = _widths(_cells(block))
     groups: list[list[int]] = [[0]]
     used = widths[0]
     for i in range(1, len(widths)):
         if len(groups[-1]) > 1 and used + 2 + widths[i] > WIDTH:
-            groups.append([0])
-            used = widths[0]
+            moved = _of_one_difference(block.header, groups[-1], i)
+            groups[-1] = groups[-1][: len(groups[-1]) - len(moved)]
+            groups.append([0, *moved])
+            used = widths[0] + sum(2 + widths[j] for j in moved)
         groups[-1].append(i)
         used += 2 + widths[i]
     return [
@@ -58,6 +63,14 @@ def split_to_width(block: TableBlock) -> list[TableBlock]:
         )
         for group in groups
     ]
+
+
+def _of_one_difference(header: Sequence[str], before: Sequence[int], new: int) -> list[int]:
+    """The last columns of `before` that must stand beside column `new`: a difference and its other p's."""
+    if not header[new].startswith("p ("):
+        return []
+    starts = [k for k, i in enumerate(before) if k > 1 and "difference" in header[i]]
+    return list(before[starts[-1] :]) if starts else []
 
 
 def _cells(block: TableBlock) -> list[list[str]]:
