@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from eprli_lab.config.extensions import FamilyName
+from eprli_lab.config.extensions import FamilyName, FormatName
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Name, Positive, Strict
 from eprli_lab.records import Sampling
 
@@ -95,6 +95,7 @@ class SourceSpec(Strict):
     columns: ColumnsSpec = ColumnsSpec()
     prompt_template: str = "{prompt}"  # for plain-text prompts
     limit: Annotated[int, Field(ge=1)] | None = None  # first rows only
+    format: Annotated[FormatName | None, Later(None)] = None  # where its answers stand; null: verify.format
 
     @model_validator(mode="after")
     def _holds_the_problem(self) -> SourceSpec:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from eprli_lab.config.data import DataSpec, SuiteSpec
+from eprli_lab.config.data import DataSpec, SourceSpec, SuiteSpec
 from eprli_lab.config.paths import LABELS_DIR, PACKAGED, difficulty_path
 from eprli_lab.data.strata import by_prompt_length, shuffle_labels
 from eprli_lab.errors import UserError, nearest
@@ -40,7 +40,7 @@ def read_training(data: DataSpec) -> list[Problem]:
     from eprli_lab.data.files import read_problems
 
     assert data.source is not None
-    return read_problems(data.source, "data.source")
+    return _answered(read_problems(data.source, "data.source"), data.source)
 
 
 def load_suite(name: str, suite: SuiteSpec) -> list[Problem]:
@@ -52,7 +52,14 @@ def load_suite(name: str, suite: SuiteSpec) -> list[Problem]:
     from eprli_lab.data.files import read_problems
 
     assert suite.source is not None
-    return read_problems(suite.source, f"evaluation.suites.{name}.source")
+    return _answered(read_problems(suite.source, f"evaluation.suites.{name}.source"), suite.source)
+
+
+def _answered(problems: list[Problem], source: SourceSpec) -> list[Problem]:
+    """With the source's own answer format, where it has one."""
+    if source.format is None:
+        return problems
+    return [dataclasses.replace(p, answer_format=source.format) for p in problems]
 
 
 def measured_file(name: str) -> Path:

@@ -136,13 +136,18 @@ class Grader:
     def _workers(self) -> list[Worker]:
         return self._pool.workers
 
-    def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
-        """One grade for each (response text, accepted answers), in order. Never raises for an answer."""
+    def grade(
+        self, pairs: Sequence[tuple[str, tuple[str, ...]]], formats: Sequence[str | None] | None = None
+    ) -> list[Grade]:
+        """One grade for each (response text, accepted answers), in order. Never raises for an answer.
+
+        `formats`: of each response, where it is not `verify.format` (None) in which it says its answer.
+        """
         began = time.monotonic()
         grades: list[Grade | None] = []
         pending: dict[Job, list[int]] = {}
         for i, (text, golds) in enumerate(pairs):
-            key, grade = self._quick(text, golds)
+            key, grade = self._quick(text, golds, formats[i] if formats else None)
             grades.append(grade)
             if grade is None:
                 pending.setdefault(key, []).append(i)
@@ -165,18 +170,17 @@ class Grader:
             share = min(1.0, self.seconds_lost / max(self.seconds * self.spec.processes, 1e-9))
             if share > LOST_SHARE:
                 count, limit = self.counters["timeout"], f"verify.timeout_seconds={self.spec.timeout_seconds:g}"
-                count = self.counters["timeout"]
                 log.warning(
                     f"{share:.0%} of the time of grading ({self.seconds_lost:.0f} s) went to {count} answers that took "
                     f"over {limit} and count as wrong, such as {example[:60]!r}"
                 )
 
-    def _quick(self, text: str, golds: tuple[str, ...]) -> tuple[Job, Grade | None]:
+    def _quick(self, text: str, golds: tuple[str, ...], form: str | None) -> tuple[Job, Grade | None]:
         """What a worker would be asked, and the grade where none needs to be."""
         if self._own:
             return (text, golds), self._cache.get((text, golds))
         try:
-            answer = self._extract(text)
+            answer = self._extract(text) if form is None else resolve("format", form)(text)
         except Exception:  # of a user's function
             return (text, golds), Grade(False, "error")
         if answer is None:

@@ -198,10 +198,12 @@ class Trainer:
 
 
 def _warn_of_silence(sampled: Sequence[Group], spec: RunSpec) -> None:
-    """Say it at once when most of the first responses hold no answer that `verify.format` could read."""
+    """Say it at once when most of the first responses hold no answer in the format that is read."""
     from eprli_lab.grading.formats import silent
 
     said = [(r.text, g.status) for group in sampled for r, g in zip(group.responses, group.grades, strict=True)]
-    sentence = silent(said, spec.verify.format)
+    source = spec.data.source
+    own = (source.format, "data.source.format") if source and source.format else (spec.verify.format, "verify.format")
+    sentence = silent(said, *own)
     if sentence is not None:
         log.warning(sentence)

@@ -36,7 +36,7 @@ def preflight(spec: RunSpec) -> PromptReport:
 
 
 def check_format(spec: RunSpec, problems: RunProblems) -> None:
-    """Raises UserError where prompts ask for another answer format than `verify.format`: all answers would be lost."""
+    """Raises UserError where prompts ask for another answer format than is read there: all answers would be lost."""
     from eprli_lab.config.extensions import is_path
     from eprli_lab.grading.formats import mismatch
 
@@ -47,17 +47,22 @@ def check_format(spec: RunSpec, problems: RunProblems) -> None:
     asked |= {f"suite {name}": suite for name, suite in problems.suites.items()}
     for name, level in spec.curriculum.levels.items():
         asked[f"level {name}"] = at_level(asked[f"level {name}"], level.prompts)
+    suites = {f"suite {name}": (f"evaluation.suites.{name}", s.source) for name, s in spec.evaluation.suites.items()}
     for where, found in asked.items():
+        key, source = suites.get(where, ("data", spec.data.source))
+        own = f"{key}.source.format"
+        chosen = (source and source.format) or spec.verify.format
         texts = [
             "\n".join([*(p.system or given[0], p.prompt, p.suffix or given[1]), *(text for _, text in p.messages)])
             for p in found
         ]
-        other = mismatch(texts, spec.verify.format)
+        other = mismatch(texts, chosen)
         if other is not None:
             name, words, count, total = other
             raise UserError(
-                f"verify.format is {spec.verify.format}, but {count} of {total} prompts of {where} ask for {words}: "
-                f"set verify.format={name}, or ask for the format in prompts.suffix"
+                f"{own if source and source.format else 'verify.format'} is {chosen}, but {count} of {total} prompts "
+                f"of {where} ask for {words}: set {own if source else 'verify.format'}={name}, or ask for the format "
+                "in prompts.suffix"
             )
 
 

@@ -132,7 +132,7 @@ def test_what_could_not_be_graded_is_not_sampled_again(tmp_path: Path) -> None:
     class Broken:
         counters: dict = {}
 
-        def grade(self, pairs):
+        def grade(self, pairs, formats=None):
             return [Grade(correct=False, status="error") for _ in pairs]
 
     made = trainer(spec, tmp_path, engine)
