@@ -22,6 +22,12 @@ class Grading(Protocol):
     """What is needed of a grader."""
 
     counters: Counter[Any]  # answers by status, so far
+    lost_before: float  # s of its processes, on answers that timed out, before it was made: of a resumed run
+
+    @property
+    def seconds_lost(self) -> float:
+        """And so far, those included."""
+        ...
 
     def grade(
         self, pairs: Sequence[tuple[str, tuple[str, ...]]], formats: Sequence[str | None] | None = None

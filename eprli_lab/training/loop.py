@@ -71,6 +71,7 @@ class Trainer:
         else:
             self.state = TrainState.from_json(saved, self.spec, self.strata)
             self.grader.counters.update(self.state.graded)
+            self.grader.lost_before = self.state.lost
         while (level := self._next_level()) is not None:
             self._boundary(level)
             if self.stop():
@@ -193,7 +194,7 @@ class Trainer:
         return min(1.0, self.state.progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
 
     def _save(self) -> Path:
-        self.state.graded = dict(self.grader.counters)
+        self.state.graded, self.state.lost = dict(self.grader.counters), self.grader.seconds_lost
         return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)
 
 

@@ -1,12 +1,13 @@
 """A reward function file for people who run OpenRLHF's own `train_ppo_ray`: our grader, and never an exception.
 
-    python -m openrlhf.cli.train_ppo_ray --reward.remote_url $(python -m eprli_lab.backends.openrlhf.reward_function) ...
+    FILE=$(python -m eprli_lab.backends.openrlhf.reward_function)
+    python -m openrlhf.cli.train_ppo_ray --reward.remote_url $FILE ...
 
 Raw accuracy goes into `scores`, which dynamic filtering reads, the shaped reward into `rewards`, which the loss reads.
 Set EPRLI_REWARD to a length term of one response, `none` (the default), `linear:K:LEN` or `soft_overlong:K:LEN:BUFFER`;
 group-relative terms need a group, which a reward function does not see. Grading runs in processes with a hard limit, as
-OpenRLHF calls this file in threads, where math-verify's own limits cannot work. EPRLI_FORMAT is `verify.format`; a label
-`{"answer": ..., "format": ...}`, an object or its JSON, has a format of its own, so that sources can be mixed.
+OpenRLHF calls this file in threads, where math-verify's own limits cannot work. EPRLI_FORMAT is `verify.format`; a
+label `{"answer": ..., "format": ...}`, an object or its JSON, has a format of its own, so that sources can be mixed.
 """
 
 from __future__ import annotations
