@@ -52,11 +52,10 @@ def _spec(overrides: list[str]) -> RunSpec:
 def run(given: list[str]) -> Path:
     """The command; the file written. Raises UserError."""
     from eprli_lab.backends.build import build_backend
-    from eprli_lab.config.prompts import PromptsSpec
     from eprli_lab.data.load import read_training
     from eprli_lab.grading.grader import Grader
     from eprli_lab.records import Sampling
-    from eprli_lab.training.difficulty import CHUNK, measure, resume
+    from eprli_lab.training.difficulty import CHUNK, measure, provenance, resume
     from eprli_lab.training.problems import check_context, keep_short
 
     k, out, limit, overrides = _arguments(given)
@@ -69,17 +68,7 @@ def run(given: list[str]) -> Path:
             out = Path(source.path).with_suffix(".difficulty.jsonl")
     last = list(spec.curriculum.levels.values())[-1]
     check_context(spec, "data", problems, last.max_response_tokens, training=True)
-    meta = {
-        "model": spec.model.model_dump(mode="json"),
-        "data": spec.data.model_dump(mode="json", exclude={"difficulty_file"}),
-        "k": k,
-        "temperature": spec.algorithm.temperature,
-        "max_response_tokens": last.max_response_tokens,
-        "seed": spec.seed,
-    }
-    if spec.prompts != PromptsSpec():
-        meta["prompts"] = spec.prompts.model_dump(mode="json")
-    done = resume(out, meta, [p.id for p in problems])
+    done = resume(out, provenance(spec, k, last.max_response_tokens), [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
     print("\n".join([*left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
     backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")

@@ -71,6 +71,9 @@ def test_the_walk_finds_a_key_that_is_left_out() -> None:
 
 def test_keys_of_sources_are_set_without_a_plus() -> None:
     keys = {"data.source.format": "hash", "data.max_bad_rows": 3, "evaluation.suites.aime24.source.limit": 5}
-    keys |= {"evaluation.suites.math500.source.columns.answers_mean": "all", "data.source.columns.difficulty_scale": 8.0}
+    keys |= {
+        "evaluation.suites.math500.source.columns.answers_mean": "all",
+        "data.source.columns.difficulty_scale": 8.0,
+    }
     spec = compose_spec(["data=deepscaler", "evaluation=paper", *(f"{k}={v}" for k, v in keys.items())])
     assert {k: spec.flat()[k] for k in keys} == keys
