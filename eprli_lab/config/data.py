@@ -84,6 +84,10 @@ class ColumnsSpec(Strict):
     difficulty: str | None = None  # in [0, difficulty_scale]
     difficulty_scale: Annotated[float, Field(gt=0.0)] = 1.0  # what the column calls 1 (some data sets count to 100)
     solution: Annotated[str | None, Later(None)] = None  # a worked solution, as text; hints are made of it
+    # What a high value of the difficulty column says: a hard problem, or one that was often solved.
+    difficulty_is: Annotated[Literal["difficulty", "pass_rate"], Later("difficulty")] = "difficulty"
+    # What a list of answers says: each of them is right, or all of them together are the answer.
+    answers_mean: Annotated[Literal["any", "all"], Later("any")] = "any"
 
 
 class SourceSpec(Strict):
@@ -132,6 +136,8 @@ class DataSpec(Strict):
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
     # Training problems with longer prompts (as rendered) are left out and counted; null: none.
     max_prompt_tokens: Annotated[Annotated[int, Field(ge=1)] | None, Later(None)] = None
+    max_bad_rows: Annotated[int, Field(ge=0), Later(0)] = 0  # rows that cannot be used are left out, up to so many
+    allow_overlap: Annotated[bool, Later(False)] = False  # problems that a suite has too may be trained on
 
     @model_validator(mode="after")
     def _one(self) -> DataSpec:
