@@ -17,8 +17,8 @@ BLOCKS = 256  # of a file: smaller ones are read whole
 def weights_digest(model: ModelSpec, family: str | None) -> str:
     """`recipe:...` of a warm start, `files:...` of a directory, `id@revision` of a model of the Hugging Face Hub.
 
-    Of a large file 256 blocks of 64 KiB are read, evenly spread: an update changes nearly every weight. Raises UserError
-    where `model.path` leads nowhere.
+    Of a large file 256 blocks of 64 KiB are read, evenly spread: an update changes nearly every weight. Raises
+    UserError where `model.path` leads nowhere.
     """
     where = check_source(model, family)
     if where is None:

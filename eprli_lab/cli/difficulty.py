@@ -60,7 +60,8 @@ def run(given: list[str]) -> Path:
 
     k, out, limit, overrides = _arguments(given)
     spec = _spec(overrides)
-    problems, left_out = keep_short(spec, read_training(spec.data)[:limit])
+    notes: list[str] = []
+    problems, left_out = keep_short(spec, read_training(spec.data, notes)[:limit])
     if out is None:
         source = spec.data.source
         out = Path(f"{spec.data.name}.difficulty.jsonl")
@@ -70,7 +71,7 @@ def run(given: list[str]) -> Path:
     check_context(spec, "data", problems, last.max_response_tokens, training=True)
     done = resume(out, provenance(spec, k, last.max_response_tokens), [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
-    print("\n".join([*left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
+    print("\n".join([*notes, *left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
     backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
     count = len(done)
 

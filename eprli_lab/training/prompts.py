@@ -53,7 +53,7 @@ class PromptReport:
     template: bool  # the prompts are rendered by the model's chat template
     prompts: tuple[FirstPrompt, ...]  # levels, then suites
     warnings: tuple[str, ...]  # where training and evaluation ask differently, or labels are another policy's
-    left_out: tuple[str, ...]  # what data.max_prompt_tokens took away
+    left_out: tuple[str, ...]  # problems that were left out, and those that suites share
 
     def lines(self) -> list[str]:
         """For a terminal: one line a prompt, then the notes."""
