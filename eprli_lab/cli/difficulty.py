@@ -6,14 +6,11 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, split
 from eprli_lab.errors import UserError
-
-if TYPE_CHECKING:
-    from eprli_lab.config.spec import RunSpec
 
 KEYS = (
     Key("k", "answers a problem (default: 8)", example="8"),
@@ -36,22 +33,10 @@ def _arguments(given: list[str]) -> tuple[int, Path | None, int | None, list[str
     return numbers["k"] or 8, Path(own["out"]) if "out" in own else None, numbers["limit"], overrides
 
 
-def _spec(overrides: list[str]) -> RunSpec:
-    """The composed spec; data without a difficulty is what this command is for."""
-    from eprli_lab.config.compose import compose_tree
-    from eprli_lab.config.parse import parse_spec
-
-    tree = compose_tree(overrides, leave_out=("evaluation",))
-    unused = {"generated": {"family": "mod10", "problems": 1}}  # nothing is evaluated here
-    tree["evaluation"] = {"suites": {"unused": unused}}
-    if tree.get("data", {}).get("difficulty_file") is None:
-        tree["data"]["difficulty_file"] = "to be measured"
-    return parse_spec(tree)
-
-
 def run(given: list[str]) -> Path:
     """The command; the file written. Raises UserError."""
     from eprli_lab.backends.build import build_backend
+    from eprli_lab.config.compose import compose_data
     from eprli_lab.data.load import read_training
     from eprli_lab.grading.grader import Grader
     from eprli_lab.records import Sampling
@@ -59,7 +44,7 @@ def run(given: list[str]) -> Path:
     from eprli_lab.training.problems import check_context, keep_short
 
     k, out, limit, overrides = _arguments(given)
-    spec = _spec(overrides)
+    spec = compose_data(overrides)
     notes: list[str] = []
     problems, left_out = keep_short(spec, read_training(spec.data, notes)[:limit])
     if out is None:

@@ -25,7 +25,11 @@ def load_training(
     `seed`: the run's; with label noise each seed shuffles other labels. `keep`: those of the problems that may be
     trained on; the others need no measured difficulty. `notes`: sentences on rows that are left out are added to it.
     """
-    problems = keep(read_training(data, notes))
+    return labelled(keep(read_training(data, notes)), data, seed)
+
+
+def labelled(problems: list[Problem], data: DataSpec, seed: int = 0) -> list[Problem]:
+    """The problems with the difficulty that `data` asks for. Raises UserError."""
     if data.difficulty_file:
         problems = with_measured(problems, measured_file(data.difficulty_file))
     if data.difficulty_by == "prompt_length":
