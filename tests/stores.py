@@ -46,7 +46,15 @@ def spec_of(study: str, arm: str, seed: int, *more: str) -> RunSpec:
 
 
 def plant(
-    directory: Path, parent: str | None, study: str, arm: str, seed: int, *, fail: bool = False, scored: bool = True, more: tuple[str, ...] = ()
+    directory: Path,
+    parent: str | None,
+    study: str,
+    arm: str,
+    seed: int,
+    *,
+    fail: bool = False,
+    scored: bool = True,
+    more: tuple[str, ...] = (),
 ):
     """One run as the training loop logs it."""
     spec = spec_of(study, arm, seed, *more)

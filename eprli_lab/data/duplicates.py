@@ -11,8 +11,13 @@ from eprli_lab.data.rows import BadRow, shown
 from eprli_lab.grading.answers import exact, normalise
 from eprli_lab.records import Problem
 
-FRAME = 16  # characters: whole sentences or lines that all prompts of a set begin or end with are no part of a problem
-_DRESS = re.compile(r"\\(?:left|right|displaystyle|[,;:!()\[\] ]|q?quad)(?![a-z])|[\s${}]")
+# Whole sentences or lines that all prompts of a set begin or end with are no part of a problem: from so many problems
+# and so many characters on (as training/prompts.py has it).
+FRAME = (8, 16)
+_DRESS = re.compile(
+    r"\\(?:left|right|displaystyle|q?quad)(?![a-z])|\\[,;:!()\[\] ]|[\s${}]"
+    r"|(?<!\d)[.,;:?\"'](?!\d)|(?<=\d)[.,;:?\"'](?!\d)|(?<!\d)[,;:?\"'](?=\d)"  # punctuation, none within a number
+)
 _END = re.compile(r"\n|[.:?!]\s")  # of a sentence or line
 
 
@@ -95,7 +100,7 @@ def _texts(problems: Sequence[Problem]) -> list[tuple[str, ...]]:
     """What each problem asks, whole and without the frame that all of them share."""
     whole = ["\n".join(s for role, s in p.messages if role == "user") or p.prompt for p in problems]
     whole = [unicodedata.normalize("NFKC", text).casefold().strip() for text in whole]
-    before, after = _frame(whole) if len(whole) > 1 else (0, 0)
+    before, after = _frame(whole) if len(whole) >= FRAME[0] else (0, 0)
     bare = [text[before : max(before, len(text) - after)] for text in whole]
     plain = [(_plain(text), _plain(rest)) for text, rest in zip(whole, bare, strict=True)]
     return [(text, rest) if rest and rest != text else (text,) for text, rest in plain]
@@ -108,10 +113,9 @@ def _frame(texts: Sequence[str]) -> tuple[int, int]:
     before = max((m.end() for m in _END.finditer(start)), default=0)
     length = _common([text[::-1] for text in texts])
     end = first[len(first) - length :]
-    # a sentence that begins within, else what begins with white space
-    found = re.match(r"\s", end) or _END.search(end) or re.search(r"\s", end)
+    found = re.match(r"\s", end) or _END.search(end)
     after = length - found.end() if found else 0
-    return before if before >= FRAME else 0, after if after >= FRAME else 0
+    return before if before >= FRAME[1] else 0, after if after >= FRAME[1] else 0
 
 
 def _common(texts: Sequence[str]) -> int:

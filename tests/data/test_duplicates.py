@@ -15,6 +15,7 @@ from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
+PRIMES = "How many primes are below 20?"
 TAIL = " Let's think step by step and output the final answer within \\boxed{}."
 
 
@@ -76,6 +77,11 @@ def test_all_of_a_list_is_not_any_of_it(tmp_path: Path) -> None:
 # --- training and evaluation
 
 
+def framed(*texts: str, before: str = "", after: str = TAIL) -> list[str]:
+    """The texts and six others in the same frame."""
+    return [f"{before}{text}{after}" for text in (*texts, *(f"{i}*7{'.?'[i % 2]}" for i in range(8 - len(texts))))]
+
+
 def problems(texts: list[str], prefix: str) -> list[Problem]:
     return [Problem(f"{prefix}{i}", text, ("1",)) for i, text in enumerate(texts)]
 
@@ -86,12 +92,17 @@ def problems(texts: list[str], prefix: str) -> list[Problem]:
         (["1+1?", "1+2?"], ["1+2?", "1+3?"], [("t1", "s0")]),
         (["What is $x^{2}$ at 3?"], ["what is  x^2 at 3?"], [("t0", "s0")]),
         (["Find \\dfrac{1}{2} \\left(3\\right)."], ["Find $\\frac{1}{2}(3)$."], [("t0", "s0")]),
+        (["\\[x=0\\,\\]has roots $r_1,$ $\\overline{r}_1$."], ["$x=0$ has roots $r_1, \\overline{r_1},$"], [("t0", "s0")]),
+        (["Compute 5!"], ["Compute 5."], []),
+        (["Compute 1.2+3"], ["Compute 12+3"], []),
         (["1+1?"], ["1-1?"], []),
         (["1+1?"], ["1+11?"], []),
-        (["How many primes are below 20?" + TAIL, "What is 7*8?" + TAIL], ["How many primes are below 20?"], [("t0", "s0")]),
-        (["How many primes are below 20?"], ["Question: solve it.\n1+1?" + TAIL, "Question: solve it.\nHow many primes are below 20?" + TAIL], [("t0", "s1")]),
-        (["Compute 12" + TAIL, "Compute 1" + TAIL], ["2"], []),
-        (["The sum of a and 1?", "The sum of a and 2?"], ["2?"], []),
+        (framed(PRIMES), [PRIMES], [("t0", "s0")]),
+        ([PRIMES], framed("1+1?", PRIMES, before="Question: solve it.\n"), [("t0", "s1")]),
+        (framed("1+1?", PRIMES), framed(PRIMES, "8-1?", before="Solve for me now: ", after=""), [("t1", "s0"), ("t2", "s2"), ("t3", "s3"), ("t4", "s4"), ("t5", "s5"), ("t6", "s6"), ("t7", "s7")]),
+        (framed("Compute 12", "Compute 1"), ["2"], []),
+        ([f"The sum of all of a and {i}?" for i in range(8)], ["2?"], []),
+        ([" plus" * i for i in range(6, 14)], [" plus"], []),
         (["Compute. 12", "Compute. 1"], ["12"], []),
     ],
 )  # fmt: skip
@@ -124,7 +135,7 @@ def test_notes_of_training_and_suites_reach_the_caller(tmp_path: Path) -> None:
     ]
 
 
-def test_the_training_samples_hold_no_problem_of_the_benchmarks(shared_data: Path) -> None:
+def test_of_the_benchmarks_one_problem_is_in_the_training_samples(shared_data: Path) -> None:
     columns = ColumnsSpec(prompt="prompt", answer="reward_model.ground_truth", id=None)
     trained = []
     for name in ("short", "long"):
@@ -134,7 +145,8 @@ def test_the_training_samples_hold_no_problem_of_the_benchmarks(shared_data: Pat
         read_source(SourceSpec(path=str(shared_data / f"{n}.jsonl")), "s").problems
         for n in ("aime24", "amc23", "math500")
     ]
-    assert [[len(overlap(t, s)) for s in suites] for t in trained] == [[0, 0, 0], [0, 0, 0]]
+    assert [[len(overlap(t, s)) for s in suites] for t in trained] == [[0, 0, 0], [0, 0, 1]]
+    assert [b.id for _, b in overlap(trained[1], suites[2])] == ["math500-101"], "differently set"
     assert len(overlap(suites[2], suites[2])) == 500
     with_frame = [Problem(p.id, p.prompt + TAIL, p.answers) for p in suites[0]]
     assert len(overlap(with_frame, suites[0])) == 30

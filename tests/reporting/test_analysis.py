@@ -204,7 +204,10 @@ def test_suites_that_may_be_trained_on_are_in_the_table(here):
     parent = open_parent(TrackingSpec(), "shared", description)
     plant(here, parent, "shared", "l1", 0)
     plant(here, parent, "shared", "l2", 0, more=more)
-    assert "data.allow_overlap=true in l2: suites may hold problems that were trained on" in ablation_table(load("shared")).text()
+    assert (
+        "data.allow_overlap=true in l2: suites may hold problems that were trained on"
+        in ablation_table(load("shared")).text()
+    )
 
 
 def test_a_search_is_no_comparison(here):

@@ -179,6 +179,19 @@ def test_write_sums_is_read(model: Path, tmp_path: Path) -> None:
     assert len(read_problems(spec).suites["sums"]) == 100
 
 
+def test_a_suite_that_is_trained_on_is_refused_or_allowed_by_name(model: Path, tmp_path: Path) -> None:
+    spec = spec_of(model, tmp_path, [1, 2, 3], [4, 5])
+    write(tmp_path / "suite.jsonl", [2, 9])
+    both = spec.model_copy(update={"data": spec.data.model_copy(update={"allow_overlap": False})})
+    found = "1 of 2 problems of suite sums are trained on (its problem q0 is q1 of the training data: 'plus plus')"
+    assert refusal(both) == (
+        f"data: {found}: take them out of one of the two, or set data.allow_overlap=true, and the report says so"
+    )
+    assert preflight(spec).notes() == [f"data.allow_overlap=true: {found}"]
+    write(tmp_path / "suite.jsonl", [8, 9])
+    assert preflight(both).notes() == []
+
+
 def test_prompts_that_ask_for_another_answer_format_are_named_before_the_start(model: Path, tmp_path: Path) -> None:
     spec = spec_of(model, tmp_path, [1], [1])
     rows = [{"id": f"q{i}", "problem": f"{i}+1? Answer after ####", "answer": "2", "difficulty": 0.5} for i in range(2)]
