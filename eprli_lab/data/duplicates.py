@@ -11,8 +11,14 @@ from eprli_lab.data.rows import BadRow, shown
 from eprli_lab.grading.answers import exact, normalise
 from eprli_lab.records import Problem
 
-FRAME = 16  # characters: what all prompts of a set begin or end with, from so many on, is no part of a problem
-_DRESS = re.compile(r"\\(?:left|right|displaystyle|[,;:!()\[\] ]|q?quad)(?![a-z])|[\s${}]|\\(?=[dt]frac)")
+# Whole sentences or lines that all prompts of a set begin or end with are no part of a problem: from so many problems
+# and so many characters on (as training/prompts.py has it).
+FRAME = (8, 16)
+_DRESS = re.compile(
+    r"\\(?:left|right|displaystyle|q?quad)(?![a-z])|\\[,;:!()\[\] ]|[\s${}]"
+    r"|(?<!\d)[.,;:?\"'](?!\d)|(?<=\d)[.,;:?\"'](?!\d)|(?<!\d)[,;:?\"'](?=\d)"  # punctuation, none within a number
+)
+_END = re.compile(r"\n|[.:?!]\s")  # of a sentence or line
 
 
 class Distinct:
@@ -92,23 +98,31 @@ def overlap(training: Sequence[Problem], suite: Sequence[Problem]) -> list[tuple
 
 def _texts(problems: Sequence[Problem]) -> list[tuple[str, ...]]:
     """What each problem asks, whole and without the frame that all of them share."""
-    whole = [_plain("\n".join(s for role, s in p.messages if role == "user") or p.prompt) for p in problems]
-    if len(whole) < 2:
-        return [(text,) for text in whole]
-    before = _common(whole)
-    after = _common([text[::-1] for text in whole])
-    before, after = (n if n >= FRAME else 0 for n in (before, after))
+    whole = ["\n".join(s for role, s in p.messages if role == "user") or p.prompt for p in problems]
+    whole = [unicodedata.normalize("NFKC", text).casefold().strip() for text in whole]
+    before, after = _frame(whole) if len(whole) >= FRAME[0] else (0, 0)
     bare = [text[before : max(before, len(text) - after)] for text in whole]
-    return [(text, *([rest] if rest and rest != text else [])) for text, rest in zip(whole, bare, strict=True)]
+    plain = [(_plain(text), _plain(rest)) for text, rest in zip(whole, bare, strict=True)]
+    return [(text, rest) if rest and rest != text else (text,) for text, rest in plain]
 
 
-def _plain(text: str) -> str:
-    return (
-        _DRESS.sub("", unicodedata.normalize("NFKC", text).casefold()).replace("dfrac", "frac").replace("tfrac", "frac")
-    )
+def _frame(texts: Sequence[str]) -> tuple[int, int]:
+    """Characters of whole sentences or lines with which all begin, and with which all end."""
+    first = texts[0]
+    start = first[: _common(texts)]
+    before = max((m.end() for m in _END.finditer(start)), default=0)
+    length = _common([text[::-1] for text in texts])
+    end = first[len(first) - length :]
+    found = re.match(r"\s", end) or _END.search(end)
+    after = length - found.end() if found else 0
+    return before if before >= FRAME[1] else 0, after if after >= FRAME[1] else 0
 
 
 def _common(texts: Sequence[str]) -> int:
     """Characters with which all begin."""
     first, last = min(texts), max(texts)  # what these two share, all share
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\[dt]?frac", "frac", _DRESS.sub("", text))

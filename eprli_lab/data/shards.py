@@ -67,9 +67,14 @@ def _kinds() -> str:
     return f"{', '.join(SUFFIXES)} ({' or '.join(COMPRESSED)} behind it)"
 
 
+def matches(path: str) -> list[Path]:
+    """The files that match a pattern, sorted by name; none for a path without wildcards."""
+    found = sorted(glob.glob(str(Path(path).expanduser()), recursive=True)) if glob.has_magic(path) else []
+    return [f for f in map(Path, found) if f.is_file() and not _NO_ROWS.search(f.name)]
+
+
 def _of_pattern(path: str, where: str) -> list[Path]:
-    found = [Path(f) for f in sorted(glob.glob(str(Path(path).expanduser()), recursive=True))]
-    files = [f for f in found if f.is_file() and not _NO_ROWS.search(f.name)]
+    files = matches(path)
     if not files:
         raise UserError(f"{where}.path: no file matches {path}")
     other = [f for f in files if file_format(f) is None]

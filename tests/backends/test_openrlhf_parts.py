@@ -517,7 +517,7 @@ def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
     from eprli_lab.data.load import read_training
 
     file = tmp_path / "d.jsonl"
-    rows = [{"problem": "1+1?", "answer": "2", "difficulty": d} for d in (0.0, 37.5, 100.0)]
+    rows = [{"problem": f"{d}?", "answer": "2", "difficulty": d} for d in (0.0, 37.5, 100.0)]
     file.write_text("".join(json.dumps(r) + "\n" for r in rows))
     spec = compose_spec(
         ["data=deepscaler", f"data.source.path={file}", "evaluation=paper", "model=path", "model.path=x"]
