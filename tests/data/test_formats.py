@@ -232,9 +232,7 @@ def test_lists_of_turns_with_a_ground_truth(tmp_path: Path) -> None:
     (tmp_path / "orz.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     for name in ("orz.json", "orz.jsonl"):
         problems = load(tmp_path / name, id=None).problems
-        assert [(p.messages, p.answers) for p in problems] == [
-            ((("user", "0+1?"),), ("1",)), ((("user", "1+1?"),), ("2",))
-        ]  # fmt: skip
+        assert [(p.prompt, p.messages, p.answers) for p in problems] == [("0+1?", (), ("1",)), ("1+1?", (), ("2",))]
     (tmp_path / "orz.jsonl").write_text(json.dumps(rows[0][:1]) + "\n")
     assert "a JSON object is needed, not list" in refusal(tmp_path / "orz.jsonl", id=None)
 

@@ -197,7 +197,7 @@ def test_prompts_that_ask_for_another_answer_format_are_named_before_the_start(m
     rows = [{"id": f"q{i}", "problem": f"{i}+1? Answer after ####", "answer": "2", "difficulty": 0.5} for i in range(2)]
     (tmp_path / "training.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     assert refusal(spec) == (
-        "verify.format is boxed, but 2 of 2 prompts of level l1 ask for ####: set verify.format=hash, or ask for the format "
+        "verify.format is boxed, but 2 of 2 prompts of level l1 ask for ####: set data.source.format=hash, or ask for the format "
         "in prompts.suffix"
     )
     source = f"data.source.path={tmp_path / 'training.jsonl'}"
