@@ -31,6 +31,9 @@ MODELS = {
     "mod10_l": "mod10",
     "int": "int",
     "program": "program",
+    "ladder": "mod10",
+    "ladder_half": "mod10",
+    "interference": "interference",
 }
 
 
@@ -69,7 +72,7 @@ def main() -> None:
     found = {"machine": f"{cores} cores, {platform.machine()}, one thread a run", "models": models}
     (ASSETS_DIR / "throughput.json").write_text(json.dumps(found, indent=1) + "\n")
     for name, rates in models.items():
-        print(f"{name:<20}" + "  ".join(f"{k} {v:.3g}" for k, v in rates.items()))
+        print(f"{name:<26}" + "  ".join(f"{k} {v:.3g}" for k, v in rates.items()))
 
 
 if __name__ == "__main__":

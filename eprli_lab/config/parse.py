@@ -10,6 +10,8 @@ from eprli_lab.config.backend import BACKENDS
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError, nearest
 
+TEXTS = ("planned", "study", "arm", "name", "experiment", "path", "id")  # keys whose values are never numbers
+
 
 def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     """Field names that are allowed where an unknown key was found."""
@@ -54,9 +56,12 @@ def parse_spec(tree: dict[str, Any]) -> RunSpec:
 
 
 def _whole_floats(tree: Any) -> Any:
-    """YAML writes 1e5 as a string and 30000 as an int: leave ints alone, read '1e5' as the number it is."""
+    """YAML writes 1e5 as a string and 30000 as an int: leave ints alone, read '1e5' as the number it is.
+
+    A text that looks like one stays a text where a text belongs: a digest of 2530155e07, a study named 1e5.
+    """
     if isinstance(tree, dict):
-        return {k: _whole_floats(v) for k, v in tree.items()}
+        return {k: v if k in TEXTS and isinstance(v, str) else _whole_floats(v) for k, v in tree.items()}
     if isinstance(tree, list):
         return [_whole_floats(v) for v in tree]
     if isinstance(tree, str):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.reporting.controls import ControlRecord
@@ -32,6 +33,7 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
     from eprli_lab.reporting.report.write import read
     from eprli_lab.sweeping.catalogue import planner
     from eprli_lab.sweeping.command import run_plan
+    from eprli_lab.sweeping.workers import end_all
 
     for name in only or ():
         if name not in CONTROLS:
@@ -47,17 +49,21 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
             plans.append(plan_of(name, words))
     records: list[ControlRecord] = []
     failed = 0
-    for plan in plans:
-        outcome = run_plan(plan)
-        if outcome.interrupted:
-            return Calibration(tuple(records), failed, f"{plan.study}: {outcome.interrupted}")
-        for (arm, seed), reason in outcome.failed.items():
-            print(f"failed: {plan.study}, {arm} seed {seed}: {reason}", file=sys.stderr)
-        failed += len(outcome.failed)
-        where = plan.sample.tracking
-        record = check_control(read(where.uri, where.experiment, plan.study))
-        if record is not None:
-            records.append(record)
+    pool: list[Any] = []
+    try:
+        for plan in plans:
+            outcome = run_plan(plan, pool=pool)
+            if outcome.interrupted:
+                return Calibration(tuple(records), failed, f"{plan.study}: {outcome.interrupted}")
+            for (arm, seed), reason in outcome.failed.items():
+                print(f"failed: {plan.study}, {arm} seed {seed}: {reason}", file=sys.stderr)
+            failed += len(outcome.failed)
+            where = plan.sample.tracking
+            record = check_control(read(where.uri, where.experiment, plan.study))
+            if record is not None:
+                records.append(record)
+    finally:
+        end_all(pool)
     return Calibration(tuple(records), failed)
 
 

@@ -48,10 +48,11 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
     return 0
 
 
-def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
+def run_plan(plan: Plan, run: Runner | None = None, pool: list[Any] | None = None) -> SweepOutcome:
     """Everything of a plan: its checks, its search where it has one, its arms and their report. Raises UserError.
 
-    `run`: how the runs are made; None: by worker processes of this one.
+    `run`: how the runs are made; None: by worker processes of this one. `pool`: idle ones of an earlier plan, taken and
+    left there, for whoever gives it to end (workers.end_all); None: they end with the plan.
     """
     from eprli_lab.sweeping.lifecycle import check_study
     from eprli_lab.sweeping.workers import end_all
@@ -59,8 +60,8 @@ def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
     for line in [*check_study(plan), *plan.notes, *_toy_settings(plan)]:
         print(line)
     data = data_digests([r.spec for r in plan.runs])
-    pool: list[Any] = []
-    runner = _run_here(pool) if run is None else run
+    workers: list[Any] = [] if pool is None else pool
+    runner = _run_here(workers) if run is None else run
     try:
         if plan.search is not None:
             explored = explore(plan, data, runner)
@@ -69,7 +70,8 @@ def run_plan(plan: Plan, run: Runner | None = None) -> SweepOutcome:
             plan = explored
         return confirm(plan, data, runner)
     finally:
-        end_all(pool)
+        if pool is None:
+            end_all(workers)
 
 
 def _toy_settings(plan: Plan) -> list[str]:

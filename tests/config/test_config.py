@@ -299,3 +299,12 @@ def test_prompts_that_cannot_be_obeyed_are_refused(overrides: list[str], said: s
     with pytest.raises(UserError) as caught:
         compose_spec(overrides)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_text_that_looks_like_a_number_stays_one():
+    """A planned fingerprint of digits and one e was read as a number, once in some hundred studies."""
+    tree = compose_spec([]).model_dump(mode="json") | {"planned": "253015577e07", "study": "1e5", "arm": "2e3"}
+    spec = parse_spec(tree)
+    assert (spec.planned, spec.study, spec.arm) == ("253015577e07", "1e5", "2e3")
+    tree["optim"]["learning_rate"] = "1e-4"
+    assert parse_spec(tree).optim.learning_rate == 1e-4

@@ -223,7 +223,7 @@ def test_what_findings_on_limits_rest_on_is_read_from_the_store(monkeypatch):
     from eprli_lab.reporting.report import write
 
     read = []
-    monkeypatch.setattr(write, "load_study", lambda uri, experiment, study, wanted: read.append(wanted))
+    monkeypatch.setattr(write, "load_study", lambda uri, experiment, study, wanted, parent: read.append(wanted))
     write.read("sqlite:///x.db", "e", "s")
     data = limited({"up": (44, 76), "flat": (60, 76)})
     for run in data.runs:

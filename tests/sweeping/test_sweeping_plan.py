@@ -10,6 +10,7 @@ from plans import own_sweep, plan_of
 from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.lifecycle import check_study
+from eprli_lab.sweeping.spec import factor_and_metric
 
 
 def refused(*arguments: str) -> str:
@@ -22,7 +23,7 @@ def refused(*arguments: str) -> str:
 def test_the_levels_sweep() -> None:
     plan = plan_of("sweep=levels")
     assert plan.study == "levels" and plan.spec.baseline == "l1"
-    assert len(plan.runs) == 5 * 4 and plan.spec.seeds == [0, 1, 2, 3]
+    assert len(plan.runs) == 6 * 4 and plan.spec.seeds == [0, 1, 2, 3]
     levels = {r.arm: list(r.spec.curriculum.levels) for r in plan.runs}
     assert levels == {
         "l4": ["l1", "l2", "l3", "l4"],
@@ -30,12 +31,18 @@ def test_the_levels_sweep() -> None:
         "l2": ["l1", "l2"],
         "l1": ["l1"],
         "l1_matched": ["l1"],
+        "l3_shuffled": ["l1", "l2", "l3"],
     }
+    assert {(r.spec.model.name, r.spec.data.name) for r in plan.runs} == {("qwen3-0.1m-ladder", "mod10")}
+    one_skill = plan_of("sweep=levels", "model=mod10", "evaluation=heldout")
+    assert {(r.spec.model.name, r.spec.data.name) for r in one_skill.runs} == {("qwen3-0.1m-mod10", "mod10")}
+    evening = plan_of("sweep=levels", "preset=full")
+    assert {(r.spec.model.name, r.spec.data.name) for r in evening.runs} == {("qwen3-0.1m-ladder", "mod10")}
     assert {r.arm: r.spec.budget.unit for r in plan.runs} == dict.fromkeys(levels, "tokens") | {"l1_matched": "updates"}
     # every level of every arm is reachable from the command line, also those that the default curriculum lacks
     clip = plan_of("sweep=levels", "curriculum.levels.l4.clip.high=0.2718")
     assert [r.spec.curriculum.levels["l4"].clip.high for r in clip.runs if r.arm == "l4"] == [0.2718] * 4
-    assert len(clip.notes) == 4
+    assert len(clip.notes) == 5
 
 
 def test_names_and_seeds_from_the_command_line() -> None:
@@ -66,9 +73,9 @@ def test_what_makes_no_sense_in_a_sweep() -> None:
 def test_levels_has_its_arms_seeds_and_order():
     plan = plan_of("sweep=levels")
     assert plan.study == "levels"
-    assert sorted(plan.arms) == ["l1", "l1_matched", "l2", "l3", "l4"]
-    assert plan.description.arms == ("l1", "l1_matched", "l2", "l3", "l4")
-    assert [r.seed for r in plan.runs] == [s for s in range(4) for _ in range(5)]
+    assert sorted(plan.arms) == ["l1", "l1_matched", "l2", "l3", "l3_shuffled", "l4"]
+    assert plan.description.arms == ("l1", "l1_matched", "l2", "l3", "l4", "l3_shuffled")
+    assert [r.seed for r in plan.runs] == [s for s in range(4) for _ in range(6)]
     for seed in range(4):
         arms = [r.arm for r in plan.runs if r.seed == seed]
         assert arms.index("l4") < arms.index("l1_matched")
@@ -189,4 +196,12 @@ def test_every_arm_of_two_objectives_aims_at_the_first() -> None:
         ("score", "maximize"),
         ("response_tokens", "minimize"),
     ]
-    assert plan_of("sweep=sharing").description.arm_baselines == {"per_level_l3": "shared_l3"}
+    assert plan_of("sweep=model_size").description.arm_baselines["l_l2"] == "l_l1"
+
+
+def test_a_multiple_of_another_arm_s_metric() -> None:
+    assert factor_and_metric("progress/updates") == (1, "progress/updates")
+    assert factor_and_metric("2 * progress/tokens") == (2, "progress/tokens")
+    for wrong in ("0 * progress/tokens", "half * progress/tokens", "-1 * x", "1.5 * x"):
+        with pytest.raises(ValueError, match="whole number times one"):
+            factor_and_metric(wrong)

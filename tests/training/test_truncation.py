@@ -56,11 +56,10 @@ def test_a_group_of_which_nothing_is_left_is_not_in_the_batch():
 
 def test_daro_weighs_what_is_trained_on():
     algorithm = AlgorithmSpec(advantage="mean_only", difficulty_weights="daro", daro_rate=1.0, truncated="masked")
-    halved = cut_group([True, False, False, False], [False, True, True, True])  # |A| left: .75 of 1.5, a token
-    full = cut_group([True, True, False, False], [False] * 4)  # 2.0
+    halved = cut_group([True, False, False, False], [False, True, True, True])  # left: one token of |A| .75
+    full = cut_group([True, True, False, False], [False] * 4)  # mean |A| .5
     weights = difficulty_weights([halved, full], algorithm, {})
-    share = 0.75 / (0.75 + 2.0)
-    assert weights == pytest.approx({"1/4": 1 - 2 * share, "2/4": 1 - 2 * (1 - share)})
+    assert weights == pytest.approx({"1/4": 1 - 0.75, "2/4": 1 - 0.5})  # log w - rate (w L_mu - 1), from w = 1
 
 
 class CutOff(ScriptedBackend):
