@@ -197,7 +197,7 @@ def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, mon
 def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [
-        {"id": f"t{i}", "problem": f"{i % 10}a+{(i * 7) % 10}?", "answer": (i % 10 + i * 7 % 10) % 10}
+        {"id": f"t{i}", "problem": f"{i % 10}a+{(i * 7 + i // 10) % 10}?", "answer": (i % 10 + i * 7 + i // 10) % 10}
         for i in range(30)
     ]
     data = tmp_path / "sub" / "toy.jsonl"
