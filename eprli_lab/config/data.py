@@ -79,7 +79,7 @@ class ColumnsSpec(Strict):
     """Names of the columns of a data file. Dots reach into structs (`reward_model.ground_truth`)."""
 
     prompt: str = "problem"  # a string, or a list of chat messages {role, content}
-    answer: str = "answer"  # a string, a number, or a list of accepted answers
+    answer: str = "answer"  # a string, a number, a list of answers, a worked solution that ends with one
     id: str | None = "id"  # null: the row number
     difficulty: str | None = None  # in [0, difficulty_scale]
     difficulty_scale: Annotated[float, Field(gt=0.0)] = 1.0  # what the column calls 1 (some data sets count to 100)
@@ -91,9 +91,9 @@ class ColumnsSpec(Strict):
 
 
 class SourceSpec(Strict):
-    """A real data set: a local .jsonl/.json/.parquet file, or a Hugging Face id read with `datasets`."""
+    """A real data set: local files (docs/data.md), or a Hugging Face id read with `datasets`."""
 
-    path: str
+    path: str  # a file, a folder or pattern of shards, an id
     split: str = "train"
     name: str | None = None  # configuration of a Hugging Face data set
     columns: ColumnsSpec = ColumnsSpec()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ def file_format(path: Path) -> tuple[str, str] | None:
     return None if kind is None else (kind, packed)
 
 
+@functools.lru_cache(maxsize=64)
 def bare_name(path: str) -> str:
     """The data set's name: of the file without its endings, of a pattern its folder's, of a Hub id its last part."""
     name = Path(path)

@@ -268,7 +268,10 @@ def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, mon
 @pytest.mark.slow
 def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows = [{"id": f"t{i}", "problem": f"{i % 10}a+{i // 10}?", "answer": (i % 10 + i // 10) % 10} for i in range(30)]
+    rows = [
+        {"id": f"t{i}", "problem": f"{i % 10}a+{(i * 7 + i // 10) % 10}?", "answer": (i % 10 + i * 7 + i // 10) % 10}
+        for i in range(30)
+    ]
     data = tmp_path / "sub" / "toy.jsonl"
     data.parent.mkdir()
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))
