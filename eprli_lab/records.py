@@ -29,6 +29,7 @@ class Problem:
     steps: tuple[str, ...] = ()  # worked steps of the gold solution, without its answer; empty: none are known
     hint: str = ""  # beginning of the answer that is given: a part of the prompt, no token of the response
     begun: tuple[int, ...] = ()  # ids of a response that is to be gone on with; behind the hint
+    answer_format: str | None = None  # where a response says its answer; None: the run's verify.format
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,7 @@ def overrides(model: Path, data: Path) -> list[str]:
     source = f"{{path: '{data}', columns: {{id: id, prompt: problem, answer: answer}}}}"
     return [
         *("model=path", f"model.path={model}", "data=jsonl", f"data.source.path={data}"),
+        "data.allow_overlap=true",  # the policy is evaluated on the very sums that it trains on
         *("data.source.columns.difficulty=difficulty", "curriculum=l1", "evaluation=benchmarks"),
         "~evaluation.suites.aime24",
         "~evaluation.suites.amc23",

@@ -37,19 +37,27 @@ def evaluation(rng: random.Random, progress: float, gain: float, seed: int) -> d
     return out
 
 
-def spec_of(study: str, arm: str, seed: int) -> RunSpec:
+def spec_of(study: str, arm: str, seed: int, *more: str) -> RunSpec:
     """What `plant` runs."""
     overrides = [f"curriculum={arm}", f"seed={seed}"] + (
         ["curriculum.levels.l2.clip.high=0.2718"] if arm != "l1" else []
     )
-    return small_spec(*overrides).model_copy(update={"study": study, "arm": arm})
+    return small_spec(*overrides, *more).model_copy(update={"study": study, "arm": arm})
 
 
 def plant(
-    directory: Path, parent: str | None, study: str, arm: str, seed: int, *, fail: bool = False, scored: bool = True
+    directory: Path,
+    parent: str | None,
+    study: str,
+    arm: str,
+    seed: int,
+    *,
+    fail: bool = False,
+    scored: bool = True,
+    more: tuple[str, ...] = (),
 ):
     """One run as the training loop logs it."""
-    spec = spec_of(study, arm, seed)
+    spec = spec_of(study, arm, seed, *more)
     tracker = RunTracker(spec, parent_run_id=parent, run_id=None, run_dir=directory / study / f"{arm}-{seed}")
     rng, levels = random.Random(f"{arm}-{seed}"), LEVELS[arm]
     if scored:

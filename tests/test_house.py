@@ -10,7 +10,7 @@ from conftest import REPO
 
 # Top floor first. A module may import of its own floor and of those below; `errors` is the cellar.
 FLOORS = (
-    "run", "cli", "api", "sweeping", "reporting", "training", "backends", "tracking", "grading", "data", "algorithm", "config",
+    "run", "cli", "api", "sweeping", "reporting", "training", "backends", "tracking", "data", "grading", "algorithm", "config",
     "records", "errors",
 )  # fmt: skip
 DOORS = {"sweeps", "difficulty", "warmstart"}  # `python -m eprli_lab.<door>`: on the top floor

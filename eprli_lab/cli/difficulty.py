@@ -6,14 +6,11 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, split
 from eprli_lab.errors import UserError
-
-if TYPE_CHECKING:
-    from eprli_lab.config.spec import RunSpec
 
 KEYS = (
     Key("k", "answers a problem (default: 8)", example="8"),
@@ -36,32 +33,20 @@ def _arguments(given: list[str]) -> tuple[int, Path | None, int | None, list[str
     return numbers["k"] or 8, Path(own["out"]) if "out" in own else None, numbers["limit"], overrides
 
 
-def _spec(overrides: list[str]) -> RunSpec:
-    """The composed spec; data without a difficulty is what this command is for."""
-    from eprli_lab.config.compose import compose_tree
-    from eprli_lab.config.parse import parse_spec
-
-    tree = compose_tree(overrides, leave_out=("evaluation",))
-    unused = {"generated": {"family": "mod10", "problems": 1}}  # nothing is evaluated here
-    tree["evaluation"] = {"suites": {"unused": unused}}
-    if tree.get("data", {}).get("difficulty_file") is None:
-        tree["data"]["difficulty_file"] = "to be measured"
-    return parse_spec(tree)
-
-
 def run(given: list[str]) -> Path:
     """The command; the file written. Raises UserError."""
     from eprli_lab.backends.build import build_backend
-    from eprli_lab.config.prompts import PromptsSpec
+    from eprli_lab.config.compose import compose_data
     from eprli_lab.data.load import read_training
     from eprli_lab.grading.grader import Grader
     from eprli_lab.records import Sampling
-    from eprli_lab.training.difficulty import CHUNK, measure, resume
+    from eprli_lab.training.difficulty import CHUNK, measure, provenance, resume
     from eprli_lab.training.problems import check_context, keep_short
 
     k, out, limit, overrides = _arguments(given)
-    spec = _spec(overrides)
-    problems, left_out = keep_short(spec, read_training(spec.data)[:limit])
+    spec = compose_data(overrides)
+    notes: list[str] = []
+    problems, left_out = keep_short(spec, read_training(spec.data, notes)[:limit])
     if out is None:
         source = spec.data.source
         out = Path(f"{spec.data.name}.difficulty.jsonl")
@@ -69,19 +54,9 @@ def run(given: list[str]) -> Path:
             out = Path(source.path).with_suffix(".difficulty.jsonl")
     last = list(spec.curriculum.levels.values())[-1]
     check_context(spec, "data", problems, last.max_response_tokens, training=True)
-    meta = {
-        "model": spec.model.model_dump(mode="json"),
-        "data": spec.data.model_dump(mode="json", exclude={"difficulty_file"}),
-        "k": k,
-        "temperature": spec.algorithm.temperature,
-        "max_response_tokens": last.max_response_tokens,
-        "seed": spec.seed,
-    }
-    if spec.prompts != PromptsSpec():
-        meta["prompts"] = spec.prompts.model_dump(mode="json")
-    done = resume(out, meta, [p.id for p in problems])
+    done = resume(out, provenance(spec, k, last.max_response_tokens), [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
-    print("\n".join([*left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
+    print("\n".join([*notes, *left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
     backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
     count = len(done)
 

@@ -24,6 +24,7 @@ COMMANDS = (
     "check",
     "calibrate",
     "doctor",
+    "data",
     "difficulty",
     "warmstart",
     "upload",

@@ -60,6 +60,20 @@ def compose_spec(overrides: list[str]) -> RunSpec:
     return parse_spec(compose_tree(overrides))
 
 
+def compose_data(overrides: list[str]) -> RunSpec:
+    """The same for who looks at training data alone: no suites are needed, and no difficulty (UNMEASURED then)."""
+    given = [word.partition("=")[0].lstrip("+") for word in overrides]
+    unset = [] if "data.difficulty_file" in given else ["data.difficulty_file=null"]  # where a file says ???
+    tree = compose_tree([*unset, *overrides], leave_out=("evaluation",))
+    unused = {"generated": {"family": "mod10", "problems": 1}}  # nothing is evaluated
+    tree["evaluation"] = {"suites": {"unused": unused}}
+    data = tree.get("data", {})
+    if data.get("difficulty_file") is None and data.get("difficulty_by", "label") == "label":
+        data["difficulty_file"] = UNMEASURED
+    return parse_spec(tree)
+
+
+UNMEASURED = "to be measured"
 NOT_OF_THE_RUN = ("study", "sweep", "hydra", "preset")
 
 

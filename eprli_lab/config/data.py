@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from eprli_lab.config.extensions import FamilyName
+from eprli_lab.config.extensions import FamilyName, FormatName
 from eprli_lab.config.fields import AsTuple, Fraction, Later, Name, Positive, Strict
 from eprli_lab.records import Sampling
 
@@ -79,22 +79,27 @@ class ColumnsSpec(Strict):
     """Names of the columns of a data file. Dots reach into structs (`reward_model.ground_truth`)."""
 
     prompt: str = "problem"  # a string, or a list of chat messages {role, content}
-    answer: str = "answer"  # a string, a number, or a list of accepted answers
+    answer: str = "answer"  # a string, a number, a list of answers, a worked solution that ends with one
     id: str | None = "id"  # null: the row number
     difficulty: str | None = None  # in [0, difficulty_scale]
     difficulty_scale: Annotated[float, Field(gt=0.0)] = 1.0  # what the column calls 1 (some data sets count to 100)
     solution: Annotated[str | None, Later(None)] = None  # a worked solution, as text; hints are made of it
+    # What a high value of the difficulty column says: a hard problem, or one that was often solved.
+    difficulty_is: Annotated[Literal["difficulty", "pass_rate"], Later("difficulty")] = "difficulty"
+    # What a list of answers says: each of them is right, or all of them together are the answer.
+    answers_mean: Annotated[Literal["any", "all"], Later("any")] = "any"
 
 
 class SourceSpec(Strict):
-    """A real data set: a local .jsonl/.json/.parquet file, or a Hugging Face id read with `datasets`."""
+    """A real data set: local files (docs/data.md), or a Hugging Face id read with `datasets`."""
 
-    path: str
+    path: str  # a file, a folder or pattern of shards, an id
     split: str = "train"
     name: str | None = None  # configuration of a Hugging Face data set
     columns: ColumnsSpec = ColumnsSpec()
     prompt_template: str = "{prompt}"  # for plain-text prompts
     limit: Annotated[int, Field(ge=1)] | None = None  # first rows only
+    format: Annotated[FormatName | None, Later(None)] = None  # where its answers stand; null: verify.format
 
     @model_validator(mode="after")
     def _holds_the_problem(self) -> SourceSpec:
@@ -132,6 +137,8 @@ class DataSpec(Strict):
     label_noise: Fraction = 0.0  # share of the training problems whose difficulties are shuffled among themselves
     # Training problems with longer prompts (as rendered) are left out and counted; null: none.
     max_prompt_tokens: Annotated[Annotated[int, Field(ge=1)] | None, Later(None)] = None
+    max_bad_rows: Annotated[int, Field(ge=0), Later(0)] = 0  # rows that cannot be used are left out, up to so many
+    allow_overlap: Annotated[bool, Later(False)] = False  # problems that a suite has too may be trained on
 
     @model_validator(mode="after")
     def _one(self) -> DataSpec:

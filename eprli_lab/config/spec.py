@@ -211,6 +211,9 @@ class RunSpec(Strict):
             key = f"curriculum.levels.{name}"
             out |= {f"{key}.reward": ("reward", level.reward), f"{key}.length_term": ("length_term", level.length_term)}
             out[f"{key}.admission.rule"] = ("admission", level.admission.rule)
+        sources = {"data": self.data.source}
+        sources |= {f"evaluation.suites.{name}": suite.source for name, suite in self.evaluation.suites.items()}
+        out |= {f"{k}.source.format": ("format", s.format) for k, s in sources.items() if s is not None and s.format}
         generated = {"data": self.data.generated}
         generated |= {f"evaluation.suites.{name}": suite.generated for name, suite in self.evaluation.suites.items()}
         return out | {f"{k}.generated.family": ("family", g.family) for k, g in generated.items() if g is not None}

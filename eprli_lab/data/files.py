@@ -1,107 +1,116 @@
-"""Real problems: JSONL, JSON and parquet files, and Hugging Face ids through `datasets`; columns are configurable."""
+"""Real problems, from files in the usual formats and from Hugging Face ids: rows, cells, problems (docs/data.md)."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Iterator
-from numbers import Number
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.config.data import SourceSpec
-from eprli_lab.data.conversation import read_conversation
-from eprli_lab.errors import UserError, nearest
+from eprli_lab.config.data import ColumnsSpec, SourceSpec
+from eprli_lab.data.cells import answers, column
+from eprli_lab.data.chat import read_conversation
+from eprli_lab.data.difficulty import check_direction, check_scale, read_difficulty
+from eprli_lab.data.duplicates import Distinct
+from eprli_lab.data.formats import rows_of
+from eprli_lab.data.rows import BadRow, Row, RowError, by_reason, shown
+from eprli_lab.data.shards import bare_name, local_files
+from eprli_lab.data.solutions import is_solution, solution_steps
+from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
-_ANSWER = re.compile(r"\\boxed\b|\\fbox\b|####")  # where a worked solution gives its answer
-SUFFIXES = (".jsonl", ".json", ".parquet")
+IMAGES = ("image", "images", "decoded_image", "video", "videos")  # columns without which a problem cannot be asked
 
 
-def read_problems(source: SourceSpec, where: str) -> list[Problem]:
-    """All problems of a source, in order. `where` is the config key, for messages.
+@dataclass(frozen=True)
+class Loaded:
+    """What a source gives."""
 
-    Raises UserError naming the file, the line (JSONL) or row, and the column.
-    """
-    out, seen = [], set()
-    for place, row in _rows(source, where):
-        problem = _problem(source, place, row)
-        if problem.id in seen:
-            raise UserError(
-                f"{place}: the id {problem.id!r} occurs twice: make the ids distinct or set columns.id=null"
+    problems: list[Problem]  # distinct, in order
+    files: tuple[Path, ...]  # empty: a data set of the Hub
+    columns: tuple[str, ...]  # of the first row
+    rows: int  # that were looked at
+    bad: tuple[BadRow, ...]  # left out: they cannot be used
+    repeated: int  # left out: the same prompt with the same answers
+    relabelled: int  # of these, with another difficulty than the one that is kept
+
+    def notes(self, where: str) -> list[str]:
+        """Sentences on the rows that were left out."""
+        out = []
+        if self.bad:
+            out.append(f"{where}: {len(self.bad)} of {self.rows} rows are left out: {by_reason(self.bad)}")
+        if self.repeated:
+            other = f" ({self.relabelled} with another difficulty: the first one's is kept)" if self.relabelled else ""
+            out.append(
+                f"{where}: {self.repeated} of {self.rows} rows repeat a problem with the same answers{other}: each "
+                "problem is there once"
             )
-        seen.add(problem.id)
-        out.append(problem)
-        if source.limit is not None and len(out) == source.limit:
-            break
-    if not out:
-        raise UserError(f"{where}.path: {source.path} holds no rows")
-    return out
+        return out
 
 
-def _rows(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, row) pairs; place is `file:line` or `file row n`."""
-    path = Path(source.path).expanduser()
-    if path.suffix in SUFFIXES:
-        if not path.is_file():
-            raise UserError(f"{where}.path: there is no file {source.path}")
-        reader = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}[path.suffix]
+def read_source(source: SourceSpec, where: str, max_bad_rows: int | None = None) -> Loaded:
+    """The problems of a source. `where` is its config key, for messages.
+
+    Up to `max_bad_rows` rows that cannot be used are left out; None: no row, and there is no key to allow it. Raises
+    UserError naming the file, the line (of text) or row, the column, and with several bad rows their reasons.
+    """
+    columns = source.columns
+    check_direction(columns, where)
+    files = local_files(source.path, source.split, where)
+    distinct, bad, values, ids = Distinct(), list[BadRow](), list[float](), dict[str, str]()
+    names: tuple[str, ...] = ()
+    rows, place = 0, source.path
+    for row in _of_files(files) if files is not None else _of_hub(source, where):
+        rows, place = rows + 1, row.place
+        names = names or tuple(row.cells)
         try:
-            yield from reader(path)
-        except OSError as error:
-            raise UserError(f"{where}.path: {source.path} cannot be read ({error.strerror or error})") from None
+            problem, value = _problem(source, row)
+        except RowError as error:
+            bad.append(BadRow(row.place, error.reason, str(error)))
+            continue
+        except UserError as error:
+            raise UserError(f"{row.place}: {error}") from None
+        if value is not None:
+            values.append(value)
+        if not distinct.add(problem, row.place):
+            continue
+        if problem.id in ids:
+            raise UserError(
+                f"{row.place}: the id {problem.id!r:.80} occurs twice, here and at {ids[problem.id]}: make the ids "
+                "distinct or set columns.id=null"
+            )
+        ids[problem.id] = row.place
+        if source.limit is not None and len(distinct.problems) == source.limit:
+            break
+    if not rows:
+        raise UserError(f"{where}.path: {source.path} holds no rows")
+    bad += distinct.bad()
+    problems = distinct.usable()
+    _refuse(bad, rows, len(problems), where, max_bad_rows)
+    check_scale(values, columns, place.rpartition(" row ")[0] or place.rpartition(":")[0])
+    return Loaded(problems, tuple(files or ()), names, rows, tuple(bad), distinct.repeated, distinct.relabelled)
+
+
+def _refuse(bad: list[BadRow], rows: int, usable: int, where: str, allowed: int | None) -> None:
+    """Raises UserError where more rows than allowed cannot be used, or no row can."""
+    if not bad or (usable and len(bad) <= (allowed or 0)):
         return
-    if path.exists() or source.path.startswith((".", "/", "~")):
-        raise UserError(f"{where}.path: {source.path} is not a {', '.join(SUFFIXES)} file")
-    yield from _hub(source, where)
+    message = f"{bad[0].place}: {bad[0].sentence}"
+    if usable:
+        advice = "mend them or take them out"
+        if allowed is not None:
+            advice = f"mend them, or leave them out with {where.partition('.')[0]}.max_bad_rows={len(bad)}"
+        message += f"; {len(bad)} of {rows} rows cannot be used: {by_reason(bad)}: {advice}"
+    raise UserError(message)
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, encoding="utf-8-sig", errors="replace") as f:
-        for number, line in enumerate(f, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno})") from None
-            except (ValueError, RecursionError) as error:  # an integer too long, or brackets too deep, for Python
-                raise UserError(f"{path}:{number}: cannot be read ({error})") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{path}:{number}: a JSON object is needed, not {type(row).__name__}")
-            yield f"{path}:{number}", row
+def _of_files(files: list[Path]) -> Iterator[Row]:
+    for file in files:
+        yield from rows_of(file, f"{bare_name(file.name)}-" if len(files) > 1 else "")
 
 
-def _json(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig", errors="replace"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg} at column {error.colno})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
-        raise UserError(f"{path}: a list of objects is needed; one object a line belongs into a .jsonl file")
-    for number, row in enumerate(rows):
-        yield f"{path} row {number}", row
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(path)
-        number = 0
-        for batch in table.iter_batches():
-            for row in batch.to_pylist():
-                yield f"{path} row {number}", row
-                number += 1
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
-
-
-def _hub(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_hub(source: SourceSpec, where: str) -> Iterator[Row]:
     import datasets
 
     try:
@@ -113,100 +122,82 @@ def _hub(source: SourceSpec, where: str) -> Iterator[tuple[str, dict[str, Any]]]
             "check the id and the network, or give a local .jsonl or .parquet file"
         ) from None
     for number, row in enumerate(rows):
-        yield f"{source.path} row {number}", row
+        yield Row(f"{source.path} row {number}", str(number), row)
 
 
-def _problem(source: SourceSpec, place: str, row: dict[str, Any]) -> Problem:
+def _problem(source: SourceSpec, row: Row) -> tuple[Problem, float | None]:
+    """The problem of a row, and the value of its difficulty column. Raises RowError."""
+    if row.error is not None:
+        raise row.error
     columns = source.columns
-    prompt = _column(row, columns.prompt, place, "prompt")
-    messages = read_conversation(prompt, f"{place}: column {columns.prompt}") or ()
-    if messages:
-        text = messages[-1][1]
-    elif isinstance(prompt, str) and prompt.strip():
-        text = source.prompt_template.replace("{prompt}", prompt)
-    else:
-        raise UserError(f"{place}: column {columns.prompt}: a text or a list of messages is needed, not {prompt!r}")
-    identity = place.rpartition(" row ")[2].rpartition(":")[2]
-    if columns.id is not None:
-        identity = str(_column(row, columns.id, place, "id"))
-    difficulty = None
+    text, messages, solution = _asked(source, row.cells)
+    identity = row.number if columns.id is None else _id(column(row.cells, columns.id, "id"), columns.id)
+    difficulty, value = None, None
     if columns.difficulty is not None:
-        value = _column(row, columns.difficulty, place, "difficulty")
-        scale = columns.difficulty_scale
-        if not isinstance(value, Number) or isinstance(value, bool) or not 0.0 <= float(value) <= scale:  # type: ignore[arg-type]
-            raise UserError(
-                f"{place}: column {columns.difficulty}: a difficulty in [0, {scale:g}] is needed, not {value!r}"
-            )
-        difficulty = float(value) / scale  # type: ignore[arg-type]
-    golds = answers(_column(row, columns.answer, place, "answer"))
-    if not golds:
-        raise UserError(f"{place}: column {columns.answer}: the answer is empty")
-    steps = _steps(row, columns.solution, place) if columns.solution is not None else ()
-    return Problem(identity, text, golds, difficulty, Path(source.path).stem, messages, steps=steps)
+        cell = column(row.cells, columns.difficulty, "difficulty")
+        with _of_column(columns.difficulty):
+            difficulty, value = read_difficulty(cell, columns)
+    cell = column(row.cells, columns.answer, "answer")
+    with _of_column(columns.answer):
+        golds = answers(cell, columns.answers_mean)
+    if isinstance(cell, str) and is_solution(cell):
+        solution = cell
+    steps = _steps(row.cells, columns, solution)
+    for said in (text, identity, *golds, *steps, *(content for _, content in messages)):
+        _writable(said)
+    name = bare_name(source.path)
+    form = source.format
+    return Problem(identity, text, golds, difficulty, name, messages, steps=steps, answer_format=form), value
 
 
-def _steps(row: dict[str, Any], column: str, place: str) -> tuple[str, ...]:
-    """The worked steps of a row; none where its cell is empty."""
-    cell = _column(row, column, place, "solution")
+@contextmanager
+def _of_column(name: str) -> Iterator[None]:
+    """Errors within say which column they are of."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(f"column {name}: {error}", error.reason) from None
+    except UserError as error:
+        raise UserError(f"column {name}: {error}") from None
+
+
+def _asked(source: SourceSpec, cells: dict[str, Any]) -> tuple[str, tuple[tuple[str, str], ...], str]:
+    """The question, the conversation around it (empty: a plain text), and the solution that the conversation holds."""
+    name = source.columns.prompt
+    prompt = column(cells, name, "prompt")
+    for key in IMAGES:
+        if cells.get(key) is not None and cells[key] != [] and cells[key] != "":
+            raise RowError(f"column {key}: the problem comes with an image, and only text can be asked", "images")
+    with _of_column(name):
+        found = read_conversation(prompt)
+        if found is not None:
+            return found.messages[-1][1], found.messages, found.solution
+        if isinstance(prompt, str) and prompt.strip():
+            return source.prompt_template.replace("{prompt}", prompt), (), ""
+        raise RowError(f"a text or a list of messages is needed, not {shown(prompt)}", "no prompt")
+
+
+def _id(cell: Any, name: str) -> str:
+    if cell is None or isinstance(cell, list | tuple | dict) or cell != cell or str(cell).strip() == "":
+        raise RowError(f"column {name}: {shown(cell)} is no id: set columns.id=null for the row numbers", "no id")
+    return str(cell)
+
+
+def _steps(cells: dict[str, Any], columns: ColumnsSpec, solution: str) -> tuple[str, ...]:
+    """The worked steps of a row: of its solution column where one is named, else of the solution found on the way."""
+    if columns.solution is None:
+        return solution_steps(solution)
+    cell = column(cells, columns.solution, "solution")
     if cell is not None and not isinstance(cell, str):
-        raise UserError(f"{place}: column {column}: a worked solution is a text, not {type(cell).__name__}")
+        raise RowError(
+            f"column {columns.solution}: a worked solution is a text, not {type(cell).__name__}",
+            "a solution that is no text",
+        )
     return solution_steps(cell or "")
 
 
-def solution_steps(text: str) -> tuple[str, ...]:
-    r"""The steps of a worked solution, up to its answer: put together, the first of them are its beginning.
-
-    Lines (with the line ends behind them); of a solution in one line sentences (with the space before them). The step
-    in which the answer is given (the first `\boxed`, `\fbox` or `####`) is left out with everything behind it, and
-    where nothing marks the answer the last step.
-    """
-    text = text.strip()
-    marked = _ANSWER.search(text)
-    lines = re.findall(r"[^\n]+(?:\n\s*)?", text[: text.rfind("\n", 0, marked.start()) + 1] if marked else text)
-    if len(lines) > 1:
-        return tuple(lines if marked else lines[:-1])
-    sentences = re.split(r"(?<=[.!?])(?=\s)", text[: marked.start()] if marked else text)
-    if marked is None or not re.search(r"[.!?]\s*$", sentences[-1]):
-        sentences = sentences[:-1]  # the answer's own
-    return tuple(s for s in sentences if s.strip())
-
-
-def answers(value: Any) -> tuple[str, ...]:
-    """Accepted answers of a cell: a text, a number, a list of either, or a list written as JSON."""
-    if isinstance(value, str):
-        stripped = value.strip()
-        if stripped.startswith('["') and stripped.endswith('"]'):  # how some RL sets store alternatives
-            try:
-                return answers(json.loads(stripped))
-            except json.JSONDecodeError:
-                pass
-        return (stripped,) if stripped else ()
-    if isinstance(value, list | tuple):
-        return tuple(a for item in value for a in answers(item))
-    if isinstance(value, bool) or value is None:
-        return ()
-    if isinstance(value, float):
-        return (str(int(value)) if value.is_integer() else repr(value),) if math.isfinite(value) else ()
-    if isinstance(value, Number):
-        return (str(value),)
-    return ()
-
-
-def _column(row: dict[str, Any], path: str, place: str, what: str) -> Any:
-    """The cell at a dotted path. Raises UserError with the nearest column name."""
-    if path in row:
-        return row[path]
-    node: Any = row
-    for part in path.split("."):
-        if isinstance(node, str) and node.startswith("{"):  # a struct stored as JSON
-            try:
-                node = json.loads(node)
-            except json.JSONDecodeError:
-                pass
-        if not isinstance(node, dict) or part not in node:
-            known = list(node) if isinstance(node, dict) else []
-            raise UserError(
-                f"{place}: there is no column '{path}' for the {what}{nearest(part, known)}: set columns.{what}"
-            )
-        node = node[part]
-    return node
+def _writable(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError("half a surrogate pair, which no tokenizer takes", "half a surrogate pair") from None

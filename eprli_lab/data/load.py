@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,14 +15,21 @@ from eprli_lab.records import Problem
 
 
 def load_training(
-    data: DataSpec, seed: int = 0, keep: Callable[[Sequence[Problem]], list[Problem]] = list
+    data: DataSpec,
+    seed: int = 0,
+    keep: Callable[[Sequence[Problem]], list[Problem]] = list,
+    notes: list[str] | None = None,
 ) -> list[Problem]:
     """Training problems with the difficulty that `data` asks for: given, measured, by prompt length. Raises UserError.
 
     `seed`: the run's; with label noise each seed shuffles other labels. `keep`: those of the problems that may be
-    trained on; the others need no measured difficulty.
+    trained on; the others need no measured difficulty. `notes`: sentences on rows that are left out are added to it.
     """
-    problems = keep(read_training(data))
+    return labelled(keep(read_training(data, notes)), data, seed)
+
+
+def labelled(problems: list[Problem], data: DataSpec, seed: int = 0) -> list[Problem]:
+    """The problems with the difficulty that `data` asks for. Raises UserError."""
     if data.difficulty_file:
         problems = with_measured(problems, measured_file(data.difficulty_file))
     if data.difficulty_by == "prompt_length":
@@ -31,28 +37,35 @@ def load_training(
     return shuffle_labels(problems, data.label_noise, seed) if data.label_noise else problems
 
 
-def read_training(data: DataSpec) -> list[Problem]:
+def read_training(data: DataSpec, notes: list[str] | None = None) -> list[Problem]:
     """Training problems with the difficulty they come with (possibly none)."""
     if data.generated is not None:
         from eprli_lab.data.families import generate
 
         return generate(data.generated, "train")
-    from eprli_lab.data.files import read_problems
+    from eprli_lab.data.files import read_source
 
     assert data.source is not None
-    return read_problems(data.source, "data.source")
+    loaded = read_source(data.source, "data.source", data.max_bad_rows)
+    if notes is not None:
+        notes += loaded.notes("data.source")
+    return loaded.problems
 
 
-def load_suite(name: str, suite: SuiteSpec) -> list[Problem]:
-    """Problems of an evaluation suite; generated ones are held out. Raises UserError."""
+def load_suite(name: str, suite: SuiteSpec, notes: list[str] | None = None) -> list[Problem]:
+    """Problems of an evaluation suite; generated ones are held out. Raises UserError, also for one bad row."""
     if suite.generated is not None:
         from eprli_lab.data.families import generate
 
         return generate(suite.generated, "heldout")
-    from eprli_lab.data.files import read_problems
+    from eprli_lab.data.files import read_source
 
     assert suite.source is not None
-    return read_problems(suite.source, f"evaluation.suites.{name}.source")
+    where = f"evaluation.suites.{name}.source"
+    loaded = read_source(suite.source, where)
+    if notes is not None:
+        notes += loaded.notes(where)
+    return loaded.problems
 
 
 def measured_file(name: str) -> Path:
@@ -69,23 +82,25 @@ def measured_file(name: str) -> Path:
 
 def with_measured(problems: list[Problem], path: Path) -> list[Problem]:
     """d(q) = 1 - pass rate of the initial policy, from the lines {id, pass_rate, ...} of a difficulty file."""
-    rates: dict[str, float] = {}
+    from eprli_lab.data.formats import rows_of
+
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise UserError(f"data.difficulty_file: {path} cannot be read ({error.strerror})") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+        rows = list(rows_of(path))
+    except UserError as error:
+        raise UserError(f"data.difficulty_file: {error}") from None
+    rates: dict[str, float] = {}
+    for row in rows:
         try:
-            row = json.loads(line)
-            rates[str(row["id"])] = float(row["pass_rate"])
-        except (ValueError, KeyError, TypeError):
+            name, rate = str(row.cells["id"]), float(row.cells["pass_rate"])
+        except (ValueError, KeyError, TypeError, OverflowError):
+            why = f" ({row.error})" if row.error else ""
             raise UserError(
-                f"{path}:{number}: not a line {{id, pass_rate}}: measure again or remove the line"
+                f"{row.place}: not a line {{id, pass_rate}}{why}: measure again or remove the line"
             ) from None
-        if not 0.0 <= rates[str(row["id"])] <= 1.0:
-            raise UserError(f"{path}:{number}: pass_rate is {row['pass_rate']}, it must lie in [0, 1]")
+        if not 0.0 <= rate <= 1.0:
+            raise UserError(f"{row.place}: pass_rate is {row.cells['pass_rate']}, it must lie in [0, 1]")
+        if rates.setdefault(name, rate) != rate:
+            raise UserError(f"{row.place}: the pass rate of {name} is {rate}, and was {rates[name]} before: remove one")
     missing = [p.id for p in problems if p.id not in rates]
     if missing:
         raise UserError(

@@ -127,8 +127,11 @@ def mismatch(prompts: Iterable[str], chosen: str) -> tuple[str, str, int, int] |
     return (name, words, count, total) if count * 2 > total and not readable else None
 
 
-def silent(responses: Sequence[tuple[str, str]], chosen: str) -> str | None:
-    """A sentence where more than half of (text, status of the grade) hold no answer, with the end of one as example."""
+def silent(responses: Sequence[tuple[str, str]], chosen: str, key: str = "verify.format") -> str | None:
+    """A sentence where more than half of (text, status of the grade) hold no answer, with the end of one as example.
+
+    `key`: of the config, under which the format was chosen.
+    """
     without = [text for text, status in responses if status == "no_answer"]
     if len(without) * 2 <= len(responses):
         return None
@@ -137,7 +140,7 @@ def silent(responses: Sequence[tuple[str, str]], chosen: str) -> str | None:
         n for n, find in FORMATS.items() if n != chosen and sum(find(t) is not None for t in without) * 2 > len(without)
     )
     other = next(readable, None)
-    advice = f"; verify.format={other} would read them, or ask for the format in prompts.*" if other else ""
+    advice = f"; {key}={other} would read them, or ask for the format in prompts.*" if other else ""
     return (
         f"{len(without)} of the first {len(responses)} responses hold no answer in the format {chosen} and earn nothing"
         f"{advice}; one ends: ...{example!r}"

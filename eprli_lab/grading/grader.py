@@ -73,6 +73,18 @@ def _by_function(name: str, response: str, answers: tuple[str, ...]) -> Grade:
     return Grade(False, "error")
 
 
+def warm_up() -> None:
+    """Import what algebra needs and fill its caches, silently: most of a second."""
+    import warnings
+
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _equal("\\frac{\\pi}{2}", "\\int_0^1 \\frac{\\pi}{2} dx")
+    logging.disable(before)
+
+
 def _serve(pipe: Any, seconds: float, name: str) -> None:
     """Worker process: grade until the pipe closes. The parent keeps the time.
 
@@ -88,7 +100,7 @@ def _serve(pipe: Any, seconds: float, name: str) -> None:
     if is_path(name):
         resolve("grader", name)
     else:
-        _equal("\\frac{\\pi}{2}", "\\int_0^1 \\frac{\\pi}{2} dx")  # imports and caches
+        warm_up()  # at once where the process was forked from a warm one
     pipe.send("ready")
     while True:
         try:
@@ -121,28 +133,35 @@ class Grader:
         self.spec = spec
         self.counters: Counter[GradeStatus] = Counter()
         self.seconds = 0.0  # of grading, so far
+        self.lost_before = 0.0  # s lost before this process, of a run that was taken up again
         self._own = is_path(spec.grader)
         self._extract = resolve("format", spec.format)
-        self._pool = Pool(spec.processes, _serve, (spec.timeout_seconds, spec.grader))
+        preload = None if self._own else "eprli_lab.grading.preloaded"
+        self._pool = Pool(spec.processes, _serve, (spec.timeout_seconds, spec.grader), preload)
         self._cache: OrderedDict[Job, Grade] = OrderedDict()
         self._warned = 0.0  # seconds lost at the last warning
 
     @property
     def seconds_lost(self) -> float:
-        """Of grading: spent on answers that timed out, so far."""
-        return self._pool.seconds_lost
+        """Of workers: spent on answers that timed out, so far."""
+        return self.lost_before + self._pool.seconds_lost
 
     @property
     def _workers(self) -> list[Worker]:
         return self._pool.workers
 
-    def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
-        """One grade for each (response text, accepted answers), in order. Never raises for an answer."""
+    def grade(
+        self, pairs: Sequence[tuple[str, tuple[str, ...]]], formats: Sequence[str | None] | None = None
+    ) -> list[Grade]:
+        """One grade for each (response text, accepted answers), in order. Never raises for an answer.
+
+        `formats`: of each response, where it is not `verify.format` (None) in which it says its answer.
+        """
         began = time.monotonic()
         grades: list[Grade | None] = []
         pending: dict[Job, list[int]] = {}
         for i, (text, golds) in enumerate(pairs):
-            key, grade = self._quick(text, golds)
+            key, grade = self._quick(text, golds, formats[i] if formats else None)
             grades.append(grade)
             if grade is None:
                 pending.setdefault(key, []).append(i)
@@ -159,24 +178,24 @@ class Grader:
 
     def _report_lost(self, grades: Sequence[Grade]) -> None:
         """Say it when a large share of grading goes to answers that time out; again when that has doubled."""
-        if self.seconds_lost > max(self.spec.timeout_seconds, 2 * self._warned):
-            self._warned = self.seconds_lost
+        lost = self._pool.seconds_lost
+        if lost > max(self.spec.timeout_seconds, 2 * self._warned):
+            self._warned = lost
             example = next((g.answer for g in grades if g.status == "timeout" and g.answer), "")
-            share = min(1.0, self.seconds_lost / max(self.seconds * self.spec.processes, 1e-9))
+            share = min(1.0, lost / max(self.seconds * self.spec.processes, 1e-9))
             if share > LOST_SHARE:
                 count, limit = self.counters["timeout"], f"verify.timeout_seconds={self.spec.timeout_seconds:g}"
-                count = self.counters["timeout"]
                 log.warning(
-                    f"{share:.0%} of the time of grading ({self.seconds_lost:.0f} s) went to {count} answers that took "
+                    f"{share:.0%} of the time of grading ({lost:.0f} s) went to {count} answers that took "
                     f"over {limit} and count as wrong, such as {example[:60]!r}"
                 )
 
-    def _quick(self, text: str, golds: tuple[str, ...]) -> tuple[Job, Grade | None]:
+    def _quick(self, text: str, golds: tuple[str, ...], form: str | None) -> tuple[Job, Grade | None]:
         """What a worker would be asked, and the grade where none needs to be."""
         if self._own:
             return (text, golds), self._cache.get((text, golds))
         try:
-            answer = self._extract(text)
+            answer = self._extract(text) if form is None else resolve("format", form)(text)
         except Exception:  # of a user's function
             return (text, golds), Grade(False, "error")
         if answer is None:

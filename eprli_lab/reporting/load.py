@@ -209,6 +209,12 @@ def load_study(
     unequal = _unequal(tracking, runs, description.objective)
     data = StudyData(study, description, parent_id, runs, [], notes, tags, unequal)
     bare = [r for r in runs if not math.isfinite(r.last(data.objective))]
+    shared = sorted({r.arm for r in runs if r.params.get("data.allow_overlap") == "true"})
+    if shared:
+        data.notes.append(
+            f"data.allow_overlap=true in {', '.join(shared)}: suites may hold problems that were trained on, and their "
+            "accuracies memorized ones (prompts.json of a run says how many)"
+        )
     data.notes.extend(
         f"{r.arm} seed {r.seed} finished without a finite value of {data.objective}, and is in no comparison"
         for r in bare

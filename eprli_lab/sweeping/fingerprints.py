@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from eprli_lab.config.paths import difficulty_path
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.shards import matches
 from eprli_lab.errors import UserError
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
@@ -71,7 +72,15 @@ def data_digests(specs: Iterable[RunSpec]) -> dict[str, str]:
         paths |= {s.path for s in sources if s is not None}
         paths |= {os.path.relpath(f) for f in spec.extension_files()}
         paths |= {p for p in (spec.data.difficulty_file, spec.model.path) if p is not None}
-    return {p: _path_digest(difficulty_path(p)) for p in sorted(paths) if difficulty_path(p).exists()}
+    return {p: _digest_of(p) for p in sorted(paths) if difficulty_path(p).exists() or matches(p)}
+
+
+def _digest_of(name: str) -> str:
+    """Of a file or directory; of a pattern, of all files that match it."""
+    path = difficulty_path(name)
+    if path.exists():
+        return _path_digest(path)
+    return _digest(part for file in matches(name) for part in (str(file).encode(), file.read_bytes()))
 
 
 def _path_digest(path: Path) -> str:

@@ -109,7 +109,10 @@ def optim(quantity: str) -> str:
 
 
 def seconds(part: str) -> str:
-    """Seconds of a part of a step (generate, verify, update, step, continue), of an evaluation, of the run (total)."""
+    """Seconds of a part of a step (generate, verify, update, step, continue), of an evaluation, of the run (total).
+
+    verify_lost: those that workers spent on answers that timed out.
+    """
     return f"time/{part}"
 
 

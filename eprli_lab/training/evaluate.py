@@ -22,9 +22,17 @@ class Grading(Protocol):
     """What is needed of a grader."""
 
     counters: Counter[Any]  # answers by status, so far
+    lost_before: float  # s of its processes, on answers that timed out, before it was made: of a resumed run
 
-    def grade(self, pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[Grade]:
-        """One grade for each (response text, accepted answers)."""
+    @property
+    def seconds_lost(self) -> float:
+        """And so far, those included."""
+        ...
+
+    def grade(
+        self, pairs: Sequence[tuple[str, tuple[str, ...]]], formats: Sequence[str | None] | None = None
+    ) -> list[Grade]:
+        """One grade for each (response text, accepted answers); `formats`: of each, where it is not the grader's."""
         ...
 
 
@@ -78,9 +86,11 @@ def graded(
     groups: Iterable[tuple[Response, ...]], problems: Sequence[Problem], grader: Grading
 ) -> list[tuple[tuple[Response, ...], tuple[Grade, ...]]]:
     """Each problem's responses with their grades. Groups that come one by one are graded while others are sampled."""
+    own = any(p.answer_format for p in problems)
 
     def grade(parts: Sequence[tuple[Problem, tuple[Response, ...]]]) -> list[tuple[Grade, ...]]:
-        flat = iter(grader.grade([(r.text, p.answers) for p, group in parts for r in group]))
+        formats = [p.answer_format for p, group in parts for _ in group] if own else None
+        flat = iter(grader.grade([(r.text, p.answers) for p, group in parts for r in group], formats))
         return [tuple(next(flat) for _ in group) for _, group in parts]
 
     if isinstance(groups, list):

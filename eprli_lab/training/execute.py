@@ -49,6 +49,7 @@ def execute(
     def log(values: dict[str, float], step: int) -> None:
         counters = trainer.grader.counters
         graded = {names.verification(k): float(counters.get(k, 0)) for k in ("timeout", "error", "no_answer")}
+        graded[names.seconds("verify_lost")] = trainer.grader.seconds_lost
         last.update(values | graded)
         tracker.log(values | graded, step)
         if spec.objective in values and step > 0:

@@ -71,6 +71,7 @@ class Trainer:
         else:
             self.state = TrainState.from_json(saved, self.spec, self.strata)
             self.grader.counters.update(self.state.graded)
+            self.grader.lost_before = self.state.lost
         while (level := self._next_level()) is not None:
             self._boundary(level)
             if self.stop():
@@ -193,15 +194,17 @@ class Trainer:
         return min(1.0, self.state.progress.spent(self.spec.budget.unit) / self.spec.budget.amount)
 
     def _save(self) -> Path:
-        self.state.graded = dict(self.grader.counters)
+        self.state.graded, self.state.lost = dict(self.grader.counters), self.grader.seconds_lost
         return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)
 
 
 def _warn_of_silence(sampled: Sequence[Group], spec: RunSpec) -> None:
-    """Say it at once when most of the first responses hold no answer that `verify.format` could read."""
+    """Say it at once when most of the first responses hold no answer in the format that is read."""
     from eprli_lab.grading.formats import silent
 
     said = [(r.text, g.status) for group in sampled for r, g in zip(group.responses, group.grades, strict=True)]
-    sentence = silent(said, spec.verify.format)
+    source = spec.data.source
+    own = (source.format, "data.source.format") if source and source.format else (spec.verify.format, "verify.format")
+    sentence = silent(said, *own)
     if sentence is not None:
         log.warning(sentence)

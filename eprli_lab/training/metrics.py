@@ -105,6 +105,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.optim("grad_norm"), "", "gradient norm before clipping, mean over the update's optimizer steps"),
     Metric(names.seconds("generate"), "s", "sampling, this step"),
     Metric(names.seconds("verify"), "s", "grading, this step"),
+    Metric(
+        names.seconds("verify_lost"), "s", "of grading processes: spent on answers that timed out, so far, all together"
+    ),
     Metric(names.seconds("update"), "s", "training, this step"),
     Metric(names.seconds("evaluate"), "s", "one evaluation of all suites"),
     Metric(names.seconds("continue"), "s", "going on with truncated responses of this step; not in time/step"),

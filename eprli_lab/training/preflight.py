@@ -11,7 +11,9 @@ from eprli_lab.data.conversation import at_level
 from eprli_lab.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    from eprli_lab.config.data import SourceSpec
     from eprli_lab.config.spec import RunSpec
+    from eprli_lab.records import Problem
     from eprli_lab.training.problems import RunProblems
     from eprli_lab.training.prompts import PromptReport
 
@@ -36,29 +38,52 @@ def preflight(spec: RunSpec) -> PromptReport:
 
 
 def check_format(spec: RunSpec, problems: RunProblems) -> None:
-    """Raises UserError where prompts ask for another answer format than `verify.format`: all answers would be lost."""
+    """Raises UserError where prompts ask for another answer format than is read there: all answers would be lost."""
+    for name, level in spec.curriculum.levels.items():
+        found = at_level(problems.strata.levels[name], level.prompts)
+        _refuse(format_fault(spec, f"level {name}", "data", spec.data.source, found))
+    for name, suite in spec.evaluation.suites.items():
+        key = f"evaluation.suites.{name}"
+        _refuse(format_fault(spec, f"suite {name}", key, suite.source, problems.suites[name]))
+
+
+def _refuse(sentence: str | None) -> None:
+    if sentence is not None:
+        raise UserError(sentence)
+
+
+def asked_texts(spec: RunSpec, problems: Sequence[Problem]) -> list[str]:
+    """All that each prompt says to the policy, in one text."""
+    given = (spec.prompts.system, spec.prompts.suffix)
+    return [
+        "\n".join([*(p.system or given[0], p.prompt, p.suffix or given[1]), *(text for _, text in p.messages)])
+        for p in problems
+    ]
+
+
+def read_format(spec: RunSpec, source: SourceSpec | None) -> str:
+    """The answer format that is read of responses to problems of this source."""
+    return (source.format if source is not None else None) or spec.verify.format
+
+
+def format_fault(
+    spec: RunSpec, where: str, key: str, source: SourceSpec | None, problems: Sequence[Problem]
+) -> str | None:
+    """A sentence where most prompts ask for another answer format than is read. `key`: of the config, of the source."""
     from eprli_lab.config.extensions import is_path
     from eprli_lab.grading.formats import mismatch
 
-    if is_path(spec.verify.grader):
-        return
-    given = [spec.prompts.system, spec.prompts.suffix]
-    asked = {f"level {name}": level for name, level in problems.strata.levels.items()}
-    asked |= {f"suite {name}": suite for name, suite in problems.suites.items()}
-    for name, level in spec.curriculum.levels.items():
-        asked[f"level {name}"] = at_level(asked[f"level {name}"], level.prompts)
-    for where, found in asked.items():
-        texts = [
-            "\n".join([*(p.system or given[0], p.prompt, p.suffix or given[1]), *(text for _, text in p.messages)])
-            for p in found
-        ]
-        other = mismatch(texts, spec.verify.format)
-        if other is not None:
-            name, words, count, total = other
-            raise UserError(
-                f"verify.format is {spec.verify.format}, but {count} of {total} prompts of {where} ask for {words}: "
-                f"set verify.format={name}, or ask for the format in prompts.suffix"
-            )
+    chosen = read_format(spec, source)
+    other = None if is_path(spec.verify.grader) else mismatch(asked_texts(spec, problems), chosen)
+    if other is None:
+        return None
+    name, words, count, total = other
+    own = f"{key}.source.format"
+    chosen_by, better = (own if source and source.format else "verify.format"), (own if source else "verify.format")
+    return (
+        f"{chosen_by} is {chosen}, but {count} of {total} prompts of {where} ask for {words}: set {better}={name}, or "
+        "ask for the format in prompts.suffix"
+    )
 
 
 def dry_run(specs: Sequence[RunSpec]) -> bool:

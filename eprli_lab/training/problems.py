@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from eprli_lab.algorithm.hints import hinted_steps, with_hint
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.data.conversation import at_level
+from eprli_lab.data.duplicates import overlap
 from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.data.strata import Strata, stratify
 from eprli_lab.errors import UserError
@@ -34,7 +35,7 @@ class RunProblems:
 
     strata: Strata
     suites: dict[str, list[Problem]]
-    left_out: tuple[str, ...]  # sentences on what data.max_prompt_tokens took away
+    left_out: tuple[str, ...]  # sentences on problems that were left out, and on those that suites share
 
 
 def read_problems(spec: RunSpec) -> RunProblems:
@@ -45,8 +46,8 @@ def read_problems(spec: RunSpec) -> RunProblems:
     def keep(problems: Sequence[Problem]) -> list[Problem]:
         return _short_enough(spec, problems, "training problems", left_out)
 
-    strata = stratify(load_training(spec.data, spec.rng_seed, keep), spec.curriculum)
-    suites = {name: load_suite(name, suite) for name, suite in spec.evaluation.suites.items()}
+    strata = stratify(load_training(spec.data, spec.rng_seed, keep, left_out), spec.curriculum)
+    suites = {name: load_suite(name, suite, left_out) for name, suite in spec.evaluation.suites.items()}
     levels: dict[str, list[Problem]] = {}
     for name, level in spec.curriculum.levels.items():
         asked = at_level(strata.levels[name], level.prompts)
@@ -59,7 +60,35 @@ def read_problems(spec: RunSpec) -> RunProblems:
     for name, problems in suites.items():
         response = further or spec.evaluation.max_response_tokens
         check_context(spec, f"suite {name}", problems, response, training=False)
+    left_out += check_overlap(spec, levels, suites)
     return RunProblems(dataclasses.replace(strata, levels=levels), suites, tuple(left_out))
+
+
+def check_overlap(spec: RunSpec, levels: dict[str, list[Problem]], suites: dict[str, list[Problem]]) -> list[str]:
+    """Sentences on suites that are trained on, where data.allow_overlap says so; else UserError for the first one.
+
+    Generated problems are parted by a hash, and not looked at.
+    """
+    training = list({p.id: p for problems in levels.values() for p in problems}.values())
+    sentences = []
+    for name, suite in spec.evaluation.suites.items():
+        if spec.data.generated is not None and suite.generated is not None:
+            continue
+        shared = overlap(training, suites[name])
+        if not shared:
+            continue
+        trained, asked = shared[0]
+        sentence = (
+            f"{len(shared)} of {len(suites[name])} problems of suite {name} are trained on (its problem {asked.id} is "
+            f"{trained.id} of the training data: {' '.join(asked.prompt.split())[:60]!r})"
+        )
+        if not spec.data.allow_overlap:
+            raise UserError(
+                f"data: {sentence}: take them out of one of the two, or set data.allow_overlap=true, and the report "
+                "says so"
+            )
+        sentences.append(f"data.allow_overlap=true: {sentence}")
+    return sentences
 
 
 def _with_longest_hint(spec: RunSpec, level: str, problems: Sequence[Problem]) -> list[Problem]:

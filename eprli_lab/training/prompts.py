@@ -11,6 +11,7 @@ from eprli_lab.backends.pretrained import read_generation_config
 from eprli_lab.backends.tokenization import stop_tokens
 from eprli_lab.data.conversation import at_level, conversation
 from eprli_lab.records import Problem
+from eprli_lab.training.difficulty import measured_otherwise
 from eprli_lab.training.problems import RunProblems, encoder_of
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class PromptReport:
 
     template: bool  # the prompts are rendered by the model's chat template
     prompts: tuple[FirstPrompt, ...]  # levels, then suites
-    warnings: tuple[str, ...]  # where training and evaluation ask differently
-    left_out: tuple[str, ...]  # what data.max_prompt_tokens took away
+    warnings: tuple[str, ...]  # where training and evaluation ask differently, or labels are another policy's
+    left_out: tuple[str, ...]  # problems that were left out, and those that suites share
 
     def lines(self) -> list[str]:
         """For a terminal: one line a prompt, then the notes."""
@@ -87,7 +88,7 @@ def prompt_report(spec: RunSpec, problems: RunProblems) -> PromptReport:
     for where, problem in firsts:
         ids = tuple(encoder.encode(problem))
         prompts.append(FirstPrompt(where, problem.id, encoder.text(problem), len(ids), ids))
-    warnings = (*differences(frames), *endless_turns(spec))
+    warnings = (*differences(frames), *endless_turns(spec), *measured_otherwise(spec))
     return PromptReport(encoder.template is not None, tuple(prompts), warnings, problems.left_out)
 
 

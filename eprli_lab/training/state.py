@@ -31,6 +31,7 @@ class TrainState:
     left: dict[str, dict[str, float]] = field(default_factory=dict)  # level whose network is kept -> its log weights
     wall: float = 0.0  # s, evaluation included
     graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
+    lost: float = 0.0  # s of grading processes, on answers that timed out, so far
 
     @classmethod
     def fresh(cls, spec: RunSpec, strata: Strata) -> TrainState:
@@ -58,6 +59,7 @@ class TrainState:
             "log_weights": self.log_weights,
             "wall": self.wall,
             "graded": self.graded,
+            **({"lost": self.lost} if self.lost else {}),
         }
 
     @classmethod
@@ -77,7 +79,7 @@ class TrainState:
         state.schedule = make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed, tree.get("schedule"))
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):
             setattr(state, key, tree[key])
-        state.left = tree.get("left", {})
+        state.left, state.lost = tree.get("left", {}), tree.get("lost", 0.0)
         return state
 
 

@@ -306,6 +306,12 @@ def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch
     out = openrlhf_reward.reward_func(["<s>q \\boxed{7}? no", "\\boxed{7}"], ["q \\boxed{7}?", "q"], ["7", "7"])
     assert out["scores"].tolist() == [0.0, 0.0], "a box of the prompt, and a query without its prompt"
     assert out["extra_logs"]["grading_failed"].tolist() == [0.0, 1.0]
+    mixed = [{"answer": 4, "format": "hash"}, '{"answer": ["4"], "format": "answer_line"}', {"answer": "4"}, "4"]
+    said = ["#### 4", "Answer: 4", "\\boxed{4}", "#### 4"]
+    out = openrlhf_reward.reward_func([f"q: {s}" for s in said], ["q:"] * 4, mixed)
+    assert out["scores"].tolist() == [1.0, 1.0, 1.0, 0.0], "a label may bring its source's format; the last does not"
+    out = openrlhf_reward.reward_func(["q: #### 4"], ["q:"], [{"answer": "4", "format": "hsah"}])
+    assert out["extra_logs"]["grading_failed"].tolist() == [1.0]
     monkeypatch.setenv("EPRLI_REWARD", "nonsense")
     out = openrlhf_reward.reward_func(queries[:1], ["q:"], ["0.5"])
     assert out["rewards"].tolist() == [0.0] and out["extra_logs"]["grading_failed"].tolist() == [1.0]
@@ -511,7 +517,7 @@ def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
     from eprli_lab.data.load import read_training
 
     file = tmp_path / "d.jsonl"
-    rows = [{"problem": "1+1?", "answer": "2", "difficulty": d} for d in (0.0, 37.5, 100.0)]
+    rows = [{"problem": f"{d}?", "answer": "2", "difficulty": d} for d in (0.0, 37.5, 100.0)]
     file.write_text("".join(json.dumps(r) + "\n" for r in rows))
     spec = compose_spec(
         ["data=deepscaler", f"data.source.path={file}", "evaluation=paper", "model=path", "model.path=x"]

@@ -19,7 +19,7 @@ from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.data import SourceSpec
 from eprli_lab.config.prompts import LevelPromptsSpec, PromptsSpec
 from eprli_lab.data.conversation import at_level
-from eprli_lab.data.files import read_problems
+from eprli_lab.data.files import read_source
 from eprli_lab.data.load import load_training
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
@@ -216,7 +216,7 @@ def test_the_configs_for_real_models_send_templated_prompts(
         }
         path = tmp_path / f"{i}.jsonl"
         path.write_text(json.dumps(row) + "\n")
-        (problem,) = read_problems(source.model_copy(update={"path": str(path)}), "source")
+        (problem,) = read_source(source.model_copy(update={"path": str(path)}), "source").problems
         text = made.text(problem)
         assert text.startswith("<|im_start|>user\nHow many?") and text.endswith("<|im_end|>\n<|im_start|>assistant\n")
         assert (instruction if i == 0 else "step by step") in text.partition("<|im_end|>")[0]

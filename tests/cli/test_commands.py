@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from conftest import REPO
 
 from eprli_lab import __version__
-from eprli_lab.cli import check, difficulty, report, status, table, upload, warmstart
+from eprli_lab.cli import check, data, difficulty, report, status, table, upload, warmstart
 from eprli_lab.cli import main as main_module
 from eprli_lab.cli import run as run_module
 from eprli_lab.cli.command import Command
@@ -25,11 +25,11 @@ from eprli_lab.cli.completion import KeysInBash
 from eprli_lab.cli.errors import exit_code
 from eprli_lab.cli.main import COMMANDS, group, main
 from eprli_lab.cli.words import candidates, parse
-from eprli_lab.config.compose import compose_spec
+from eprli_lab.config.compose import compose_data, compose_spec
 from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import NonFiniteError, UserError
 
-OF_HYDRA = ("run", "sweeps", "difficulty", "warmstart")
+OF_HYDRA = ("run", "sweeps", "data", "difficulty", "warmstart")
 KEYED = {"status": status, "report": report, "table": table, "check": check, "upload": upload}
 
 
@@ -115,7 +115,9 @@ def test_hydra_composes_the_words_of_the_examples():
             compose_spec(expand_shortcuts(overrides))
     for words, _ in difficulty.command.examples:
         _, _, _, overrides = difficulty._arguments(words.split())
-        difficulty._spec(overrides)
+        compose_data(overrides)
+    for words, _ in data.command.examples:
+        compose_data(["data=jsonl", *(w for w in words.split() if "=" in w), "data.source.path=x"])
     assert warmstart.command.examples
 
 

@@ -17,6 +17,7 @@ from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import flatten
 from eprli_lab.errors import UserError
 
+MEASURED = ["gsm8k", "verl_gsm8k", "verl_math", "dapo_17k", "numina_math", "openr1_math", "open_reasoner_zero"]
 GROUPS = {
     "curriculum": ["l1", "l2", "l3", "l4", "l2_tight", "l3_tight", "paper_l1", "paper_l2", "short_l1", "short_l2"],
     "model": [
@@ -31,7 +32,7 @@ GROUPS = {
         "interference",
         "path",
     ],
-    "data": ["mod10", "int", "program", "interference", "jsonl", "rl_parquet", "deepscaler"],
+    "data": ["mod10", "int", "program", "interference", "jsonl", "rl_parquet", "deepscaler", *MEASURED, "big_math"],
     "evaluation": ["heldout", "heldout_long", "rungs", "conventions", "benchmarks", "math500", "paper"],
     "backend": ["local", "openrlhf", "openrlhf_cpu"],
     "experiment": ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b"],
@@ -42,9 +43,12 @@ NEEDS = {  # what a user must give, for files that say ???
     "data=jsonl": ["data.source.path=x.jsonl", "data.difficulty_file=d.jsonl", "evaluation=benchmarks"],
     "data=rl_parquet": ["data.source.path=x.parquet", "data.difficulty_file=d.jsonl", "evaluation=benchmarks"],
     "data=deepscaler": ["evaluation=paper"],
+    "data=big_math": ["evaluation=paper"],
+    **{f"data={name}": ["evaluation=paper", "data.difficulty_file=d.jsonl"] for name in MEASURED},
     "model=path": ["model.path=somewhere"],
     "tracking=server": ["tracking.uri=http://127.0.0.1:5000"],
 }
+NEEDS["data=open_reasoner_zero"].append("data.source.path=orz.json")
 PATHS = [f"evaluation.suites.{s}.source.path=x.jsonl" for s in ("aime24", "amc23", "math500")]
 
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eprli_lab.config.data import ColumnsSpec, SourceSpec
-from eprli_lab.data.conversation import read_conversation
-from eprli_lab.data.files import read_problems
+from eprli_lab.data.chat import read_conversation
+from eprli_lab.data.files import read_source
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
 
@@ -22,7 +22,7 @@ READ = (("system", "Think."), ("user", "1+1?"))
 
 
 def read(path: Path) -> list[Problem]:
-    return read_problems(SourceSpec(path=str(path), columns=ColumnsSpec(id=None)), "data.source")
+    return read_source(SourceSpec(path=str(path), columns=ColumnsSpec(id=None)), "data.source").problems
 
 
 def from_jsonl(tmp_path: Path, cell: Any) -> Problem:
@@ -41,12 +41,37 @@ def from_jsonl(tmp_path: Path, cell: Any) -> Problem:
         {"role": ["system", "user"], "content": ["Think.", "1+1?"]},
         json.dumps({"role": ["system", "user"], "content": ["Think.", "1+1?"]}),
         [{"role": "system", "content": [{"type": "text", "text": "Think."}]}, {"role": "user", "content": [{"type": "text", "text": "1+"}, {"text": "1?"}]}],
-        [{"role": r, "content": c, "name": None} for r, c in READ],
+        [{"role": r, "content": c, "name": None, "tool_calls": None} for r, c in READ],
+        [{"from": "system", "value": "Think."}, {"from": "human", "value": "1+1?"}],
+        [{"role": None, "content": None, "from": "system", "value": "Think."}, {"role": "user", "content": "1+1?", "from": None, "value": None}],
     ],
 )  # fmt: skip
 def test_a_conversation_is_read_however_it_is_written(tmp_path: Path, cell: Any) -> None:
     problem = from_jsonl(tmp_path, cell)
     assert problem.messages == READ and problem.prompt == "1+1?"
+
+
+@pytest.mark.parametrize(
+    ("solution", "steps"),
+    [
+        (
+            [{"role": "assistant", "content": "One and one.\nThat is two.\n\\boxed{2}"}],
+            ("One and one.\n", "That is two.\n"),
+        ),
+        ([{"from": "gpt", "value": [{"type": "text", "text": "So:\nadd.\n#### 2"}]}], ("So:\n", "add.\n")),
+        ([{"role": "assistant", "content": None}], ()),
+        ([{"role": "assistant", "content": ""}], ()),
+    ],
+)
+def test_a_solution_behind_the_question_is_no_part_of_the_prompt(tmp_path: Path, solution: Any, steps: Any) -> None:
+    for cell in ([*TURNS, *solution], json.dumps([*TURNS, *solution])):
+        problem = from_jsonl(tmp_path, cell)
+        assert problem.messages == READ and problem.prompt == "1+1?" and problem.steps == steps
+
+
+def test_worked_examples_before_the_question_stay(tmp_path: Path) -> None:
+    shown = [TURNS[1], {"role": "assistant", "content": "2"}, {"role": "user", "content": "1+2?"}]
+    assert from_jsonl(tmp_path, shown).messages == (("user", "1+1?"), ("assistant", "2"), ("user", "1+2?"))
 
 
 def test_one_message_alone(tmp_path: Path) -> None:
@@ -55,13 +80,13 @@ def test_one_message_alone(tmp_path: Path) -> None:
 
 
 def test_arrays_and_parquet(tmp_path: Path) -> None:
-    assert read_conversation(np.array(TURNS, dtype=object), "x") == READ
+    assert read_conversation(np.array(TURNS, dtype=object)).messages == READ
     parts = np.array([{"type": "text", "text": "1+1?"}], dtype=object)
-    assert read_conversation([{"role": "user", "content": parts}], "x") == (("user", "1+1?"),)
+    assert read_conversation([{"role": "user", "content": parts}]).messages == (("user", "1+1?"),)
     path = tmp_path / "chat.parquet"
     columns = {"role": ["system", "user"], "content": ["Think.", "1+1?"]}
     pq.write_table(pa.table({"problem": [TURNS, TURNS], "answer": [2, 2]}), path)
-    assert [p.messages for p in read(path)] == [READ, READ]
+    assert [p.messages for p in read(path)] == [READ], "twice the same problem is one"
     pq.write_table(pa.table({"problem": [columns], "answer": [2]}), path)
     assert read(path)[0].messages == READ
 
@@ -77,15 +102,19 @@ def test_a_text_that_only_looks_like_json_stays_a_text(tmp_path: Path, text: str
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ([*TURNS, {"role": "assistant", "content": "It is"}], "the conversation ends with an assistant turn, and a response that goes on from it is not supported"),
-        (json.dumps([*TURNS, {"role": "assistant", "content": "It is"}]), "the conversation ends with an assistant turn"),
+        ([{"role": "assistant", "content": "It is"}], "the conversation holds no turn of a user"),
+        ([TURNS[0], {"role": "assistant", "content": "It is"}], "the conversation ends with a system message"),
+        ([TURNS[1], {"role": "tool", "content": "2"}], "message 2: tools are called, and only text can be asked"),
+        ([TURNS[1], {"role": "assistant", "content": "", "tool_calls": [{"name": "add"}]}], "message 2: tools are called"),
+        ([TURNS[1], {"role": "assistant", "content": None}, TURNS[1]], "message 2: an assistant turn before the question says nothing"),
+        ([{"from": "humn", "value": "1+1?"}], "message 1: the role 'humn' is unknown (did you mean 'human'?)"),
         (TURNS[:1], "the conversation ends with a system message: end it with the user's question"),
         ([{"role": "user", "content": " "}], "the conversation ends with an empty user message"),
         ([TURNS[1], TURNS[0], TURNS[1]], "message 2: a system message stands first or not at all"),
         ([{"role": "human", "content": "1+1?"}], "message 1: the role 'human' is unknown (choose from: assistant, system, user)"),
         ([{"role": "usr", "content": "1+1?"}], "message 1: the role 'usr' is unknown (did you mean 'user'?)"),
         ([{"role": None, "content": "1+1?"}], "message 1: the role None is unknown"),
-        ([{"from": "human", "value": "1+1?"}], "message 1: a chat prompt is a list of {role, content}"),
+        ([{"from": "human", "text": "1+1?"}], "message 1: a chat prompt is a list of {role, content}"),
         ([{"role": "user", "content": None}], "message 1: the content is no text but nothing (null)"),
         ([{"role": "user", "content": 7}], "message 1: the content is no text but a int"),
         ([{"role": "user", "content": []}], "message 1: the content is no text but a list"),

@@ -18,10 +18,14 @@ from hypothesis import strategies as st
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.data import ColumnsSpec, DataSpec, SourceSpec, SuiteSpec
 from eprli_lab.config.paths import LABELS_DIR
-from eprli_lab.data.files import answers, read_problems, solution_steps
+from eprli_lab.data.cells import answers
+from eprli_lab.data.files import Loaded, read_source
 from eprli_lab.data.load import load_suite, load_training
+from eprli_lab.data.rows import RowError
+from eprli_lab.data.solutions import solution_steps
 from eprli_lab.data.strata import by_prompt_length
 from eprli_lab.errors import UserError
+from eprli_lab.grading.answers import exact
 from eprli_lab.records import Problem
 from eprli_lab.sweeping.fingerprints import data_digests
 
@@ -31,9 +35,14 @@ def write_jsonl(path, rows):
     return path
 
 
-def read(path, limit=None, template="{prompt}", **columns):
-    source = SourceSpec(path=str(path), columns=ColumnsSpec(**columns), limit=limit, prompt_template=template)
-    return read_problems(source, "data.source")
+def load(path, bad=0, limit=None, template="{prompt}", split="train", **columns) -> Loaded:
+    columns = ColumnsSpec(**columns)
+    source = SourceSpec(path=str(path), columns=columns, limit=limit, prompt_template=template, split=split)
+    return read_source(source, "data.source", bad)
+
+
+def read(path, **kwargs) -> list[Problem]:
+    return load(path, **kwargs).problems
 
 
 def refusal(path, **kwargs) -> str:
@@ -64,19 +73,64 @@ ROW = {"id": "q1", "problem": "What is 1+1?", "answer": "2"}
         ('["a"', ('["a"',)),
         ("[1, 2]", ("[1, 2]",)),  # an interval or a list that is itself the answer
         ('["x" and "y"]', ('["x" and "y"]',)),
-        ("", ()),
-        ("  ", ()),
-        (None, ()),
-        ([], ()),
-        ([None, ""], ()),
-        (float("nan"), ()),
-        (float("inf"), ()),
-        (True, ()),
-        ({"a": 1}, ()),
+        (10**400, ("1" + "0" * 400,)),
+        (["2", None, ""], ("2",)),
+        ("\\boxed{42}", ("42",)),
+        ("Half of 48 is 24.\n48+24=72\n#### 72", ("72",)),
+        ("First \\boxed{1}. No: it is $\\boxed{\\frac{1}{2}}$.", ("\\frac{1}{2}",)),
+        ("\\boxed{1} and \\boxed{-2}", ("1 \\text{ and } -2",)),
+        ("none of them", ("none of them",)),
+        ("\\{1, 2\\}", ("\\{1, 2\\}",)),
+        ("f('x')", ("f('x')",)),
     ],
 )
 def test_answers_of_a_cell(cell, golds):
     assert answers(cell) == golds
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("", "the answer is empty"),
+        ("  ", "the answer is empty"),
+        (None, "the answer is empty"),
+        ([], "the answer is empty"),
+        ("[]", "the answer is empty"),
+        ([None, ""], "the answer is empty"),
+        (float("nan"), "the answer is nan, no number"),
+        (float("inf"), "the answer is inf, no number"),
+        (Decimal("sNaN"), "the answer is sNaN, no number"),
+        (True, "the answer is True, neither text nor number: write it as a text"),
+        ({"a": 1}, "the answer is no text but a dict"),
+        ("None", "the answer is 'None', the spelling of a missing one"),
+        ("N/A", "the answer is 'N/A', the spelling of a missing one"),
+        (["2", "nan"], "the answer is 'nan', the spelling of a missing one"),
+        ("\\boxed{}", "the answer is a worked solution that gives none in a box"),
+        ("So it is\n####", "the answer is a worked solution that gives none in ####"),
+        ("$$", "the answer is '$$', which says nothing"),
+        ("['a', 'b']", "the answer is \"['a', 'b']\", a list as Python spells it: write it as JSON (json.dumps)"),
+        ("['1' '2']", "the answer is \"['1' '2']\", a list as Python spells it"),  # of numpy
+        ("('a', None)", "the answer is \"('a', None)\", a list as Python spells it"),
+        ("array(['a'], dtype=object)", "the answer is \"array(['a'], dtype=object)\", an object as Python spells it"),
+        ("np.float64(3.0)", "the answer is 'np.float64(3.0)', an object as Python spells it"),
+        ([["1", "2"], ["3"]], "the answer is a list in a list: give one list of answers"),
+    ],
+)
+def test_cells_without_an_answer_are_refused_by_name(cell, said):
+    with pytest.raises(RowError) as caught:
+        answers(cell)
+    assert str(caught.value).startswith(said)
+
+
+def test_answers_that_are_all_needed_are_one_list_to_the_grader():
+    (gold,) = answers(["1", "-2"], "all")
+    assert exact("-2, 1", [gold]) and exact(r"1 \text{ and } -2", [gold])
+    assert not exact("1", [gold]) and not exact("-2", [gold])
+    assert answers('["1", "-2"]', "all") == (gold,)
+    assert answers(["7"], "all") == answers("7", "all") == ("7",)
+    assert exact("1", answers(["1", "-2"], "any"))
+    with pytest.raises(RowError, match="one of the 2 answers, which are all needed, is empty"):
+        answers(["1", None], "all")
 
 
 @given(st.integers(-(2**53), 2**53))
@@ -118,7 +172,8 @@ def test_byte_order_mark_and_windows_line_ends(tmp_path):
 
 def test_json(tmp_path):
     path = tmp_path / "toy.json"
-    path.write_text(json.dumps([ROW, {**ROW, "id": "q2", "d": 1}, {**ROW, "id": "q3", "d": 0}]))
+    rows = [ROW, {**ROW, "id": "q2", "problem": "b", "d": 1}, {**ROW, "id": "q3", "problem": "c", "d": 0}]
+    path.write_text(json.dumps(rows))
     assert [p.id for p in read(path)] == ["q1", "q2", "q3"]
     assert "row 0: there is no column 'd' for the difficulty" in refusal(path, difficulty="d")
     path.write_text(json.dumps(ROW))
@@ -158,14 +213,22 @@ def test_chat_prompts(tmp_path):
 
 
 def test_the_trainer_schema_of_the_rl_sets(shared_data):
-    for name in ("deepscaler_sample_short", "deepscaler_sample_long"):
+    columns = {"prompt": "prompt", "answer": "reward_model.ground_truth", "id": "extra_info.index"}
+    for name, bad, count in (("deepscaler_sample_short", 4, 1494), ("deepscaler_sample_long", 0, 1498)):
         path = shared_data / f"{name}.parquet"
-        problems = read(path, prompt="prompt", answer="reward_model.ground_truth", id="extra_info.index")
-        assert len(problems) == 1500
-        assert len({p.id for p in problems}) == 1500
+        loaded = load(path, bad, **columns)
+        problems = loaded.problems
+        assert len(problems) == len({p.id for p in problems}) == count
+        assert (loaded.rows, loaded.repeated, len(loaded.bad)) == (1500, 2, bad)
         assert all(p.answers and p.prompt and p.source == name for p in problems)
         assert all(p.messages[-1] == ("user", p.prompt) for p in problems)
         assert problems[0].id == str(pq.read_table(path)["extra_info"][0].as_py()["index"])
+    message = refusal(shared_data / "deepscaler_sample_short.parquet", **columns)
+    assert (
+        "row 1006: the prompt comes again at " in message
+        and "row 1016, with another answer: '900' and '9000'; 4 of" in message
+    )
+    assert message.endswith("mend them, or leave them out with data.max_bad_rows=4")
     assert len(read(path, limit=3, prompt="prompt", answer="reward_model.ground_truth", id=None)) == 3
     message = refusal(path, prompt="problem", answer="answer", id=None)
     assert "there is no column 'problem' for the prompt" in message and "set columns.prompt" in message
@@ -204,7 +267,7 @@ def test_benchmarks_as_suites(shared_data, name, count):
         ({"id": "q1", "problem": "p", "answer": 1}, {}, r":2: the id 'q1' occurs twice.*columns\.id=null"),
         ({**ROW, "id": "b", "d": 1.5}, {"difficulty": "d"}, r":2: column d: a difficulty in \[0, 1\] .* not 1\.5"),
         ({**ROW, "id": "b", "d": -0.1}, {"difficulty": "d"}, r":2: column d: .* not -0\.1"),
-        ({**ROW, "id": "b", "d": "0.5"}, {"difficulty": "d"}, r":2: column d: .* not '0\.5'"),
+        ({**ROW, "id": "b", "d": "hard"}, {"difficulty": "d"}, r":2: column d: .* not 'hard'"),
         ({**ROW, "id": "b", "d": True}, {"difficulty": "d"}, r":2: column d: .* not True"),
         ('{"id": "b", "problem": "p", "answer": 1, "d": NaN}', {"difficulty": "d"}, r":2: column d: .* not nan"),
         ({**ROW, "id": "b", "d": {"v": 1}}, {"difficulty": "d.w"}, r":\d: there is no column 'd.w'"),
@@ -226,8 +289,9 @@ def test_files_that_cannot_be_read(tmp_path):
     assert refusal(tmp_path / "no.jsonl") == f"data.source.path: there is no file {tmp_path / 'no.jsonl'}"
     (tmp_path / "dir.jsonl").mkdir()
     assert "there is no file" in refusal(tmp_path / "dir.jsonl")
-    (tmp_path / "x.csv").write_text("a,b")
-    assert refusal(tmp_path / "x.csv").endswith("x.csv is not a .jsonl, .json, .parquet file")
+    (tmp_path / "x.txt").write_text("a,b")
+    kinds = ".jsonl, .ndjson, .json, .parquet, .csv, .tsv (.gz or .zst behind it)"
+    assert refusal(tmp_path / "x.txt").endswith(f"x.txt is not a {kinds} file")
     assert "is not a .jsonl" in refusal("./nowhere")
     for name, content in (("e.jsonl", ""), ("b.jsonl", "\n \n"), ("e.json", "[]")):
         (tmp_path / name).write_text(content)
@@ -254,9 +318,9 @@ def test_a_file_without_permission(tmp_path):
 @pytest.mark.slow
 def test_a_hub_id_without_a_network_is_one_sentence(tmp_path):
     code = (
-        "from eprli_lab.data.files import read_problems\nfrom eprli_lab.config.data import SourceSpec\n"
+        "from eprli_lab.data.files import read_source\nfrom eprli_lab.config.data import SourceSpec\n"
         "from eprli_lab.errors import UserError\n"
-        "try:\n    read_problems(SourceSpec(path='nobody/no-such-math-set'), 'data.source')\n"
+        "try:\n    read_source(SourceSpec(path='nobody/no-such-math-set'), 'data.source')\n"
         "except UserError as e:\n    print('SAID', e)\n"
     )
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
@@ -272,7 +336,8 @@ def test_a_hub_id_without_a_network_is_one_sentence(tmp_path):
 
 
 def training(tmp_path, rates: str, count: int = 3) -> DataSpec:
-    data = write_jsonl(tmp_path / "toy.jsonl", [{**ROW, "id": f"q{i}"} for i in range(count)])
+    rows = [{**ROW, "id": f"q{i}", "problem": f"What is {i}+1?"} for i in range(count)]
+    data = write_jsonl(tmp_path / "toy.jsonl", rows)
     (tmp_path / "rates.jsonl").write_text(rates)
     return DataSpec(name="toy", source=SourceSpec(path=str(data)), difficulty_file=str(tmp_path / "rates.jsonl"))
 
@@ -308,6 +373,11 @@ def test_a_pass_rate_of_k_samples_gives_the_nearest_difficulty(tmp_path_factory,
         ("null\n", r"rates\.jsonl:1: not a line"),
         ('{"id": "q0", "pass_rate": "high"}\n', r"rates\.jsonl:1: not a line"),
         ('{"id": "q0", "pass_rate": 1.5}\n', r"rates\.jsonl:1: pass_rate is 1\.5, it must lie in \[0, 1\]"),
+        ('{"id": "q0", "pass_rate": 1' + "0" * 400 + "}\n", r"rates\.jsonl:1: not a line"),
+        (
+            '{"id": "q0", "pass_rate": 0.5}\n{"id": "q0", "pass_rate": 1}\n',
+            r"rates\.jsonl:2: the pass rate of q0 is 1\.0, and was 0\.5 before: remove one",
+        ),
         ('{"id": "q0", "pass_rate": NaN}\n', r"rates\.jsonl:1: pass_rate is nan"),
         ("", r"3 of 3 problems have no pass rate, q0 for one"),
     ],
@@ -325,7 +395,10 @@ def test_difficulty_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match=r"data\.difficulty_file: .*rates\.jsonl cannot be read \(No such file"):
         load_training(spec)
     (tmp_path / "rates.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"rates\.jsonl:1: not a line"):
+    with pytest.raises(UserError, match=r"data\.difficulty_file: .*rates\.jsonl is UTF-16: write it as UTF-8"):
+        load_training(spec)
+    (tmp_path / "rates.jsonl").write_bytes(b"\xc3(\n")
+    with pytest.raises(UserError, match=r"rates\.jsonl:1: not a line {id, pass_rate} \(not UTF-8 \(byte 0xc3 at 1\)"):
         load_training(spec)
 
 
@@ -361,7 +434,7 @@ def test_a_hint_never_holds_what_is_marked_as_the_answer(before, behind):
 
 
 def test_the_solution_column(tmp_path):
-    rows = [{**ROW, "why": "One.\nTwo.\n#### 2"}, {**ROW, "id": "q2", "why": None}]
+    rows = [{**ROW, "why": "One.\nTwo.\n#### 2"}, {**ROW, "id": "q2", "problem": "b", "why": None}]
     path = write_jsonl(tmp_path / "a.jsonl", rows)
     assert [p.steps for p in read(path, solution="why")] == [("One.\n", "Two.\n"), ()]
     assert [p.steps for p in read(path)] == [(), ()]
@@ -423,7 +496,7 @@ def test_a_packaged_file_is_part_of_what_a_study_is_bound_to(tmp_path, monkeypat
 
 
 def test_prompt_length_orders_problems_whatever_their_labels_say(tmp_path):
-    prompts = ["a long question", "short", "longer", "ever so long a question", "short"]
+    prompts = ["a long question", "short", "longer", "ever so long a question", "brief"]
     rows = [{**ROW, "id": f"q{i}", "problem": text, "d": 1 - i / 8} for i, text in enumerate(prompts)]
     source = SourceSpec(path=str(write_jsonl(tmp_path / "toy.jsonl", rows)))
     by_length = load_training(DataSpec(name="toy", source=source, difficulty_by="prompt_length"))

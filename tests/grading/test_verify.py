@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from eprli_lab.config.data import ColumnsSpec, SourceSpec
 from eprli_lab.config.spec import VerifySpec
-from eprli_lab.data.files import read_problems
+from eprli_lab.data.files import read_source
 from eprli_lab.grading.answers import exact, extract_boxed, is_missing, normalise
 from eprli_lab.grading.boxes import boxed_answer
 from eprli_lab.grading.grader import CACHE_SIZE, Grader, boxed
@@ -488,7 +488,7 @@ def test_no_worker_outlives_a_killed_parent(tmp_path, what, limit):
 def _golds(shared_data: Path) -> list[tuple[str, ...]]:
     out = []
     for name in ("aime24", "amc23", "math500"):
-        out += [p.answers for p in read_problems(SourceSpec(path=str(shared_data / f"{name}.jsonl")), "test")]
+        out += [p.answers for p in read_source(SourceSpec(path=str(shared_data / f"{name}.jsonl")), "test").problems]
     assert len(out) == 30 + 83 + 500
     return out
 
@@ -525,7 +525,7 @@ def test_ground_truths_of_the_rl_sets_are_equal_to_themselves(shared_data, grade
     columns = ColumnsSpec(prompt="prompt", answer="reward_model.ground_truth", id=None)
     for name in ("deepscaler_sample_short", "deepscaler_sample_long"):
         source = SourceSpec(path=str(shared_data / f"{name}.parquet"), columns=columns, limit=300)
-        problems = read_problems(source, "test")
+        problems = read_source(source, "test").problems
         assert len(problems) == 300
         got = grader.grade([(box(a), p.answers) for p in problems for a in p.answers])
         # a gold answer of the set itself is cut off in the middle: its braces do not close, so nothing can box it

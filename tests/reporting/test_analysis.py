@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import planted
 import pytest
 from scipy import stats
-from stores import LEVELS, STEPS, SUITES, describe, open_parent, plant
+from stores import LEVELS, STEPS, SUITES, describe, open_parent, plant, spec_of
 
 from eprli_lab.cli import options
 from eprli_lab.cli.report import command as report
@@ -194,6 +194,20 @@ def test_a_forced_change_is_in_the_table(here):
     for arm in ("l1", "l2"):
         plant(here, parent, "forced", arm, 0)
     assert "a change was gone over with study.force: code train.py: aaa -> bbb" in ablation_table(load("forced")).text()
+    assert "allow_overlap" not in ablation_table(load("forced")).text()
+
+
+def test_suites_that_may_be_trained_on_are_in_the_table(here):
+    more = ("data.allow_overlap=true",)
+    description = describe(["l1", "l2"], [0])
+    description["planned"]["l2"]["0"] = spec_of("s", "l2", 0, *more).fingerprint()
+    parent = open_parent(TrackingSpec(), "shared", description)
+    plant(here, parent, "shared", "l1", 0)
+    plant(here, parent, "shared", "l2", 0, more=more)
+    assert (
+        "data.allow_overlap=true in l2: suites may hold problems that were trained on"
+        in ablation_table(load("shared")).text()
+    )
 
 
 def test_a_search_is_no_comparison(here):

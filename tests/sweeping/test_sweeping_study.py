@@ -211,6 +211,17 @@ def test_data_is_known_by_its_bytes(tmp_path: Path) -> None:
     assert data_digests(specs)[str(tmp_path / "model")] != after[str(tmp_path / "model")]
 
 
+def test_shards_are_known_by_their_bytes(tmp_path: Path) -> None:
+    for i in range(2):
+        Path(f"part-{i}.jsonl").write_text("{}\n")
+    data = ["data=jsonl", "data.source.path=part-*.jsonl", "data.difficulty_file=d.jsonl", "evaluation=paper"]
+    specs = [r.spec for r in plan(command_line=(*data, "model=path", "model.path=x")).runs]
+    before = data_digests(specs)
+    assert "part-*.jsonl" in before
+    Path("part-1.jsonl").write_text("{ }\n")
+    assert data_digests(specs)["part-*.jsonl"] != before["part-*.jsonl"]
+
+
 def test_a_study_in_which_nothing_ran_binds_nothing() -> None:
     Study(plan()).close()  # e.g. the data of an arm was refused after this
     study = Study(plan(command_line=("optim.weight_decay=0.1",), names="abc"))

@@ -9,16 +9,17 @@ import sys
 import pytest
 
 from eprli_lab.backends.local.engine import LocalBackend
+from eprli_lab.backends.weights import BLOCK, BLOCKS, weights_digest
 from eprli_lab.cli.difficulty import _arguments
 from eprli_lab.cli.difficulty import run as difficulty_run
 from eprli_lab.config.compose import compose_spec
-from eprli_lab.config.data import DataSpec, SourceSpec
+from eprli_lab.config.data import DataSpec, ModelSpec, SourceSpec
 from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.load import load_training
 from eprli_lab.errors import UserError
 from eprli_lab.grading.grader import Grader
 from eprli_lab.records import Problem, Response, Sampling
-from eprli_lab.training.difficulty import CHUNK, measure, resume
+from eprli_lab.training.difficulty import CHUNK, measure, measured_otherwise, provenance, resume
 
 
 class Counted:
@@ -149,6 +150,77 @@ def test_other_settings_and_other_files_are_not_written_over(tmp_path):
         resume(tmp_path / "no" / "r.jsonl", META, ["q0"])
 
 
+# --- what was measured
+
+
+def test_rates_are_bound_to_weights_prompts_and_grader(tmp_path):
+    measured_of = lambda *overrides: provenance(compose_spec(list(overrides)), 8, 76)
+    base = measured_of()
+    assert base["weights"].startswith("recipe:") and "prompts" not in base
+    changes = {
+        "weights": ["model.warmstart.steps=801"],
+        "prompts": ["prompts.suffix=x"],
+        "verify": ["verify.format=hash"],
+        "seed": ["seed=1"],
+        "temperature": ["algorithm.temperature=0.9"],
+    }
+    for key, overrides in changes.items():
+        assert measured_of(*overrides).get(key) != base.get(key), key
+        assert not key == "verify" or measured_of("verify.processes=2", "verify.timeout_seconds=9") == base
+    out = tmp_path / "r.jsonl"
+    resume(out, measured_of("prompts.suffix=x"), ["q0"])
+    out.write_text("".join(lines(1)))
+    with pytest.raises(UserError, match="was measured with other prompts"):
+        resume(out, base, ["q0"])  # the suffix is gone: that is another prompt too
+    side = tmp_path / "r.meta.json"
+    side.write_text(json.dumps({k: v for k, v in base.items() if k not in ("weights", "verify")}))
+    with pytest.raises(
+        UserError, match=r"r\.jsonl does not say of which weights it was measured, as an earlier version"
+    ):
+        resume(out, base, ["q0"])
+
+
+def test_a_run_says_when_its_labels_are_another_policys(tmp_path):
+    out = tmp_path / "r.jsonl"
+    resume(out, provenance(compose_spec([]), 8, 76), ["q0"])
+    said = lambda *overrides: measured_otherwise(compose_spec([f"data.difficulty_file={out}", *overrides]))
+    assert said() == () and said("seed=1", "curriculum=l3", "verify.processes=2") == ()
+    assert measured_otherwise(compose_spec([])) == (), "no file"
+    (sentence,) = said("prompts.suffix=x", "verify.symbolic=false")
+    assert "r.jsonl was measured with other prompts and another grader or answer format than this run has" in sentence
+    (sentence,) = said("model=mod10_xs")
+    assert "with other weights than" in sentence
+    (tmp_path / "r.meta.json").unlink()
+    assert said("model=mod10_xs") == (), "nothing is known"
+    packaged = "data.difficulty_file=package:mod10_xs_k8.jsonl"
+    assert measured_otherwise(compose_spec([packaged, "model=mod10_xs"])) == ()
+    (sentence,) = measured_otherwise(compose_spec([packaged]))
+    assert "package:mod10_xs_k8.jsonl was measured with another model than this run has" in sentence
+
+
+def test_the_digest_of_weights_sees_a_byte(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    model = ModelSpec(name="m", path=str(tmp_path))
+    shard = tmp_path / "model-00001-of-00002.safetensors"
+    shard.write_bytes(bytes(3 * BLOCK + 5))
+    seen = {weights_digest(model, None)}
+    for at in (0, BLOCK, 2 * BLOCK + 7, 3 * BLOCK + 4):
+        content = bytearray(3 * BLOCK + 5)
+        content[at] = 1
+        shard.write_bytes(content)
+        seen.add(weights_digest(model, None))
+    shard.rename(tmp_path / "model.safetensors")
+    seen.add(weights_digest(model, None))
+    with open(tmp_path / "model.safetensors", "wb") as f:  # 64 MiB, sparse: its ends are among the blocks that are read
+        f.truncate(4 * BLOCKS * BLOCK)
+    seen.add(weights_digest(model, None))
+    with open(tmp_path / "model.safetensors", "r+b") as f:
+        f.seek(-1, 2)
+        f.write(b"x")
+    seen.add(weights_digest(model, None))
+    assert len(seen) == 8 and all(s.startswith("files:") for s in seen)
+
+
 # --- the command, with the real tiny model
 
 
@@ -197,7 +269,7 @@ def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, mon
 def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [
-        {"id": f"t{i}", "problem": f"{i % 10}a+{(i * 7) % 10}?", "answer": (i % 10 + i * 7 % 10) % 10}
+        {"id": f"t{i}", "problem": f"{i % 10}a+{(i * 7 + i // 10) % 10}?", "answer": (i % 10 + i * 7 + i // 10) % 10}
         for i in range(30)
     ]
     data = tmp_path / "sub" / "toy.jsonl"
@@ -218,6 +290,18 @@ def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     spec = DataSpec(name="toy", source=SourceSpec(path=str(data)), difficulty_file=str(out))
     assert [p.difficulty for p in load_training(spec)] == [1 - rates[f"t{i}"] for i in range(30)]
     assert data.read_text().count("\n") == 30
+    run = compose_spec([*overrides, f"data.difficulty_file={out}", "evaluation=math500"])
+    assert measured_otherwise(run) == ()
+    weights = tmp_path / "policy" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match="was measured with other weights: give out=FILE"):
+        difficulty_run(["k=2", *overrides])
+    (said,) = measured_otherwise(run)
+    assert "was measured with other weights than this run has" in said
+    content[-1] ^= 1
+    weights.write_bytes(content)
     with pytest.raises(UserError, match=r"toy\.jsonl exists and was not written by this command"):
         difficulty_run(["k=2", f"out={data}", *overrides])
     assert data.read_text().count("\n") == 30, "the problems are still there"

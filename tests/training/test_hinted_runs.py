@@ -131,8 +131,9 @@ def test_what_could_not_be_graded_is_not_sampled_again(tmp_path: Path) -> None:
 
     class Broken:
         counters: dict = {}
+        seconds_lost = 0.0
 
-        def grade(self, pairs):
+        def grade(self, pairs, formats=None):
             return [Grade(correct=False, status="error") for _ in pairs]
 
     made = trainer(spec, tmp_path, engine)
@@ -232,7 +233,7 @@ def test_hints_need_worked_steps(tmp_path: Path) -> None:
     from chat_model import make_untrained, overrides
 
     solutions = ("One.\nTwo.\n#### 2", "\\boxed{2}", None, "One. Two. So \\boxed{2}")
-    rows = [{"id": f"q{i}", "problem": "1a+1?", "answer": "2", "difficulty": 0.5, "solution": s} for i, s in enumerate(solutions)]  # fmt: skip
+    rows = [{"id": f"q{i}", "problem": f"{i}a+1?", "answer": "2", "difficulty": 0.5, "solution": s} for i, s in enumerate(solutions)]  # fmt: skip
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(r) + "\n" for r in rows))
     base = [*overrides(make_untrained(tmp_path / "model"), file), "curriculum.levels.l1.hint.fraction=0.5"]

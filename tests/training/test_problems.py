@@ -20,6 +20,7 @@ from eprli_lab.training.preflight import preflight
 from eprli_lab.training.problems import encoder_of, keep_short, read_problems
 
 WORD = " plus"  # one token of the chat tokenizer, twice of the plain one's characters
+OTHER = " is"  # another, for suites: nothing that is evaluated is trained on
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +28,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_untrained(tmp_path_factory.mktemp("chat"))
 
 
-def write(path: Path, lengths: list[int]) -> Path:
+def write(path: Path, lengths: list[int], word: str = WORD) -> Path:
     """Problem i has a question of lengths[i] tokens; all in one level."""
-    rows = [{"id": f"q{i}", "problem": WORD * n, "answer": "1", "difficulty": 0.5} for i, n in enumerate(lengths)]
+    rows = [{"id": f"q{i}", "problem": word * n, "answer": "1", "difficulty": 0.5} for i, n in enumerate(lengths)]
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     return path
 
 
 def spec_of(model: Path, directory: Path, training: list[int], suite: list[int], *more: str) -> RunSpec:
-    made = overrides(model, write(directory / "suite.jsonl", suite))
+    made = overrides(model, write(directory / "suite.jsonl", suite, OTHER))
     return compose_spec([*made, f"data.source.path={write(directory / 'training.jsonl', training)}", *more])
 
 
@@ -178,12 +179,25 @@ def test_write_sums_is_read(model: Path, tmp_path: Path) -> None:
     assert len(read_problems(spec).suites["sums"]) == 100
 
 
+def test_a_suite_that_is_trained_on_is_refused_or_allowed_by_name(model: Path, tmp_path: Path) -> None:
+    spec = spec_of(model, tmp_path, [1, 2, 3], [4, 5])
+    write(tmp_path / "suite.jsonl", [2, 9])
+    both = spec.model_copy(update={"data": spec.data.model_copy(update={"allow_overlap": False})})
+    found = "1 of 2 problems of suite sums are trained on (its problem q0 is q1 of the training data: 'plus plus')"
+    assert refusal(both) == (
+        f"data: {found}: take them out of one of the two, or set data.allow_overlap=true, and the report says so"
+    )
+    assert preflight(spec).notes() == [f"data.allow_overlap=true: {found}"]
+    write(tmp_path / "suite.jsonl", [8, 9])
+    assert preflight(both).notes() == []
+
+
 def test_prompts_that_ask_for_another_answer_format_are_named_before_the_start(model: Path, tmp_path: Path) -> None:
-    spec = spec_of(model, tmp_path, [1, 1], [1])
-    rows = [{"id": f"q{i}", "problem": "1+1? Answer after ####", "answer": "2", "difficulty": 0.5} for i in range(2)]
+    spec = spec_of(model, tmp_path, [1], [1])
+    rows = [{"id": f"q{i}", "problem": f"{i}+1? Answer after ####", "answer": "2", "difficulty": 0.5} for i in range(2)]
     (tmp_path / "training.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     assert refusal(spec) == (
-        "verify.format is boxed, but 2 of 2 prompts of level l1 ask for ####: set verify.format=hash, or ask for the format "
+        "verify.format is boxed, but 2 of 2 prompts of level l1 ask for ####: set data.source.format=hash, or ask for the format "
         "in prompts.suffix"
     )
     source = f"data.source.path={tmp_path / 'training.jsonl'}"

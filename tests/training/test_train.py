@@ -192,6 +192,17 @@ def test_stopped_anywhere_and_resumed_equals_uninterrupted(tmp_path, choices):
         assert RunStore(tmp_path / "parts", "").rows(table) == RunStore(tmp_path / "whole", "").rows(table)
 
 
+def test_the_time_that_grading_lost_is_counted_over_a_resume(tmp_path):
+    calls = iter(range(1000))
+    stopped = trainer(small_spec("budget.amount=2000"), tmp_path, stop=lambda: next(calls) >= 1)
+    stopped.grader.lost_before = 2.5  # as if an answer had timed out
+    with pytest.raises(Interrupted):
+        stopped.run()
+    resumed = trainer(small_spec("budget.amount=2000"), tmp_path)
+    resumed.run()
+    assert resumed.grader.seconds_lost == 2.5
+
+
 def test_rows_after_the_checkpoint_are_forgotten_and_a_torn_line_too(tmp_path):
     store = RunStore(tmp_path, "f")
     store.append("ledger", [{"step": 1}])

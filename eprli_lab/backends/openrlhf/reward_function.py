@@ -1,19 +1,25 @@
 """A reward function file for people who run OpenRLHF's own `train_ppo_ray`: our grader, and never an exception.
 
-    python -m openrlhf.cli.train_ppo_ray --reward.remote_url $(python -m eprli_lab.openrlhf_reward) ...
+    FILE=$(python -m eprli_lab.backends.openrlhf.reward_function)
+    python -m openrlhf.cli.train_ppo_ray --reward.remote_url $FILE ...
 
 Raw accuracy goes into `scores`, which dynamic filtering reads, the shaped reward into `rewards`, which the loss reads.
 Set EPRLI_REWARD to a length term of one response, `none` (the default), `linear:K:LEN` or `soft_overlong:K:LEN:BUFFER`;
 group-relative terms need a group, which a reward function does not see. Grading runs in processes with a hard limit, as
-OpenRLHF calls this file in threads, where math-verify's own limits cannot work. EPRLI_FORMAT is `verify.format`.
+OpenRLHF calls this file in threads, where math-verify's own limits cannot work. EPRLI_FORMAT is `verify.format`; a
+label `{"answer": ..., "format": ...}`, an object or its JSON, has a format of its own, so that sources can be mixed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import threading
 from typing import Any
+
+from eprli_lab.config.extensions import Named
 
 log = logging.getLogger(__name__)
 _LOCK = threading.Lock()
@@ -61,6 +67,17 @@ def response_of(query: str, prompt: str) -> str:
     return query[start + len(prompt) :]
 
 
+def split_label(label: Any) -> tuple[Any, str | None]:
+    """The label itself, and the answer format that it brings. Raises ValueError for a name that is no format."""
+    if isinstance(label, str) and label.lstrip().startswith('{"'):
+        with contextlib.suppress(ValueError):
+            label = json.loads(label)
+    if not isinstance(label, dict) or "answer" not in label:
+        return label, None
+    form = label.get("format")
+    return label["answer"], None if form is None else Named("format")(form)
+
+
 def golds_of(label: Any) -> tuple[str, ...]:
     """Accepted answers; a missing one (None, NaN) is an empty one, which nothing is equal to."""
     golds = label if isinstance(label, list | tuple) else (label,)
@@ -75,8 +92,9 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[Any], **_: 
     for query, prompt, label in zip(queries, prompts, labels, strict=True):
         try:
             response = response_of(query, prompt)
+            label, form = split_label(label)
             with _LOCK:
-                grade = _grader().grade([(response, golds_of(label))])[0]
+                grade = _grader().grade([(response, golds_of(label))], [form])[0]
             if grade.status == "error" and "named" not in _STATE and not any(golds_of(label)):
                 _STATE["named"] = True
                 log.error(f"label {label!r} holds no answer, and earns nothing: is --data.label_key set?")
