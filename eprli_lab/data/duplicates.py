@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import unicodedata
@@ -94,6 +95,17 @@ def overlap(training: Sequence[Problem], suite: Sequence[Problem]) -> list[tuple
         if twin is not None:
             found.append((twin, problem))
     return found
+
+
+def untemplated(problems: Sequence[Problem], template: str) -> list[Problem]:
+    """The problems as their file has them, without the source's `prompt_template`; conversations have none."""
+    head, _, tail = template.partition("{prompt}")
+    if not head and not tail:
+        return list(problems)
+    return [
+        p if p.messages else dataclasses.replace(p, prompt=p.prompt.removeprefix(head).removesuffix(tail))
+        for p in problems
+    ]
 
 
 def _texts(problems: Sequence[Problem]) -> list[tuple[str, ...]]:

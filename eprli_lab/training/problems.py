@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from eprli_lab.algorithm.hints import hinted_steps, with_hint
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.data.conversation import at_level
-from eprli_lab.data.duplicates import overlap
+from eprli_lab.data.duplicates import overlap, untemplated
 from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.data.strata import Strata, stratify
 from eprli_lab.errors import UserError
@@ -21,7 +21,7 @@ from eprli_lab.records import Problem
 
 if TYPE_CHECKING:
     from eprli_lab.backends.prompting import PromptEncoder
-    from eprli_lab.config.data import ModelSpec
+    from eprli_lab.config.data import ModelSpec, SourceSpec
     from eprli_lab.config.spec import RunSpec
 
 UNLIMITED = 2**62  # no limit is known: prompts are rendered all the same
@@ -69,12 +69,12 @@ def check_overlap(spec: RunSpec, levels: dict[str, list[Problem]], suites: dict[
 
     Generated problems are parted by a hash, and not looked at.
     """
-    training = list({p.id: p for problems in levels.values() for p in problems}.values())
+    training = _bare({p.id: p for problems in levels.values() for p in problems}.values(), spec.data.source)
     sentences = []
     for name, suite in spec.evaluation.suites.items():
         if spec.data.generated is not None and suite.generated is not None:
             continue
-        shared = overlap(training, suites[name])
+        shared = overlap(training, _bare(suites[name], suite.source))
         if not shared:
             continue
         trained, asked = shared[0]
@@ -89,6 +89,10 @@ def check_overlap(spec: RunSpec, levels: dict[str, list[Problem]], suites: dict[
             )
         sentences.append(f"data.allow_overlap=true: {sentence}")
     return sentences
+
+
+def _bare(problems: Iterable[Problem], source: SourceSpec | None) -> list[Problem]:
+    return untemplated(list(problems), source.prompt_template if source is not None else "{prompt}")
 
 
 def _with_longest_hint(spec: RunSpec, level: str, problems: Sequence[Problem]) -> list[Problem]:

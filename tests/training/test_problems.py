@@ -188,6 +188,12 @@ def test_a_suite_that_is_trained_on_is_refused_or_allowed_by_name(model: Path, t
         f"data: {found}: take them out of one of the two, or set data.allow_overlap=true, and the report says so"
     )
     assert preflight(spec).notes() == [f"data.allow_overlap=true: {found}"]
+    asked = both.evaluation.suites["sums"]
+    assert asked.source is not None
+    other = asked.source.model_copy(update={"prompt_template": "Add. {prompt} End with \\boxed{}."})
+    suites = {"sums": asked.model_copy(update={"source": other})}
+    framed = both.model_copy(update={"evaluation": both.evaluation.model_copy(update={"suites": suites})})
+    assert refusal(framed).startswith(f"data: {found}"), "what a template adds is no part of the problem"
     write(tmp_path / "suite.jsonl", [8, 9])
     assert preflight(both).notes() == []
 
