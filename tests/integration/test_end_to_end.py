@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 SMALL = ["preset=smoke", "budget.amount=10000", "study.name=small", "checkpoint.every_updates=2"] + [
     f"evaluation.suites.heldout_{s}.generated.problems=96" for s in ("easy", "medium", "hard")
 ]
-SWEEP = ["-m", "sweep=levels", *SMALL, "curriculum.levels.l2.clip.high=0.2718"]
+ONE_SKILL = ["model=mod10", "evaluation=heldout"]  # at this budget the ladder is not climbed
+SWEEP = ["-m", "sweep=levels", *ONE_SKILL, *SMALL, "curriculum.levels.l2.clip.high=0.2718"]
+ARMS = ("l1", "l1_matched", "l2", "l3", "l4", "l3_shuffled")
 CHEAP = ["checkpoint.every_updates=2", "evaluation.samples=2", "evaluation.boundary_problems=8"] + [
     f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")
 ]  # where no accuracy is looked at
@@ -106,7 +108,7 @@ def whole(tmp_path_factory):
 def test_every_arm_and_seed_is_there_once(swept):
     tags = Store(swept[0]).runs().values()
     found = Counter((t["arm"], t["seed"]) for t in tags)
-    assert found == {(a, s): 1 for a in ("l1", "l1_matched", "l2", "l3", "l4") for s in ("0", "1")}
+    assert found == {(a, s): 1 for a in ARMS for s in ("0", "1")}
     assert {t["study"] for t in tags} == {"small"}
     for state in ("RUNNING", "FAILED", "KILLED"):
         assert not Store(swept[0]).runs(state)
@@ -138,7 +140,7 @@ def test_the_table_equals_the_store_and_every_accuracy_improves(swept):
     }
     with open(swept[0] / "reports" / "small" / "table.csv") as f:
         table = {row["arm"]: row for row in csv.DictReader(f)}
-    assert list(table) == ["l1", "l1_matched", "l2", "l3", "l4"]
+    assert list(table) == list(ARMS)
     for arm, row in table.items():
         for metric, column in {
             "score": "score/end",
@@ -190,8 +192,8 @@ def test_the_report_again_and_the_sweep_again(swept):
     assert "eprli_lab.run -m sweep=" in page and "torch 2" in page, "the command and the versions that made it"
     assert "on new problems" in page and "outcomes.parquet is not there" not in page
     again = lab(*SWEEP, cwd=directory)
-    assert again.returncode == 0 and "10 of them done before" in again.stdout and head in again.stdout
-    assert len(Store(directory).runs()) == 10
+    assert again.returncode == 0 and "12 of them done before" in again.stdout and head in again.stdout
+    assert len(Store(directory).runs()) == 12
 
 
 def test_a_changed_config_under_the_same_name_is_refused(swept):
@@ -247,7 +249,7 @@ def test_interrupted_run_says_how_to_resume(whole, tmp_path):
 
 
 def test_a_sweep_killed_in_the_middle_ends_with_every_run_once_and_the_same_numbers(swept, tmp_path):
-    part = [*SWEEP, "study.only=[l1_matched]"]  # with the baseline and the arm that it waits for: six runs of the ten
+    part = [*SWEEP, "study.only=[l1_matched]"]  # with the baseline and the arm that it waits for: six runs of the twelve
     sweep = start(*part, cwd=tmp_path)
     deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("outputs/small/*/*/outcomes.parquet"))) < 2:
