@@ -155,7 +155,7 @@ def test_a_grader_started_from_a_script_without_a_guard_does_not_run_it_again(tm
         "print('started', flush=True)\n"
         "from eprli_lab.config.spec import VerifySpec\nfrom eprli_lab.grading.grader import Grader\n"
         "grader = Grader(VerifySpec())\n"
-        "print(grader.grade([(r'\\boxed{\\frac{2}{4}}', ('1/2',))])[0].status, __file__ is not None)\n"
+        "print(grader.grade([(r'\\boxed{\\sin(\\pi/6)}', ('1/2',))])[0].status, __file__ is not None)\n"
         "grader.close()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPO)}

@@ -249,7 +249,10 @@ def test_interrupted_run_says_how_to_resume(whole, tmp_path):
 
 
 def test_a_sweep_killed_in_the_middle_ends_with_every_run_once_and_the_same_numbers(swept, tmp_path):
-    part = [*SWEEP, "study.only=[l1_matched]"]  # with the baseline and the arm that it waits for: six runs of the twelve
+    part = [
+        *SWEEP,
+        "study.only=[l1_matched]",
+    ]  # with the baseline and the arm that it waits for: six runs of the twelve
     sweep = start(*part, cwd=tmp_path)
     deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("outputs/small/*/*/outcomes.parquet"))) < 2:
@@ -294,7 +297,7 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
 
 
 def test_the_same_config_twice_is_no_difference(tmp_path):
-    done = lab("-m", "sweep=aa", "budget.amount=5000", "study.seeds=[0,1,2]", *CHEAP, cwd=tmp_path)
+    done = lab("-m", "sweep=aa", *ONE_SKILL, "budget.amount=5000", "study.seeds=[0,1,2]", *CHEAP, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"b: \S+ \[-\S+, \+\S+\] in score over 3 common seeds: not distinguishable from zero", done.stdout)
     assert "b: replicate=1" in done.stdout
