@@ -133,6 +133,7 @@ def test_a_mistake_is_one_sentence(workspace, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_command_line_makes_the_same_run(workspace, tmp_path: Path) -> None:
     _, result, _ = workspace
     environment = {**os.environ, "PYTHONPATH": str(REPO)}

@@ -186,6 +186,7 @@ def test_what_is_complete_is_not_run_again(workspace, capsys: pytest.CaptureFixt
         eprli_lab.run_sweep("mine", *OVERRIDES, "study.seeds=[0,1]", "optim.learning_rate=1e-4")
 
 
+@pytest.mark.exhaustive
 def test_the_command_line_makes_the_same_study(workspace, tmp_path: Path) -> None:
     directory, study = workspace
     own_sweep(tmp_path, ARMS)

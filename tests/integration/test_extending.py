@@ -16,7 +16,7 @@ from conftest import REPO
 
 PAGE = REPO / "docs" / "extending.md"
 BLOCK = re.compile(r"```(python|yaml|sh)\n(.*?)```", re.DOTALL)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def blocks(language: str) -> list[str]:
