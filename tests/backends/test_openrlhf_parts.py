@@ -510,7 +510,7 @@ def test_the_dry_run_prints_and_starts_nothing(tmp_path: Path) -> None:
     sweep = [*command[:3], "-m", *command[3:], "sweep=levels", "preset=smoke"]  # Hydra wants its words first
     done = subprocess.run(sweep, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("nothing was started") == 5 and not list(tmp_path.iterdir())
+    assert done.stdout.count("nothing was started") == 6 and not list(tmp_path.iterdir())
 
 
 def test_the_published_difficulties_count_to_a_hundred(tmp_path: Path) -> None:
