@@ -42,24 +42,27 @@ class PromptEncoder:
         return self._templated(problem, messages)
 
     def encode(self, problem: Problem) -> list[int]:
-        """The prompt's ids. A template writes its own special tokens; plain text gets a BOS where there is one."""
+        """The prompt's ids, and those of a hint behind it: it begins the answer, outside of any template.
+
+        A template writes its own special tokens; plain text gets a BOS where there is one.
+        """
+        hint = list(self.tokenizer.encode(problem.hint, add_special_tokens=False)) if problem.hint else []
         text = self.text(problem)
         if self.template is not None:
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
+            return [*self.tokenizer.encode(text, add_special_tokens=False), *hint]
         ids = list(self.tokenizer.encode(text))
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:1] != [bos]:
             ids = [bos, *ids]
         if not ids:
             raise UserError(f"data: the prompt of problem {problem.id} is empty, and this tokenizer has no start token")
-        return ids
+        return [*ids, *hint]
 
     def count(self, problem: Problem) -> int:
         """Tokens of the prompt and the hint behind it, remembered."""
         key = _key(problem)
         if key not in self._lengths:
-            hint = self.tokenizer.encode(problem.hint, add_special_tokens=False) if problem.hint else []
-            self._lengths[key] = len(self.encode(problem)) + len(hint)
+            self._lengths[key] = len(self.encode(problem))
         return self._lengths[key]
 
     def fits(self, problem: Problem, limit: int) -> bool:

@@ -39,14 +39,11 @@ class TokenizerAdapter:
         self._lengths: dict[int, int] = {}  # token id -> characters
 
     def prompt(self, problem: Problem) -> list[int]:
-        """Token ids: the chat template where there is one, else plain text after BOS (prompting.py).
+        """Token ids: the chat template where there is one, else plain text after BOS, and a hint (prompting.py).
 
-        A hint and the tokens of a response that was begun follow as they stand: the policy goes on behind them.
+        The tokens of a response that was begun follow as they stand: the policy goes on behind them.
         """
-        ids = self.encoder.encode(problem)
-        if problem.hint:
-            ids = [*ids, *self.tokenizer.encode(problem.hint, add_special_tokens=False)]
-        return [*ids, *problem.begun]
+        return [*self.encoder.encode(problem), *problem.begun]
 
     def responses(
         self, problem: Problem, prompt: Sequence[int], group: Sequence[Completion], sampling: Sampling

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from eprli_lab.cli.command import Command
-from eprli_lab.cli.words import ANY, Key, preset_names, split
-from eprli_lab.errors import UserError
+from eprli_lab.cli.options import of_preset
+from eprli_lab.cli.words import ANY, Key, check_overrides, preset_names, split
 
+USAGE = "usage: eprli-lab calibrate [preset=NAME] [only=NAME,...]"
 ABOUT = """What does this instrument find? All controls at a preset, and their certificate.
 
 A control is a sweep whose answer is known before it runs:
@@ -25,20 +26,18 @@ was stopped. Exit code 1 when a control failed."""
 
 
 def _calibrate(words: list[str]) -> int:
-    from eprli_lab.sweeping.calibrate import calibrate, write_certificate
+    from eprli_lab.reporting.certificate import certificate_text, write_certificate
+    from eprli_lab.sweeping.calibrate import calibrate
 
     given, overrides = split(words, ("preset", "only"))
-    for word in overrides:
-        if "=" not in word and not word.startswith("~"):
-            raise UserError(f"'{word}' is not key=value; usage: eprli-lab calibrate [preset=NAME] [only=NAME,...]")
+    check_overrides(overrides, USAGE)
     preset = given.get("preset", "default")
     only = given["only"].split(",") if "only" in given else None
     done = calibrate(overrides, preset, only)
     if done.interrupted:
         raise KeyboardInterrupt
-    out = Path("reports") / ("certificate" if preset == "default" else f"certificate-{preset}")
-    print("\n" + write_certificate(done.records, preset, out))
-    print(f"certificate: {out / 'certificate.html'}")
+    path = write_certificate(done.records, preset, Path("reports") / of_preset("certificate", given))
+    print(f"\n{certificate_text(done.records, preset)}\ncertificate: {path}")
     return 1 if done.failed_runs or any(r.verdict == "failed" for r in done.records) else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eprli_lab.cli.command import Command
-from eprli_lab.cli.words import ANY, Key, preset_names
+from eprli_lab.cli.words import ANY, Key, check_overrides, preset_names
 from eprli_lab.errors import UserError
 
 USAGE = "usage: eprli-lab sweeps [preset=NAME] [KEY=VALUE ...]; how far a study is: eprli-lab status NAME"
@@ -37,9 +37,7 @@ def listing(overrides: list[str]) -> str:
 
 
 def _sweeps(words: list[str]) -> None:
-    for word in words:
-        if "=" not in word and not word.startswith("~"):
-            raise UserError(f"'{word}' is not key=value; {USAGE}")
+    check_overrides(words, USAGE)
     print(listing(words))
 
 

@@ -64,6 +64,13 @@ def split(words: Sequence[str], keys: Iterable[str]) -> tuple[dict[str, str], li
     return given, overrides
 
 
+def check_overrides(words: Iterable[str], usage: str) -> None:
+    """Raises UserError on a word that is no override of Hydra's: neither key=value nor ~key."""
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            raise UserError(f"'{word}' is not key=value; {usage}")
+
+
 def sweep_names() -> list[str]:
     """Sweeps of the package and of ./sweeps in the working directory, without composing any."""
     return sorted({p.stem for d in (SWEEPS_DIR, Path("sweeps")) if d.is_dir() for p in d.glob("*.yaml")})

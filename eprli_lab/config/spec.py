@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
 from eprli_lab.config.curriculum import CurriculumSpec
-from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec
+from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
     AdvantageName,
     FormatName,
@@ -195,6 +195,10 @@ class RunSpec(Strict):
             tree["extensions"] = digests
         text = json.dumps({"schema": SCHEMA_VERSION, **tree}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def format_of(self, source: SourceSpec | None) -> str:
+        """The answer format that is read of responses to problems of this source."""
+        return (source.format if source is not None else None) or self.verify.format
 
     def extensions(self) -> dict[str, tuple[str, str]]:
         """Dotted config key -> (kind, registered name or import path) of every extension point of the run."""

@@ -69,6 +69,11 @@ def by_prompt_length(problems: Sequence[Problem]) -> list[Problem]:
     return [dataclasses.replace(p, difficulty=share[n]) for p, n in zip(problems, lengths, strict=True)]
 
 
+def level_of(curriculum: CurriculumSpec, difficulty: float) -> str | None:
+    """The level l with Q_{l-1} < d <= Q_l, Q_0 = -inf, whatever `strata` says; None above Q_L."""
+    return next((name for name, level in curriculum.levels.items() if difficulty <= level.quality_threshold), None)
+
+
 def shuffle_labels(problems: Sequence[Problem], share: float, seed: int) -> list[Problem]:
     """Noisy difficulty labels: a seeded `share` of the problems have their difficulties permuted among themselves.
 

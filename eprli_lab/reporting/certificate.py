@@ -5,11 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from eprli_lab import __version__
+from eprli_lab.errors import UserError
 from eprli_lab.reporting.controls import ControlRecord
 from eprli_lab.reporting.report.instrument import checks_block
-from eprli_lab.reporting.report.page import Page, Section
+from eprli_lab.reporting.report.page import Page, Section, write_page
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import fraction
 from eprli_lab.reporting.tables.printers import text
@@ -43,6 +45,14 @@ def certificate_page(records: Sequence[ControlRecord], preset: str) -> Page:
             Section("checks", "What had to be found", tables=[checks_block(records)]),
         ],
     )
+
+
+def write_certificate(records: Sequence[ControlRecord], preset: str, out: Path) -> Path:
+    """`out`/certificate.html and .md; the path of the former. Raises UserError where they cannot be written."""
+    try:
+        return write_page(certificate_page(records, preset), out, "certificate")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}): start in another directory") from None
 
 
 def _lead(records: Sequence[ControlRecord], preset: str) -> list[str]:

@@ -113,7 +113,7 @@ def _check(study: StudyData, expectation: Expectation) -> tuple[Check, int]:
         expected = f"at most {signed(size)}, the interval below zero"
         holds = d.mean <= size and d.high < 0.0
     verdict: Verdict = "passed" if holds else "failed"
-    if d.n < JUDGED or math.isnan(d.low):
+    if not d.is_judged or math.isnan(d.low):
         verdict = "too few seeds"
     seeds = f"{d.n} seed{'s' if d.n != 1 else ''}"
     text = f"{expectation.contrast}{where}: {expected}"
@@ -148,10 +148,10 @@ def built_task(study: StudyData) -> str:
 
 
 def records_of(tracking: TrackingSpec) -> list[ControlRecord]:
-    """The controls that this tracking store has seen, one a study, oldest first; none where it cannot be read."""
+    """The controls that this tracking store has seen, one a study, oldest first. UserError as of `read_runs`."""
     found: dict[str, ControlRecord] = {}
-    for run in read_runs(tracking):
-        if run.tags.get("kind") != "study" or TAG not in run.tags:
+    for run in read_runs(tracking):  # of every study the parent
+        if TAG not in run.tags:
             continue
         try:
             record = ControlRecord.model_validate_json(run.tags[TAG])

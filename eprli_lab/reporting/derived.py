@@ -15,7 +15,7 @@ from eprli_lab.reporting.stats.transfer import LevelMatrix, backward_transfer, f
 from eprli_lab.tracking import names
 
 TRANSFER = {"forward_transfer": forward_transfer, "backward_transfer": backward_transfer, "forgetting": forgetting}
-LAST_UPDATES = 5  # that the entropy at the end is the mean of: single updates swing by a third
+WINDOW = 5  # updates that a first or last value is the mean of: single updates swing by a third
 
 
 def sampled_levels(runs: Sequence[RunData]) -> list[str]:
@@ -67,15 +67,19 @@ def response_tokens(run: RunData, suites: Sequence[str]) -> float:
     return mean([run.last(names.evaluation(s, "response_tokens")) for s in suites])
 
 
-def final_entropy(run: RunData) -> float:
-    """Entropy of the policy (nats a token), mean over the last updates of a run, whatever their level; nan without."""
-    points = [
-        (step, value)
+def entropies(run: RunData) -> list[tuple[int, str, float]]:
+    """(step, level, nats a token) of every update of a run, whatever its level, by step; finite ones."""
+    return sorted(
+        (step, level, value)
         for level in sampled_levels([run])
         for step, value in run.by_step(names.policy(level, "entropy")).items()
         if math.isfinite(value)
-    ]
-    return mean([value for _, value in sorted(points)[-LAST_UPDATES:]])
+    )
+
+
+def final_entropy(run: RunData) -> float:
+    """Entropy of the policy (nats a token), mean over the last updates of a run; nan without any."""
+    return mean([value for _, _, value in entropies(run)[-WINDOW:]])
 
 
 def level_matrix(run: RunData) -> LevelMatrix | None:

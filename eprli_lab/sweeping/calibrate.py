@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import UserError, nearest
@@ -65,17 +64,3 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
     finally:
         end_all(pool)
     return Calibration(tuple(records), failed)
-
-
-def write_certificate(records: Sequence[ControlRecord], preset: str, out: Path) -> str:
-    """`out`/certificate.{md,html}; the certificate as text. Raises UserError where they cannot be written."""
-    from eprli_lab.reporting.certificate import certificate_page, certificate_text
-
-    page = certificate_page(records, preset)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "certificate.html").write_text(page.html(), encoding="utf-8")
-        (out / "certificate.md").write_text(page.markdown(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}): start in another directory") from None
-    return certificate_text(records, preset)

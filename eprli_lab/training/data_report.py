@@ -16,7 +16,7 @@ from eprli_lab.data.strata import stratify
 from eprli_lab.errors import UserError
 from eprli_lab.grading.formats import asked_for
 from eprli_lab.records import Problem
-from eprli_lab.training.preflight import asked_texts, format_fault, read_format
+from eprli_lab.training.preflight import asked_texts, format_fault
 from eprli_lab.training.problems import encoder_of, keep_short
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def data_report(spec: RunSpec, *, with_model: bool) -> DataReport:
         difficulty=(known[0], statistics.median(known), known[-1]) if known else None,
         difficulty_from=_difficulty_from(spec),
         strata=strata,
-        format=read_format(spec, source),
+        format=spec.format_of(source),
         asked=tuple(asked.most_common()),
         longest=longest,
         first=text(problems[0]),

@@ -27,8 +27,7 @@ SAID = {"weights": "other weights", "prompts": "other prompts", "verify": "anoth
 
 def provenance(spec: RunSpec, k: int, max_response_tokens: int) -> dict[str, Any]:
     """What the pass rates of a spec's problems depend on: content of the side file. Raises UserError."""
-    source = spec.data.source
-    own = (source.format if source else None) or spec.verify.format
+    own = spec.format_of(spec.data.source)
     verify: dict[str, Any] = {"format": own, "grader": spec.verify.grader, "symbolic": spec.verify.symbolic}
     if is_path(own) or is_path(spec.verify.grader):
         verify["sources"] = source_digests([own, spec.verify.grader])

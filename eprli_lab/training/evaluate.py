@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import EvaluationSpec
+from eprli_lab.data.strata import level_of
 from eprli_lab.records import Grade, Problem, Response, Sampling
 from eprli_lab.tracking import names
 from eprli_lab.training.metrics import pass_at_k
@@ -186,10 +187,8 @@ def heldout_levels(suites: Mapping[str, Sequence[Problem]], curriculum: Curricul
     for suite, problems in suites.items():
         for p in problems:
             content = (p.prompt, p.messages, p.answers)
-            level = next(
-                (n for n, lv in curriculum.levels.items() if (p.difficulty or 0.0) <= lv.quality_threshold), None
-            )
-            if p.difficulty is None or level is None or content in seen:
+            level = None if p.difficulty is None else level_of(curriculum, p.difficulty)
+            if level is None or content in seen:
                 continue
             seen.add(content)
             out[suite, p.id] = level

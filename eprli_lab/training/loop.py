@@ -204,7 +204,7 @@ def _warn_of_silence(sampled: Sequence[Group], spec: RunSpec) -> None:
 
     said = [(r.text, g.status) for group in sampled for r, g in zip(group.responses, group.grades, strict=True)]
     source = spec.data.source
-    own = (source.format, "data.source.format") if source and source.format else (spec.verify.format, "verify.format")
-    sentence = silent(said, *own)
+    chosen_by = "data.source.format" if source and source.format else "verify.format"
+    sentence = silent(said, spec.format_of(source), chosen_by)
     if sentence is not None:
         log.warning(sentence)

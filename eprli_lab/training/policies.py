@@ -14,6 +14,7 @@ from eprli_lab.algorithm.schedule import Schedule, learning_rate, level_fraction
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.strata import level_of
 from eprli_lab.records import Problem, Response, Sampling
 from eprli_lab.training.evaluate import Answering
 from eprli_lab.training.state import TrainState
@@ -74,11 +75,8 @@ class Policies:
 
     def level_of(self, problem: Problem) -> str:
         """The level whose stratum holds a problem of this difficulty."""
-        names = list(self.curriculum.levels)
-        if problem.difficulty is None:
-            return names[-1]
-        fitting = [n for n in names if problem.difficulty <= self.curriculum.levels[n].quality_threshold]
-        return fitting[0] if fitting else names[-1]
+        hardest = list(self.curriculum.levels)[-1]
+        return (problem.difficulty is not None and level_of(self.curriculum, problem.difficulty)) or hardest
 
     def owner(self, problem: Problem) -> str | None:
         """Whose kept network answers a problem; None: the one in training."""

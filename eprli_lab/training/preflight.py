@@ -61,11 +61,6 @@ def asked_texts(spec: RunSpec, problems: Sequence[Problem]) -> list[str]:
     ]
 
 
-def read_format(spec: RunSpec, source: SourceSpec | None) -> str:
-    """The answer format that is read of responses to problems of this source."""
-    return (source.format if source is not None else None) or spec.verify.format
-
-
 def format_fault(
     spec: RunSpec, where: str, key: str, source: SourceSpec | None, problems: Sequence[Problem]
 ) -> str | None:
@@ -73,7 +68,7 @@ def format_fault(
     from eprli_lab.config.extensions import is_path
     from eprli_lab.grading.formats import mismatch
 
-    chosen = read_format(spec, source)
+    chosen = spec.format_of(source)
     other = None if is_path(spec.verify.grader) else mismatch(asked_texts(spec, problems), chosen)
     if other is None:
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from eprli_lab.reporting.derived import sampled_levels
+from eprli_lab.reporting.derived import WINDOW, entropies, sampled_levels
 from eprli_lab.reporting.diagnosis.finding import (
     Finding,
     Rows,
@@ -24,7 +24,6 @@ from eprli_lab.tracking import names
 
 ENTROPY_SHARE = 0.1  # of its first value: a policy that lost 90% of its entropy explores one path only
 ENTROPY_FLOOR = 0.02  # nats a token: exp(-.02 * 50) = a third of 50-token responses are the same one; see _collapse
-WINDOW = 5  # updates that a first or last value is the mean of: single updates swing by a third
 FORGOTTEN_ERRORS = 3.0  # standard errors; with 5 arms x 3 levels x 3 suites 0.06 false alarms a study (from 2 seeds)
 FORGOTTEN_DROP = 0.02  # accuracy; a smaller drop is not worth a reader's time, however certain
 
@@ -37,12 +36,7 @@ def entropy_collapse(study: StudyData, runs: Sequence[RunData], arm: str) -> lis
     """
     fallen: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
-        points = sorted(
-            (step, level, value)
-            for level in sampled_levels(runs)
-            for step, value in run.by_step(names.policy(level, "entropy")).items()
-            if math.isfinite(value)
-        )
+        points = entropies(run)
         if len(points) < 2 * WINDOW:
             continue
         first = mean([v for _, _, v in points[:WINDOW]])

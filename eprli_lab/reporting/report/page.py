@@ -91,6 +91,15 @@ class Page:
         return "\n\n".join(parts) + "\n"
 
 
+def write_page(page: Page, directory: Path, stem: str) -> Path:
+    """`directory`/stem.html and its twin stem.md; the path of the former. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{stem}.md").write_text(page.markdown(), encoding="utf-8")
+    path = directory / f"{stem}.html"
+    path.write_text(page.html(), encoding="utf-8")
+    return path
+
+
 def _sample(one: SampleBlock) -> str:
     """Texts as indented code, in which nothing is Markdown."""
     texts = [f"    {line}" for text in (one.prompt, one.response) for line in [*text.splitlines(), ""]]

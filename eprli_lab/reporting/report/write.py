@@ -16,7 +16,7 @@ from eprli_lab.reporting.controls import check_control, records_of
 from eprli_lab.reporting.diagnosis import wanted as in_findings
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData, load_study
-from eprli_lab.reporting.report.page import Page
+from eprli_lab.reporting.report.page import Page, write_page
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import document
 from eprli_lab.reporting.tables.printers import markdown
@@ -168,11 +168,9 @@ def write_comparison(tracking: TrackingSpec, studies: Sequence[str], out_dir: Pa
     ]
     page = comparison_page(tables, drawn)
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        (out_dir / "report.md").write_text(page.markdown(), encoding="utf-8")
-        (out_dir / "report.html").write_text(page.html(), encoding="utf-8")
+        path = write_page(page, out_dir, "report")
         for picture in drawn:
             figures.write(picture, out_dir, ("png",))
     except OSError as error:
         raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
-    return out_dir / "report.html"
+    return path
