@@ -13,7 +13,7 @@ from eprli_lab.grading.answers import exact, normalise
 from eprli_lab.records import Problem
 
 # Whole sentences or lines that all prompts of a set begin or end with are no part of a problem: from so many problems
-# and so many characters on (as training/prompts.py has it).
+# and so many characters on; training/prompts.py shows them.
 FRAME = (8, 16)
 _DRESS = re.compile(
     r"\\(?:left|right|displaystyle|q?quad)(?![a-z])|\\[,;:!()\[\] ]|[\s${}]"
@@ -121,16 +121,16 @@ def _texts(problems: Sequence[Problem]) -> list[tuple[str, ...]]:
 def _frame(texts: Sequence[str]) -> tuple[int, int]:
     """Characters of whole sentences or lines with which all begin, and with which all end."""
     first = texts[0]
-    start = first[: _common(texts)]
+    start = first[: shared_length(texts)]
     before = max((m.end() for m in _END.finditer(start)), default=0)
-    length = _common([text[::-1] for text in texts])
+    length = shared_length([text[::-1] for text in texts])
     end = first[len(first) - length :]
     found = re.match(r"\s", end) or _END.search(end)
     after = length - found.end() if found else 0
     return before if before >= FRAME[1] else 0, after if after >= FRAME[1] else 0
 
 
-def _common(texts: Sequence[str]) -> int:
+def shared_length(texts: Sequence[str]) -> int:
     """Characters with which all begin."""
     first, last = min(texts), max(texts)  # what these two share, all share
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

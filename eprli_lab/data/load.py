@@ -10,6 +10,7 @@ from pathlib import Path
 from eprli_lab.config.data import DataSpec, SuiteSpec
 from eprli_lab.config.paths import LABELS_DIR, PACKAGED, difficulty_path
 from eprli_lab.data.strata import by_prompt_length, shuffle_labels
+from eprli_lab.data.tasks import Split
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.records import Problem
 
@@ -39,30 +40,26 @@ def labelled(problems: list[Problem], data: DataSpec, seed: int = 0) -> list[Pro
 
 def read_training(data: DataSpec, notes: list[str] | None = None) -> list[Problem]:
     """Training problems with the difficulty they come with (possibly none)."""
-    if data.generated is not None:
-        from eprli_lab.data.families import generate
-
-        return generate(data.generated, "train")
-    from eprli_lab.data.files import read_source
-
-    assert data.source is not None
-    loaded = read_source(data.source, "data.source", data.max_bad_rows)
-    if notes is not None:
-        notes += loaded.notes("data.source")
-    return loaded.problems
+    return _read(data, "train", "data.source", data.max_bad_rows, notes)
 
 
 def load_suite(name: str, suite: SuiteSpec, notes: list[str] | None = None) -> list[Problem]:
     """Problems of an evaluation suite; generated ones are held out. Raises UserError, also for one bad row."""
-    if suite.generated is not None:
+    return _read(suite, "heldout", f"evaluation.suites.{name}.source", None, notes)
+
+
+def _read(
+    spec: DataSpec | SuiteSpec, split: Split, where: str, max_bad_rows: int | None, notes: list[str] | None
+) -> list[Problem]:
+    """Problems of a family's side of the partition, or of a source; `where`: the source's config key."""
+    if spec.generated is not None:
         from eprli_lab.data.families import generate
 
-        return generate(suite.generated, "heldout")
+        return generate(spec.generated, split)
     from eprli_lab.data.files import read_source
 
-    assert suite.source is not None
-    where = f"evaluation.suites.{name}.source"
-    loaded = read_source(suite.source, where)
+    assert spec.source is not None
+    loaded = read_source(spec.source, where, max_bad_rows)
     if notes is not None:
         notes += loaded.notes(where)
     return loaded.problems

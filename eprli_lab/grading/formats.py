@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from eprli_lab.config.extensions import KINDS, resolve
 from eprli_lab.grading.boxes import boxed_answer, extract_boxed, without_thinking
 from eprli_lab.grading.spelling import plain_unicode, unmarked
 
@@ -136,22 +137,11 @@ def silent(responses: Sequence[tuple[str, str]], chosen: str, key: str = "verify
     if len(without) * 2 <= len(responses):
         return None
     example = " ".join(without[0].split())[-160:]
-    readable = (
-        n for n, find in FORMATS.items() if n != chosen and sum(find(t) is not None for t in without) * 2 > len(without)
-    )
-    other = next(readable, None)
+    others = {name: resolve("format", name) for name in KINDS["format"].registered if name != chosen}
+    reads = (name for name, find in others.items() if sum(find(t) is not None for t in without) * 2 > len(without))
+    other = next(reads, None)
     advice = f"; {key}={other} would read them, or ask for the format in prompts.*" if other else ""
     return (
         f"{len(without)} of the first {len(responses)} responses hold no answer in the format {chosen} and earn nothing"
         f"{advice}; one ends: ...{example!r}"
     )
-
-
-FORMATS = {
-    "boxed": boxed,
-    "hash": hash,
-    "answer_line": answer_line,
-    "tag": tag,
-    "last_number": last_number,
-    "choice_letter": choice_letter,
-}

@@ -77,7 +77,7 @@ def _controls_block(records: Sequence[ControlRecord]) -> TableBlock:
         passed = sum(c.verdict == "passed" for c in r.checks)
         rows.append([
             Cell(r.study), Cell(r.question, words=True), Cell(r.task_text, words=True), Cell(str(r.seeds), r.seeds),
-            Cell(f"{passed} of {len(r.checks)}", passed), Cell(r.verdict), Cell(least, r.detectable or 0.0),
+            Cell(f"{passed} of {len(r.checks)}", passed), Cell(r.verdict), Cell(least, r.detectable or 0.0, words=True),
         ])  # fmt: skip
     header = ["control", "question", "task", "seeds", "checks passed", "verdict", "smallest effect seen"]
     return TableBlock("controls", header, rows, note=SMALLEST)

@@ -10,6 +10,7 @@ from eprli_lab.backends.local.policy import check_source
 from eprli_lab.backends.pretrained import read_generation_config
 from eprli_lab.backends.tokenization import stop_tokens
 from eprli_lab.data.conversation import at_level, conversation
+from eprli_lab.data.duplicates import FRAME, shared_length
 from eprli_lab.records import Problem
 from eprli_lab.training.difficulty import measured_otherwise
 from eprli_lab.training.problems import RunProblems, encoder_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
 
 LOOKED_AT = 256  # problems of a level or suite that are compared among themselves
-COMMON = (8, 16)  # what so many problems of a file share at their beginning or end, in characters, is no part of them
 WIDTH = 100  # characters of a prompt that are printed
 VARIES = "(varies)"
 
@@ -124,7 +124,7 @@ def frame(problems: Sequence[Problem], prompts: PromptsSpec, source: SourceSpec 
     before, _, after = (source.prompt_template if source and templated else "{prompt}").partition("{prompt}")
     after += prompts.suffix if problems[0].suffix is None else problems[0].suffix
     texts = [t.removeprefix(before).removesuffix(after) for t in texts]
-    if source is not None and len(set(texts)) >= COMMON[0]:
+    if source is not None and len(set(texts)) >= FRAME[0]:
         start, end = _shared(texts), _shared([t[::-1] for t in texts])[::-1]
         before, after = before + start, end + after
     system, further = (next(iter(s)) if len(s) == 1 else VARIES for s in (systems, turns))
@@ -168,11 +168,9 @@ def _named(places: list[str]) -> str:
 
 def _shared(texts: Sequence[str]) -> str:
     """What all texts begin with, up to a space or line's end; '' where it is too short to be an instruction."""
-    first, last = min(texts), max(texts)  # in the order of their characters: what these two share, all share
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    common = first[:length]
+    common = texts[0][: shared_length(texts)]
     cut = max(common.rfind(" "), common.rfind("\n")) + 1
-    return common[:cut] if len(common[:cut].strip()) >= COMMON[1] else ""
+    return common[:cut] if len(common[:cut].strip()) >= FRAME[1] else ""
 
 
 def _quoted(text: str) -> str:

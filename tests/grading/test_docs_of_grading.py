@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import REPO
 
-from eprli_lab.grading.formats import FORMATS
+from eprli_lab.config.extensions import KINDS
 from eprli_lab.grading.grader import boxed
 
 PAGE = (REPO / "docs" / "grading.md").read_text(encoding="utf-8")
@@ -16,7 +16,7 @@ ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \| (yes|no) \| .+ \|$", PAGE, re.MULT
 
 def test_the_page_has_its_rows():
     assert len(ROWS) == PAGE.count("| yes |") + PAGE.count("| no |") > 60
-    assert all(f"| `{name}` |" in PAGE for name in FORMATS)
+    assert all(f"| `{name}` |" in PAGE for name in KINDS["format"].registered)
 
 
 @pytest.mark.parametrize(("gold", "answer", "right"), ROWS)

@@ -7,10 +7,12 @@ import time
 
 import pytest
 
+from eprli_lab.config.extensions import KINDS, resolve
 from eprli_lab.config.spec import VerifySpec
-from eprli_lab.grading.formats import FORMATS, asked_for, mismatch, silent
+from eprli_lab.grading.formats import asked_for, mismatch, silent
 from eprli_lab.grading.grader import Grader
 
+FORMATS = {name: resolve("format", name) for name in KINDS["format"].registered}
 SLOW = r"\boxed{{\sum_{{n=1}}^{{10^{{12}}}} \sin({}n)}}"
 DAPO = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "
