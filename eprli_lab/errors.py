@@ -5,13 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from eprli_lab.masking import mask
+
 
 class UserError(Exception):
     """Something outside the program is wrong (config, file, command line, environment).
 
     The message is one sentence that says what, where and what to do. Entry points print it to
-    standard error as ``eprli_lab: <message>`` and exit with code 2.
+    standard error as ``eprli_lab: <message>`` and exit with code 2. Credentials in it are masked.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(mask(message))
 
 
 class EngineError(UserError):
