@@ -52,8 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False  # in the order below
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that all processes end at the same time."""
+    """What is exhaustive is slow; what takes longest comes first, so that all processes end at the same time."""
+    for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 
     def rank(item: pytest.Item) -> tuple[int, bool]:

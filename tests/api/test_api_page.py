@@ -24,6 +24,7 @@ def test_every_public_function_is_on_the_page() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_example_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 7

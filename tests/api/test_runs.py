@@ -23,6 +23,8 @@ from eprli_lab.tracking.store import mlflow_client
 from eprli_lab.tracking.uri import resolve_uri
 from eprli_lab.training.single import has_checkpoint
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 OVERRIDES = [*SMALL, "budget.amount=3000", "checkpoint.every_updates=1"]
 
 
@@ -132,7 +134,6 @@ def test_a_mistake_is_one_sentence(workspace, tmp_path: Path) -> None:
         eprli_lab.train(eprli_lab.compose(OVERRIDES), directory=tmp_path / "file" / "run")
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_the_command_line_makes_the_same_run(workspace, tmp_path: Path) -> None:
     _, result, _ = workspace
@@ -149,7 +150,6 @@ def test_the_command_line_makes_the_same_run(workspace, tmp_path: Path) -> None:
         assert re.search(rf"^{suite} +{pair.start:.3f} +{pair.final:.3f}$", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.slow
 def test_a_grader_started_from_a_script_without_a_guard_does_not_run_it_again(tmp_path: Path) -> None:
     script = tmp_path / "plain.py"
     script.write_text(

@@ -48,6 +48,7 @@ def test_how_a_sweep_may_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_script_without_a_guard_runs_a_sweep_once(tmp_path: Path) -> None:
     own_sweep(tmp_path, ARMS)
     script = tmp_path / "plain.py"
@@ -64,6 +65,7 @@ def test_a_script_without_a_guard_runs_a_sweep_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_interrupted_sweep_says_how_to_go_on(tmp_path: Path) -> None:
     """Ctrl-C while runs are under way: they save, and the same call takes them up."""
     own_sweep(tmp_path, ARMS)

@@ -94,6 +94,7 @@ def test_the_temperature_comes_before_the_filters():
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_frequencies_and_log_probabilities_are_of_what_was_kept(words, expected, large):
     rows, places = 20_000, {i: 700 * i + 3 if large else i for i in range(8)}  # 4,904 tokens of probability 0 between
     wide = torch.full((rows, 5000 if large else 8), -math.inf)

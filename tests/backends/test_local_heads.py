@@ -118,6 +118,7 @@ print(json.dumps({"size": engine.policy.num_parameters(), "loss": terms.loss, "e
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_vocabulary_of_152_000_trains_in_under_3_gb(tmp_path: Path, capsys):
     """75 M parameters, tied embeddings, 1,280 response tokens; all logits at once need more than that. Prints both."""
     torch.manual_seed(0)

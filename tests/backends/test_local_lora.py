@@ -73,7 +73,7 @@ def test_sampler_and_trainer_are_the_same_function():
     backend = trained()
     assert isinstance(decoder_for(backend.policy), Qwen3Decoder)
     terms = backend.update(batch(backend, 7), settings())
-    assert terms.mismatch_max is not None and terms.mismatch_max < 1e-5
+    assert terms.mismatch_max is not None and terms.mismatch_max < 2e-5
     assert terms.mismatch_kl is not None and 0 <= terms.mismatch_kl < 1e-9
 
 

@@ -42,6 +42,7 @@ load_policy(model.model_copy(update={"name": "short", "warmstart": short}), "mod
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_at_once_make_one_warm_start(tmp_path):
     environment = {**os.environ, "EPRLI_LAB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
     started = [

@@ -173,6 +173,7 @@ def test_sampler_and_trainer_agree_and_a_resume_is_exact(made: tuple[Shape, Path
     assert tied is shape.tied
 
 
+@pytest.mark.slow
 def test_every_end_of_the_generation_config_ends_a_response(made: tuple[Shape, Path]):
     shape, path = made
     backend = engine(path)

@@ -17,6 +17,7 @@ from eprli_lab.tracking.description import Contrast
 from eprli_lab.tracking.read import read_runs
 
 
+@pytest.mark.slow
 def test_every_control_says_what_it_must_find_and_of_which_arms():
     for name in CONTROLS:
         with planner() as plan_of:
@@ -46,6 +47,7 @@ def test_mistakes_get_one_sentence_before_anything_starts(words, sentence, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_control_to_its_certificate_and_its_record(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["only=aa", "preset=smoke", "budget.amount=1500", "evaluation.samples=1", "evaluation.curve_points=0"]
@@ -64,6 +66,7 @@ def test_a_control_to_its_certificate_and_its_record(tmp_path, monkeypatch, caps
     assert "4 of them done before" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_expected_metric_that_no_run_logs_is_refused_before_the_start():
     with planner() as plan_of:
         plan = plan_of("control_limits", ["preset=smoke"])

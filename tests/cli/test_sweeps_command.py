@@ -29,6 +29,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own_sweep(tmp_path, "    a: {}\n    b: {overrides: [curriculum=l3]}\n")
     own_sweep(tmp_path, "    a: {overrides: [optim.learning_rat=1]}\n", name="broken")

@@ -85,7 +85,8 @@ QUICK = ("levels", "thresholds", "aa", "smoke")
     ("sweep", "preset"),
     [
         *((sweep, "smoke") for sweep in QUICK),  # every other one too: tests/cli/test_sweeps_command.py
-        *(pytest.param(s, preset, marks=pytest.mark.slow) for s in SWEEPS for preset in ("default", "full")),
+        *(pytest.param(s, "default", marks=pytest.mark.slow) for s in SWEEPS),
+        *(pytest.param(s, "full", marks=pytest.mark.exhaustive) for s in SWEEPS),
     ],
 )
 def test_every_sweep_composes_under_every_preset(sweep, preset):

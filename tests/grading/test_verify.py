@@ -534,6 +534,7 @@ def test_ground_truths_of_the_rl_sets_are_equal_to_themselves(shared_data, grade
         assert not [(p.answers, g) for p, g, w in zip(problems, got, whole, strict=True) if w and not g.correct]
 
 
+@pytest.mark.slow
 def test_a_graders_function_is_asked_in_a_worker_under_the_limit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -180,6 +180,7 @@ def test_one_number_walks_from_the_command_line_to_the_table(swept):
     assert "0.2718" in (directory / "reports" / "small" / "table.csv").read_text()
 
 
+@pytest.mark.exhaustive
 def test_the_report_again_and_the_sweep_again(swept):
     directory, printed = swept
     report = lab("study=small", cwd=directory, module="analysis.report")
@@ -210,6 +211,7 @@ def test_the_same_seed_gives_the_same_numbers(whole, tmp_path):
     assert store.numbers(run) == whole[0]
 
 
+@pytest.mark.exhaustive
 def test_killed_at_three_points_and_resumed_equals_uninterrupted(whole, tmp_path):
     """SIGKILL once before the first update's checkpoint, once in the first level, once near the end."""
     directory = tmp_path / "outputs"
@@ -248,6 +250,7 @@ def test_interrupted_run_says_how_to_resume(whole, tmp_path):
     assert store.numbers(run_id) == whole[0]
 
 
+@pytest.mark.exhaustive
 def test_a_sweep_killed_in_the_middle_ends_with_every_run_once_and_the_same_numbers(swept, tmp_path):
     part = [
         *SWEEP,
@@ -271,6 +274,7 @@ def test_a_sweep_killed_in_the_middle_ends_with_every_run_once_and_the_same_numb
     assert not mine.runs("RUNNING")
 
 
+@pytest.mark.exhaustive
 def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "hot.yaml").write_text(
@@ -296,6 +300,7 @@ def test_nan_fails_the_run_names_the_step_and_the_sweep_goes_on(tmp_path):
     assert [t["arm"] for t in store.runs("FAILED").values()] == ["hot"]
 
 
+@pytest.mark.exhaustive
 def test_the_same_config_twice_is_no_difference(tmp_path):
     done = lab("-m", "sweep=aa", *ONE_SKILL, "budget.amount=5000", "study.seeds=[0,1,2]", *CHEAP, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

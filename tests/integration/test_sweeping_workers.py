@@ -92,6 +92,7 @@ def test_what_a_run_prints_goes_to_its_log(capfd: pytest.CaptureFixture[str]) ->
     assert Path("outputs/study/b/seed0/log.txt").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd: pytest.CaptureFixture[str]) -> None:
     behave(a_0={"kill_at": 3})
     result = run(make_plan(node()))

@@ -35,6 +35,8 @@ from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.store import mlflow_client, prepare
 from eprli_lab.tracking.uri import resolve_uri
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -175,7 +177,6 @@ def test_two_objectives_and_an_arm_with_its_own_baseline(here):
     assert f"l2: {verdict(rows['l2'], 'l1', 'score', 'minimize')}" in " ".join(ablation_table(falling).text().split())
 
 
-@pytest.mark.slow
 def test_the_table_at_the_end_of_a_sweep_keeps_the_baselines_that_arms_have_of_their_own(here, capsys):
     description = describe(["l1", "l2", "l3"], [0]) | {"arm_baselines": {"l3": "l2"}}
     parent = open_parent(TrackingSpec(), "own", description)
@@ -297,7 +298,6 @@ def test_wide_tables_are_split(here):
 # --- the report --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     text = write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path / "out")
     names = {"report.html", "report.md", "seeds.csv", "table.csv", "table.md", "table.tex", "table.txt"}
@@ -320,7 +320,6 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     assert (tmp_path / "out" / "table.md").read_text() == table.markdown()
 
 
-@pytest.mark.slow
 def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path):
     write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path)
     environment = os.environ | {"PYTHONPATH": str(REPO)}
@@ -331,7 +330,6 @@ def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path
         assert done.stdout == (tmp_path / f"table.{ending}").read_bytes(), form
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("study", ["one", "bare", "empty", "orphans"])
 def test_poor_studies_give_a_report_too(here, tmp_path, study):
     text = write_report("sqlite:///mlflow.db", "eprli_lab", study, tmp_path)
@@ -375,7 +373,6 @@ def test_names_of_studies():
     assert options.study_name({"sweep": "levels", "study": "mine"}, "") == "mine"
 
 
-@pytest.mark.slow
 def test_the_command_works_from_any_directory(here, tmp_path):
     shutil.copy(here / "mlflow.db", tmp_path / "mlflow.db")
     environment = os.environ | {"PYTHONPATH": str(REPO)}

@@ -36,6 +36,8 @@ from eprli_lab.reporting.tables.verdicts import headline
 from eprli_lab.tracking.store import experiment_id, mlflow_client, prepare
 from eprli_lab.tracking.uri import check_reachable
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 URI = "sqlite:///mlflow.db"
 
 
@@ -88,7 +90,6 @@ def note(store) -> str:
     return store("SELECT value FROM tags WHERE key = 'mlflow.note.content'")[0][0]
 
 
-@pytest.mark.slow
 def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
     """The parent's status, a person's note, and, with another baseline, the summary."""
     store("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE name = 's'")
@@ -105,7 +106,6 @@ def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
     assert note(store) == "MY NOTES" and store("SELECT status FROM runs WHERE name = 's'") == [("FINISHED",)]
 
 
-@pytest.mark.slow
 def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsys):
     store("UPDATE alembic_version SET version_num = 'deadbeef'")  # the tables of another MLflow
     assert report.run(["study=s", "out=out"]) == 0
@@ -138,7 +138,6 @@ def test_an_objective_without_a_direction_is_maximized(store):
     assert data.objectives == [("score", "maximize")] and data.notes == [UNCHECKED]
 
 
-@pytest.mark.slow
 def test_broken_provenance_and_seeds(store, tmp_path):
     tag(store, "eprli.provenance", "{broken", "l2-seed0")
     tag(store, "seed", "zero", "l2-seed1")
@@ -202,7 +201,6 @@ def test_outcomes_that_cannot_be_are_no_outcomes(tmp_path, bad):
 # --- nothing to show ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_nothing_is_not_a_finding(store, capsys):
     assert check.run(["levels", "study=s", "arms=l1,l2", "out=o"]) == 0
     store("UPDATE runs SET status = 'FAILED' WHERE name <> 's'")
@@ -257,7 +255,6 @@ def test_what_has_no_meaning_is_refused(store, command, arguments, sentence, cap
     assert sentence in error and error.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_every_format_comes_with_the_figures_that_the_twin_links_to(store, tmp_path):
     write_report(URI, "eprli_lab", "s", tmp_path / "out", formats=("svg",))
     linked = {
@@ -284,7 +281,6 @@ def test_interrupts_and_full_disks(capsys):
     )
 
 
-@pytest.mark.slow
 def test_a_terminal_without_our_letters(store, tmp_path):
     tag(store, "eprli.study", json.dumps(describe(["l1", "l2"], [0, 1]) | {"question": "größer → besser?"}))
     env = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -19,6 +19,8 @@ from eprli_lab.reporting.load import History, RunData, StudyData
 from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.training.metrics import CATALOGUE
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 NAMES = ["effects", "learning_curves", "buffer", "reward_variance", "forgetting", "q_order", "clipping_entropy_kl"]
 
 
@@ -149,7 +151,6 @@ def test_verdicts_stack_to_what_was_generated():
     assert to_hex(first.get_facecolor()).upper() == levels.VERDICT_COLOURS["admitted"] == "#009E73"
 
 
-@pytest.mark.slow
 def test_every_picture_has_words_and_numbers_and_is_written_the_same_twice(tmp_path: Path):
     for name, picture in drawn(planted.study(seeds=5)).items():
         assert picture.title and any(c.isdigit() for c in picture.alt) and "nan" not in picture.alt, name
@@ -162,14 +163,12 @@ def test_every_picture_has_words_and_numbers_and_is_written_the_same_twice(tmp_p
         assert figures.svg(picture) == first[1].read_text()
 
 
-@pytest.mark.slow
 def test_profiles_from_five_seeds_only():
     assert "profiles" not in drawn(planted.study(seeds=4))
     assert "profiles" in drawn(planted.study(seeds=5))
     assert set(NAMES) <= set(drawn(planted.study(seeds=4)))
 
 
-@pytest.mark.slow
 def test_poor_studies_draw_what_there_is():
     assert drawn(StudyData("none", StudyDescription(), None, [], [])) == {}
     assert "effects" not in drawn(planted.study(arms=("only",)))
@@ -239,7 +238,6 @@ def test_no_panel_of_reward_variance_is_cut_off():
     assert highest > 1.1 and all(ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > highest for ax in axes)
 
 
-@pytest.mark.slow
 def test_a_contour_needs_triangles():
     keys = ("algorithm.x", "algorithm.y")
     assert len(drawn(searched(20, keys))["response_surface"].figure.axes[0].collections) > 1

@@ -19,6 +19,8 @@ from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.read import read_runs
 from eprli_lab.tracking.run import RunTracker
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 URI = "sqlite:///mlflow.db"
 
 

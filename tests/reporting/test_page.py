@@ -30,6 +30,8 @@ from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table, search_note
 from eprli_lab.reporting.tables.verdicts import headline, verdicts
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 NOTHING = Artifacts({}, {}, [])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -89,7 +91,6 @@ def test_latex_sets_a_minus_before_numbers_only():
     assert "$-$.0" in row and "[$-$.0" in row and " -" not in row and "[-" not in row
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_under_booktabs(tmp_path):
     study = planted.study(arms=("plain", "a_b&50%"))
@@ -100,7 +101,6 @@ def test_latex_compiles_under_booktabs(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-@pytest.mark.slow
 def test_further_objectives_are_columns_with_their_own_direction():
     study = planted.study(arms=("plain", "short"))
     for run in study.runs:
@@ -243,7 +243,6 @@ def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
     assert "- **few seeds:** 4 findings, of a0" in page.markdown() and "\n  - a3 against b" in page.markdown()
 
 
-@pytest.mark.slow
 def test_the_headline_counts_what_the_corrected_intervals_say():
     assert headline(ablation_table(planted.study())) == "The arm cannot be told apart from plain in score."
     assert headline(ablation_table(clear_winner())) == (
@@ -262,7 +261,6 @@ def test_the_headline_counts_what_the_corrected_intervals_say():
     assert headline(ablation_table(clear_winner())) in page.summary
 
 
-@pytest.mark.slow
 def test_the_twin_says_the_same():
     study = planted.study(other=(0, 0, 0.05))
     page = page_of(study)
@@ -276,13 +274,11 @@ def test_the_twin_says_the_same():
     assert all(run.run_id in markdown and run.run_id in markup for run in study.runs)
 
 
-@pytest.mark.slow
 def test_few_seeds_make_no_aggregates_and_five_do():
     assert "probability of improvement" not in page_of(planted.study(seeds=4)).markdown()
     assert "probability of improvement" in page_of(planted.study(seeds=5)).markdown()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_poor_studies_have_a_page(seeds):
     for study in (planted.study(seeds=seeds), planted.study(arms=("only",), seeds=seeds)):
@@ -309,7 +305,6 @@ def test_a_search_has_a_page_of_its_own():
     assert page.summary == search_note(study) and "no comparison" in page.summary
 
 
-@pytest.mark.slow
 def test_published_numbers_stand_beside_the_same_benchmarks():
     study = planted.study(seeds=1)
     rows = [{"suite": "aime24", "problem": str(i), "samples": 4, "correct": 2 * (i % 2), "step": 40} for i in range(30)]
@@ -378,7 +373,6 @@ window.addEventListener("load", () => {
 CATCH = "<head><script>window.problems=[];window.addEventListener('error',e=>window.problems.push(e.message))</script>"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_sorts_filters_enlarges_and_nothing_overflows(tmp_path, width):

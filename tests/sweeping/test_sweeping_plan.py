@@ -20,6 +20,7 @@ def refused(*arguments: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_levels_sweep() -> None:
     plan = plan_of("sweep=levels")
     assert plan.study == "levels" and plan.spec.baseline == "l1"
@@ -106,6 +107,7 @@ def test_the_command_line_pins_a_value_in_every_arm_that_has_it():
     )
 
 
+@pytest.mark.slow
 def test_only_keeps_the_baseline_and_what_is_waited_for():
     assert plan_of("sweep=levels", "study.only=[l3]").arms == ["l1", "l3"]
     assert sorted(plan_of("sweep=levels", "study.only=[l1_matched]").arms) == ["l1", "l1_matched", "l4"]

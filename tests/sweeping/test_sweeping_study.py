@@ -58,6 +58,7 @@ def work_off(study: Study, score: float = 0.5) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite:///studies/all.db"])
+@pytest.mark.slow
 def test_results_are_there_after_reopening(storage: str | None) -> None:
     p = plan(storage=storage)
     study = Study(p)

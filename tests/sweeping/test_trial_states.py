@@ -165,6 +165,7 @@ class StudyMachine(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
+@pytest.mark.slow
 def test_a_study_keeps_to_the_table() -> None:
     run_state_machine_as_test(
         StudyMachine,

@@ -36,6 +36,7 @@ def scripted(plan: Plan, study: Study, parent: str) -> StudyResult:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_directories_with_one_store_do_not_mix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,8 @@ from eprli_lab.tracking.upload import upload as tracking_upload
 from eprli_lab.tracking.uri import check_reachable, resolve_uri, sqlite_file
 from eprli_lab.tracking.views import view_link
 
+pytestmark = pytest.mark.slow  # real stores and figures
+
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -275,7 +277,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.slow
 def test_sigkill_loses_nothing_and_leaves_no_run_running(here, base, tmp_path):
     mine = spec(base, "sigkill")
     code = KILLED.format(repo=str(REPO), tests=str(REPO / "tests" / "tracking"))
@@ -461,7 +462,6 @@ print(tracker.run_id)
 """
 
 
-@pytest.mark.slow
 def test_processes_create_and_write_one_store_at_once(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = WRITER.format(repo=str(REPO), tests=str(REPO / "tests" / "tracking"))
@@ -511,7 +511,6 @@ def stop(server: subprocess.Popen) -> None:
     server.wait()
 
 
-@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_of_a_run(base, tmp_path, caplog):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
