@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from eprli_lab.config.backend import BACKENDS
-from eprli_lab.config.spec import RunSpec
+from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.errors import UserError, nearest
 
 TEXTS = ("planned", "study", "arm", "name", "experiment", "path", "id")  # keys whose values are never numbers
@@ -28,6 +28,16 @@ def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
         inner = [a for a in args if isinstance(a, type) and issubclass(a, BaseModel)]
         node = inner[0] if inner else annotation
     return list(getattr(node, "model_fields", {}))
+
+
+def parse_tracking(key: str, **values: Any) -> TrackingSpec:
+    """Where runs are logged. Raises UserError; `key`: by what name the user gives the URI."""
+    try:
+        return TrackingSpec(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = key if first["loc"] == ("uri",) else f"tracking.{'.'.join(map(str, first['loc']))}"
+        raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def parse_spec(tree: dict[str, Any]) -> RunSpec:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
+from eprli_lab.config.credentials import hide, is_reference, reveal
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
@@ -88,7 +89,7 @@ class VerifySpec(Strict):
 class TrackingSpec(Strict):
     """Where runs are logged."""
 
-    uri: str = "sqlite:///mlflow.db"
+    uri: str = "sqlite:///mlflow.db"  # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
     experiment: str = "eprli_lab"
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
@@ -97,13 +98,18 @@ class TrackingSpec(Strict):
     @classmethod
     def _is_uri(cls, v: str) -> str:
         schemes = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
-        scheme, sep, rest = v.partition("://")
+        try:
+            uri = reveal(v) if is_reference(v) else v
+        except UserError as error:
+            raise ValueError(str(error).removeprefix("tracking.uri=")) from None
+        scheme, sep, rest = uri.partition("://")
         if not sep or scheme.split("+")[0] not in schemes or not rest:
+            shown = v if is_reference(v) or "@" not in v else f"...@{v.rpartition('@')[2]}"
             raise ValueError(
-                f"'{v}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
+                f"'{shown}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
                 "postgresql://USER@HOST/NAME"
             )
-        return v
+        return hide(v)
 
 
 class CheckpointSpec(Strict):

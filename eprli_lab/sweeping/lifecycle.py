@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eprli_lab.errors import UserError
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import close_dead_runs, prepare
+from eprli_lab.tracking.uri import resolve_uri
 from eprli_lab.training.preflight import check_logged, check_writable, preflight
 
 if TYPE_CHECKING:
@@ -85,4 +86,4 @@ def finish_study(plan: Plan, parent: str = "") -> None:
     parent_run_id = parent or None
     print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
     print(f"\nreport: {out}/   again: eprli-lab report study={plan.study}")
-    print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")
+    print(f"runs: {link}" if resolve_uri(where.uri).startswith("http") else f"runs: mlflow ui, then {link}")
