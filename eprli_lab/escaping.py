@@ -18,12 +18,12 @@ _BREAKS = re.compile(r"\s*\n\s*")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _CODE_OF_OURS = re.compile(r"(?<![`\\])(`[\w .=/:\[\]{}\-]+`)(?!`)")  # nothing in it can end it or be obeyed
-# `\` before punctuation; emphasis, code and maths; the middle of a link or of its definition; cells of a table.
+# `\` before punctuation; emphasis, code and maths; the middle of a link; cells of a table.
 _MARKDOWN = re.compile(
     r"\\(?=[!-/:-@\[-`{-~])|`|\$|~~|\||(?<!\s)\*|\*(?!\s|$)|(?<![A-Za-z0-9_])_+(?=\S)|(?<=\S)_+(?![A-Za-z0-9_])"
-    r"|\](?=[(\[:])|!(?=\[)"
+    r"|\](?=[(\[])|!(?=\[)"
 )
-_BEGINNING = re.compile(r"#{1,6}(?=\s|$)|>|[-+*](?=\s)|(?:-\s*){3,}$|={1,}$|~{3,}")
+_BEGINNING = re.compile(r"\[(?=[^\]]*\]:)|#{1,6}(?=\s|$)|>|[-+*](?=\s)|(?:-\s*){3,}$|={1,}$|~{3,}")
 _NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s)")
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: "\\" + c for c in "&%$#_{}"}
@@ -72,6 +72,24 @@ def markdown_paragraph(text: str) -> str:
     if beginning:
         return "\\" + line
     return _NUMBERED.sub(r"\1\\\2", line, count=1) if _NUMBERED.match(line) else line
+
+
+def code(text: str) -> str:
+    """As a code span."""
+    line = one_line(text)
+    fence = _fence(line, "`")
+    return f"{fence}{line}{fence}" if fence == "`" else f"{fence} {line} {fence}"
+
+
+def code_block(text: str) -> str:
+    """As a fenced block, which nothing in it ends."""
+    fence = _fence(text, "```")
+    return f"{fence}\n{visible(text)}\n{fence}"
+
+
+def _fence(text: str, least: str) -> str:
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * max(len(least), longest + 1)
 
 
 def comment(text: str) -> str:

@@ -9,6 +9,7 @@ import click
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, split
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import visible
 
 if TYPE_CHECKING:
     from eprli_lab.training.data_report import DataReport
@@ -72,8 +73,8 @@ def lines(report: DataReport) -> list[str]:
     rows.append(("first", f"answer {' | '.join(report.first_answers)}"))
     rows += [("", f"| {line}") for line in report.first.splitlines()]
     rows += [("note", note) for note in report.notes]
-    return [f"{what:<{WIDTH}}{found}" for what, found in rows] + [
-        click.style(f"{'REFUSED':<{WIDTH}}", fg="red", bold=True) + fault for fault in report.faults
+    return [f"{what:<{WIDTH}}{visible(found)}" for what, found in rows] + [
+        click.style(f"{'REFUSED':<{WIDTH}}", fg="red", bold=True) + visible(fault) for fault in report.faults
     ]
 
 

@@ -26,11 +26,13 @@ MARGIN = Key("margin", "the smallest difference in the objective that matters (d
 
 def study_name(options: dict[str, str], usage: str) -> str:
     """`study` if given, else the sweep's name, with the preset's unless that is the default one."""
+    from eprli_lab.config.fields import checked_name
+
     if "study" in options:
-        return options["study"]
+        return checked_name("study", options["study"])
     if "sweep" not in options:
         raise UserError(f"which study? {usage}")
-    return of_preset(options["sweep"], options)
+    return checked_name("sweep", of_preset(options["sweep"], options))
 
 
 def of_preset(sweep: str, options: dict[str, str]) -> str:

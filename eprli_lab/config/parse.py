@@ -46,7 +46,7 @@ def parse_spec(tree: dict[str, Any]) -> RunSpec:
         return RunSpec.model_validate(_whole_floats(tree))
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(p for p in first["loc"] if p != "[key]")
+        loc = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]  # the message has the name
         if loc[:1] == ("backend",) and len(loc) > 1 and loc[1] in BACKENDS:
             kind, loc = str(loc[1]), (loc[0], *loc[2:])
         where = ".".join(str(p) for p in loc) or "config"

@@ -29,7 +29,7 @@ from eprli_lab.config.extensions import (
     source_digests,
     source_files,
 )
-from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
+from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
 from eprli_lab.config.prompts import PromptsSpec
 
 SCHEMA_VERSION = 1
@@ -90,7 +90,7 @@ class TrackingSpec(Strict):
     """Where runs are logged."""
 
     uri: str = "sqlite:///mlflow.db"  # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
-    experiment: str = "eprli_lab"
+    experiment: Label = "eprli_lab"
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
 
@@ -136,8 +136,8 @@ class RunSpec(Strict):
     tracking: TrackingSpec = TrackingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     objective: str = "score"  # the metric that a sweep compares
-    study: str | None = None
-    arm: str | None = None
+    study: RunName | None = None
+    arm: RunName | None = None
     planned: Annotated[str | None, Later(None)] = None  # by what its plan knows it, where that is not its fingerprint
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import code_block, markdown_paragraph
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import close_dead_runs, prepare
 from eprli_lab.tracking.uri import resolve_uri
@@ -64,8 +65,9 @@ def finish_search(
         out = Path("reports") / plan.study
         where = plan.sample.tracking
         write_report(where.uri, where.experiment, plan.study, out, parent_run_id=parent)
-        (out / "search.md").write_text(text + "\n")
-        note = f"## {plan.study}\n\n```\n{text}\n```"
+        lines = [markdown_paragraph(line) if line.strip() else "" for line in text.splitlines()]
+        (out / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        note = f"## {plan.study}\n\n{code_block(text)}"
         parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
     return text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eprli_lab.config.fields import checked_name
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.leases import process_notes, seconds_since
 from eprli_lab.sweeping.states import TrialState
@@ -21,6 +22,7 @@ def status(name: str, uri: str | None) -> str:
     """
     import optuna
 
+    checked_name("status", name)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = Storage(storage_uri(uri), name.removesuffix("-search"))
     if storage.path is not None and not storage.path.is_file():
