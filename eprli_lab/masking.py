@@ -17,12 +17,13 @@ VARIABLES = (
 _USERINFO = re.compile(r"""([A-Za-z][\w+.\-]*://[^\s:/?#@'"]*):[^\s'"]*@""")
 _TOKEN = re.compile(r"""(https?://)[^\s:/?#@'"]+@""", re.IGNORECASE)  # a user without a password is a token there
 _SECRET_NAME = (
-    r"(?:[\w\-]*(?:password|passwd|passphrase|secret|credential|signature|accountkey)[\w\-]*|(?:[\w\-]*[_\-])?token"
-    r"|pwd|sig|api_?key|access_?key(?:_?id)?)"
+    r"(?:[\w\-]*(?:password|passwd|passphrase|secret|credential|signature|accountkey)[\w\-]*"
+    r"|(?:(?:access|auth|api|bearer|refresh|session|security|id|hf|x-amz-security)[_\-])?token|pwd|sig|api_?key|access_?key(?:_?id)?)"
 )
 _QUERY = re.compile(rf"""(?<![\w.\-])({_SECRET_NAME}\s?=\s?)("[^"]+"|'[^']+'|[^&;\s'"]+)""", re.IGNORECASE)
 # {"password": "..."} of JSON and Python, also inside a string of JSON; `password: ...` of YAML begins a line.
-_MEMBER = re.compile(rf"""((\\?["']){_SECRET_NAME}\2\s*:\s*(\\?["']))(?!\3).+?(?=\3)""", re.IGNORECASE)
+_MEMBER = re.compile(rf"""((\\?["']){_SECRET_NAME}\2\s*:\s*(\\?["']))(?:(?!\3)(?:\\.|.))+(?=\3)""", re.IGNORECASE)
+_KEY = re.compile(r"(?:password|passwd|passphrase|secret|credential|api_?key|access_?key)$", re.IGNORECASE)
 _YAML = re.compile(rf"""^(\s*(?:- )?{_SECRET_NAME}:[ \t]+)(?!(?:null|true|false|[\d.]+)\s*$)\S.*$""", re.I | re.M)
 _HEADER = re.compile(r"""\b((?:Basic|Bearer)\s+)[A-Za-z0-9+/._~\-]{8,}=*""")
 # A password that is one of these words, or a part of one, would tear holes into every sentence.
@@ -34,7 +35,7 @@ _known: set[str] = set()
 def remember(secret: str | None) -> None:
     """Hide this very text from here on, wherever it stands: a password that a library may quote by itself."""
     if secret and len(secret) >= 4 and set(secret) != {"*"} and secret.lower() not in _ORDINARY:
-        _known.update({secret, unquote(secret), quote(secret, safe="")})
+        _known.update({secret, unquote(secret), quote(secret, safe=""), quote(unquote(secret), safe="")})
 
 
 def remember_variables() -> None:
@@ -67,8 +68,12 @@ def masked(tree: Any) -> Any:
     if isinstance(tree, str):
         return mask(tree)
     if isinstance(tree, dict):
-        return {key: masked(value) for key, value in tree.items()}
+        return {key: HIDDEN if _is_secret(key, value) else masked(value) for key, value in tree.items()}
     return [masked(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _is_secret(key: Any, value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and _KEY.search(str(key)) is not None
 
 
 def _without(text: str, secret: str) -> str:

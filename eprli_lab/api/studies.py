@@ -175,8 +175,8 @@ def load_study(
     `tracking_uri`: a relative SQLite file is one of the working directory. Nothing is created. Raises UserError when
     the store, the experiment or the study is not there (with the nearest name), or the URI is none.
     """
-    from eprli_lab.reporting.report.write import read
     from eprli_lab.config.parse import parse_tracking
+    from eprli_lab.reporting.report.write import read
     from eprli_lab.tracking.uri import absolute
 
     tracking = parse_tracking("tracking_uri", uri=absolute(tracking_uri), experiment=experiment)

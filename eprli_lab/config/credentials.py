@@ -135,7 +135,7 @@ def _remember(uri: str) -> None:
     except ValueError:
         return
     for pair in parts.query.replace(";", "&").split("&"):
-        name, equals, value = pair.partition("=")
+        _, equals, value = pair.partition("=")
         if equals and mask_forms(f"?{pair}") != f"?{pair}":
             remember(value)
             remember(unquote(value))

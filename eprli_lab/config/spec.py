@@ -31,6 +31,7 @@ from eprli_lab.config.extensions import (
 )
 from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
 from eprli_lab.config.prompts import PromptsSpec
+from eprli_lab.errors import UserError
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
@@ -101,7 +102,7 @@ class TrackingSpec(Strict):
         try:
             uri = reveal(v) if is_reference(v) else v
         except UserError as error:
-            raise ValueError(str(error).removeprefix("tracking.uri=")) from None
+            raise ValueError(str(error).removeprefix("tracking.uri=").removeprefix("tracking.uri: ")) from None
         scheme, sep, rest = uri.partition("://")
         if not sep or scheme.split("+")[0] not in schemes or not rest:
             shown = v if is_reference(v) or "@" not in v else f"...@{v.rpartition('@')[2]}"

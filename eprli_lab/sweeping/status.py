@@ -8,8 +8,8 @@ from typing import Any
 from eprli_lab.config.fields import checked_name
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.leases import process_notes, seconds_since
-from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.spec import storage_uri
+from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
 from eprli_lab.sweeping.trials import Key, Trials, key_of, trial_name
 from eprli_lab.tracking.process import ProcessIdentity

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from eprli_lab.sweeping.fingerprints import bind, code_digests
 from eprli_lab.sweeping.leases import Presence
 from eprli_lab.sweeping.plan import Plan
-from eprli_lab.sweeping.states import TrialState, check_transition, state_of
 from eprli_lab.sweeping.spec import storage_uri
+from eprli_lab.sweeping.states import TrialState, check_transition, state_of
 from eprli_lab.sweeping.storage import Storage
 from eprli_lab.sweeping.strategies import NewTrial, SpaceExhaustedError
 from eprli_lab.sweeping.trials import Key, Task, Trials, results_of, winners

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import visible
+from eprli_lab.masking import mask, masked
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, send
 from eprli_lab.tracking.spool import Spool
 from eprli_lab.tracking.store import log, open_store, process_tags
-from eprli_lab.escaping import visible
-from eprli_lab.masking import mask, masked
 from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]

@@ -20,7 +20,6 @@ from conftest import REPO
 from helpers import SMALL
 from plans import own_sweep
 
-
 PASSWORD = "Wuerfelhusten7"
 OTHER = "Zwielichtgabel3"
 TINY = [*SMALL, "budget.unit=updates", "budget.amount=1", "study.workers=1", "curriculum=l1"]

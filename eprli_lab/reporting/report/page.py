@@ -125,4 +125,5 @@ def _sample(one: SampleBlock) -> str:
 def _bullet(item: Item) -> str:
     if isinstance(item, str):
         return f"- {markdown_paragraph(item)}"
-    return "\n".join([f"- **{markdown(item[0])}** {markdown(item[1])}", *(f"  - {markdown_paragraph(line)}" for group in item[2:] for line in group)])
+    folded = [f"  - {markdown_paragraph(line)}" for group in item[2:] for line in group]
+    return "\n".join([f"- **{markdown(item[0])}** {markdown(item[1])}", *folded])

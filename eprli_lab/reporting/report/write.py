@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.escaping import markdown, visible
+from eprli_lab.escaping import markdown, markdown_paragraph, visible
 from eprli_lab.reporting.artifacts import read_artifacts
 from eprli_lab.reporting.controls import TAG as CONTROL_TAG
 from eprli_lab.reporting.controls import check_control, records_of
@@ -106,7 +106,8 @@ def _note(table: Comparison) -> str:
     whole = print_markdown(document(table), runs=False)
     if len(whole) < NOTE_LENGTH:
         return whole
-    return f"## {markdown(table.study.name)}\n\n{markdown(headline(table))} The table is too long for this place: see report/report.html."
+    says = markdown_paragraph(headline(table))
+    return f"## {markdown(table.study.name)}\n\n{says} The table is too long for this place: see report/report.html."
 
 
 def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:

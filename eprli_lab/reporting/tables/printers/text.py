@@ -15,7 +15,9 @@ WIDTH = 120  # columns of a terminal
 def print_document(document: Document) -> str:
     """Aligned, at most WIDTH columns wide where a cell is not wider itself; blocks that are wider are split."""
     head = [one_line(document.title)] if document.title else []
-    head += [textwrap.fill(one_line(line), WIDTH, subsequent_indent="    ", break_long_words=False) for line in document.lead]
+    head += [
+        textwrap.fill(one_line(line), WIDTH, subsequent_indent="    ", break_long_words=False) for line in document.lead
+    ]
     parts = ["\n".join(head)] if head else []
     for block in document.blocks:
         parts += [print_table(part) for part in split_to_width(block)]
