@@ -121,5 +121,5 @@ def csv_text(text: str) -> str:
 
 
 def figure(text: str) -> str:
-    """A label of a figure."""
-    return one_line(text)
+    """A label of a figure; its own line feeds stay."""
+    return visible(text).replace("\t", " ")

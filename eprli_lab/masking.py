@@ -27,7 +27,7 @@ _KEY = re.compile(r"(?:password|passwd|passphrase|secret|credential|api_?key|acc
 _YAML = re.compile(rf"""^(\s*(?:- )?{_SECRET_NAME}:[ \t]+)(?!(?:null|true|false|[\d.]+)\s*$)\S.*$""", re.I | re.M)
 _HEADER = re.compile(r"""\b((?:Basic|Bearer)\s+)[A-Za-z0-9+/._~\-]{8,}=*""")
 # A password that is one of these words, or a part of one, would tear holes into every sentence.
-_ORDINARY = "postgresql mysql sqlite https localhost password mlflow tracking storage study optuna eprli_lab admin root test user"
+_ORDINARY = "postgresql mysql sqlite https localhost password mlflow tracking storage study optuna admin root test user"
 ANYWHERE = 8  # characters from which a remembered secret is hidden inside a word, too
 _known: set[str] = set()
 

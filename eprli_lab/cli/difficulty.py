@@ -57,12 +57,8 @@ def run(given: list[str]) -> Path:
     check_context(spec, "data", problems, last.max_response_tokens, training=True)
     done = resume(out, provenance(spec, k, last.max_response_tokens), [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
-    print(
-        "\n".join(
-            [*map(visible, [*notes, *left_out]), f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]
-        ),
-        flush=True,
-    )
+    notes += [*left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]
+    print(visible("\n".join(notes)), flush=True)
     backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
     count = len(done)
 

@@ -68,7 +68,7 @@ def styled(make: Callable[[], Picture | None]) -> Picture | None:
 
 def _write_out(figure: Figure) -> None:
     """Labels as they are: no maths between two $ of a name, and control characters written out."""
-    from matplotlib.ticker import FixedFormatter
+    from matplotlib.ticker import FuncFormatter
 
     texts: Any = figure.findobj(Text)
     if any("$" in t.get_text() for t in texts):  # no tick of a logarithmic axis has its text yet
@@ -79,9 +79,9 @@ def _write_out(figure: Figure) -> None:
             t.set_text(shown)
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
-            names = axis.get_major_formatter()
-            if isinstance(names, FixedFormatter):
-                names.seq = [label(name) for name in names.seq]
+            names: Any = axis.get_major_formatter()
+            if isinstance(names, FuncFormatter):  # labels that were given for ticks
+                axis.set_major_formatter(FuncFormatter(lambda x, i, names=names: label(names(x, i))))
 
 
 def write(picture: Picture, out_dir: Path, formats: Sequence[str] = ("png", "svg", "pdf")) -> list[Path]:

@@ -112,8 +112,11 @@ def _shown(value: object) -> object:
 
 
 def _alt(text: str) -> str:
-    """Of a picture: brackets would end it."""
-    return re.sub(r"(?<!\\)[\[\]]", lambda m: "\\" + m.group(), markdown(text))
+    """Of a picture: single brackets would end it."""
+    if "\\" not in text and text.count("[") == text.count("]") and "](" not in text:
+        return markdown(text)
+    entities = {"[": "&#91;", "]": "&#93;"}
+    return "".join(entities.get(part) or markdown(part) for part in re.split(r"([\[\]])", text))
 
 
 def _sample(one: SampleBlock) -> str:
