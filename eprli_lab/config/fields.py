@@ -22,6 +22,7 @@ def _name(longest: int) -> Callable[[str], str]:
     def check(text: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*", text) or len(text) > longest:
             shown = text if len(text) <= LONGEST_NAME else f"{text[:40]}... ({len(text)} characters)"
+            shown = visible(shown).replace("\n", "\\n")
             raise ValueError(
                 f"'{shown}' is no name: use letters, digits, _ and -, a letter or digit first, at most {longest} "
                 "characters"
