@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from typing import Any
@@ -25,7 +26,7 @@ _QUERY = re.compile(rf"""(?<![\w.\-])({_SECRET_NAME}\s?=\s?)("[^"]+"|'[^']+'|[^&
 _MEMBER = re.compile(rf"""((\\?["']){_SECRET_NAME}\2\s*:\s*(\\?["']))(?:(?!\3)(?:\\.|.))+(?=\3)""", re.IGNORECASE)
 _KEY = re.compile(r"(?:password|passwd|passphrase|secret|credential|api_?key|access_?key)$", re.IGNORECASE)
 _YAML = re.compile(rf"""^(\s*(?:- )?{_SECRET_NAME}:[ \t]+)(?!(?:null|true|false|[\d.]+)\s*$)\S.*$""", re.I | re.M)
-_HEADER = re.compile(r"""\b((?:Basic|Bearer)\s+)[A-Za-z0-9+/._~\-]{8,}=*""")
+_HEADER = re.compile(r"""\b((?:Authorization\W{1,4}Basic|Bearer)\s+)[A-Za-z0-9+/._~\-]{8,}=*""")
 # A password that is one of these words, or a part of one, would tear holes into every sentence.
 _ORDINARY = "postgresql mysql sqlite https localhost password mlflow tracking storage study optuna admin root test user"
 ANYWHERE = 8  # characters from which a remembered secret is hidden inside a word, too
@@ -70,6 +71,13 @@ def masked(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: HIDDEN if _is_secret(key, value) else masked(value) for key, value in tree.items()}
     return [masked(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+class MaskedFormatter(logging.Formatter):
+    """Lines without credentials, whoever logs them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
 
 
 def _is_secret(key: Any, value: Any) -> bool:

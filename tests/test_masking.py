@@ -28,6 +28,7 @@ from eprli_lab.masking import mask, masked, remember
         ("postgresql://ann@db/lab", "postgresql://ann@db/lab"),
         ("Authorization: Bearer abcdef.0123456", "Authorization: Bearer ***"),
         ("AccountKey=abc==;Endpoint=x", "AccountKey=***;Endpoint=x"),
+        ("Basic arithmetic, Authorization: Basic YW5uOnMzY3JldA==", "Basic arithmetic, Authorization: Basic ***"),
         ("the token budget: 5, secret of success", "the token budget: 5, secret of success"),
         ("http://127.0.0.1:5000/#/experiments", "http://127.0.0.1:5000/#/experiments"),
         ("sqlite:////srv/a@b/mlflow.db", "sqlite:////srv/a@b/mlflow.db"),

@@ -10,6 +10,7 @@ from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, split
 from eprli_lab.errors import UserError
 from eprli_lab.escaping import visible
+from eprli_lab.masking import mask
 
 if TYPE_CHECKING:
     from eprli_lab.training.data_report import DataReport
@@ -47,7 +48,7 @@ def _data(words: list[str]) -> int:
 
 def lines(report: DataReport) -> list[str]:
     """The record as a table: what, and what was found."""
-    rows: list[tuple[str, str]] = [("source", report.source)]
+    rows: list[tuple[str, str]] = [("source", mask(report.source))]
     rows += [("rows", f"{report.rows}")] if report.rows is not None else []
     rows.append(("problems", f"{report.problems}"))
     rows += [

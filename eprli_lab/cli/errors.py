@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
 import traceback
@@ -18,7 +19,7 @@ import click
 
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.escaping import visible
-from eprli_lab.masking import mask
+from eprli_lab.masking import MaskedFormatter, mask
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
@@ -37,6 +38,8 @@ def exit_code(
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no arrow shows a question mark
+    if logging.lastResort is not None:  # what prints warnings where nobody has set up logging
+        logging.lastResort.setFormatter(MaskedFormatter())
     try:
         code = work() or 0
         sys.stdout.flush()

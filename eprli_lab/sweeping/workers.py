@@ -25,7 +25,7 @@ from typing import Any
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
 from eprli_lab.escaping import visible
 from eprli_lab.grading.spawn import main_module_hidden
-from eprli_lab.masking import mask
+from eprli_lab.masking import MaskedFormatter, mask
 from eprli_lab.sweeping import locks
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -133,20 +133,13 @@ def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
             return Message("failed", f"{reason} (see {job.directory}/log.txt)")
 
 
-class _Masked(logging.Formatter):
-    """Lines without credentials, whoever logs them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return mask(super().format(record))
-
-
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[None]:
     """Everything that is printed or logged, also by C code and child processes, is appended to a file."""
     kept = [os.dup(1), os.dup(2)]
     with open(path, "a", buffering=1) as log:
         handler = logging.StreamHandler(log)
-        handler.setFormatter(_Masked("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
