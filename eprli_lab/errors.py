@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from eprli_lab.escaping import visible
 from eprli_lab.masking import mask
 
 
@@ -12,11 +13,12 @@ class UserError(Exception):
     """Something outside the program is wrong (config, file, command line, environment).
 
     The message is one sentence that says what, where and what to do. Entry points print it to
-    standard error as ``eprli_lab: <message>`` and exit with code 2. Credentials in it are masked.
+    standard error as ``eprli_lab: <message>`` and exit with code 2. Credentials in it are masked, control characters
+    are written out.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(mask(message))
+        super().__init__(visible(mask(message)))
 
 
 class EngineError(UserError):

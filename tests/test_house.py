@@ -11,7 +11,7 @@ from conftest import REPO
 # Top floor first. A module may import of its own floor and of those below; `masking` is the cellar.
 FLOORS = (
     "run", "cli", "api", "sweeping", "reporting", "training", "backends", "tracking", "data", "grading", "algorithm", "config",
-    "records", "files", "errors", "masking",
+    "records", "files", "errors", "escaping", "masking",
 )  # fmt: skip
 DOORS = {"sweeps", "difficulty", "warmstart"}  # `python -m eprli_lab.<door>`: on the top floor
 # Packages that only these rooms may import, at whatever depth of their code.

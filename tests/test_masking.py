@@ -6,7 +6,7 @@ import pytest
 
 from eprli_lab import masking
 from eprli_lab.errors import UserError
-from eprli_lab.masking import mask, remember
+from eprli_lab.masking import mask, masked, remember
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,17 @@ from eprli_lab.masking import mask, remember
         ("https://host/mlflow?user=ann&password=s3cret&x=1", "https://host/mlflow?user=ann&password=***&x=1"),
         ("https://host/?sslpassword=a&X-Amz-Signature=b", "https://host/?sslpassword=***&X-Amz-Signature=***"),
         ("host=db password=s3cret dbname=lab", "host=db password=*** dbname=lab"),
+        ("host=db password = 'a b' dbname=lab", "host=db password = *** dbname=lab"),
+        ('{"user": "ann", "password": "a \\"b", "x": 1}', '{"user": "ann", "password": "***", "x": 1}'),
+        ("{'api_key': 'abc', 'seed': 1}", "{'api_key': '***', 'seed': 1}"),
+        ('"{\\"secret\\": \\"abc\\", \\"a\\": 1}"', '"{\\"secret\\": \\"***\\", \\"a\\": 1}"'),
+        ("uri: x\npassword: s3cret\nseed: 1", "uri: x\npassword: ***\nseed: 1"),
+        ("https://dapi0123abc@adb.net/api", "https://***@adb.net/api"),
+        ("postgresql://ann@db/lab", "postgresql://ann@db/lab"),
+        ("Authorization: Bearer abcdef.0123456", "Authorization: Bearer ***"),
+        ("AccountKey=abc==;Endpoint=x", "AccountKey=***;Endpoint=x"),
+        ("Basic arithmetic, Authorization: Basic YW5uOnMzY3JldA==", "Basic arithmetic, Authorization: Basic ***"),
+        ("the token budget: 5, secret of success", "the token budget: 5, secret of success"),
         ("http://127.0.0.1:5000/#/experiments", "http://127.0.0.1:5000/#/experiments"),
         ("sqlite:////srv/a@b/mlflow.db", "sqlite:////srv/a@b/mlflow.db"),
         ("budget.amount=5 tokens=3 max_tokens=4 tokenizer=a", "budget.amount=5 tokens=3 max_tokens=4 tokenizer=a"),
@@ -34,5 +45,20 @@ def test_a_remembered_secret_is_masked_where_a_library_quotes_it(monkeypatch):
     monkeypatch.setattr(masking, "_known", set())
     remember("hunter2")
     remember("abc")  # too short
+    remember("postgres")  # would tear holes into postgresql://
     remember(None)
     assert mask('password authentication failed for "hunter2", abc') == 'password authentication failed for "***", abc'
+    assert mask("a postgres, hunter22") == "a postgres, hunter22", "shorter than 8: only as a word"
+    remember("p%40ss/word")
+    assert mask("p%40ss/word p@ss/word p%40ss%2Fword") == "*** *** ***"
+
+
+def test_a_tree_is_masked_value_by_value():
+    tree = {
+        "uri": "http://ann:s3cret@host",
+        "list": ["a", "?token=x", 1.5, None],
+        "of": {"db_password": "as a value", "eos_token": "x"},
+    }
+    assert masked(tree) == {
+        "uri": "http://ann:***@host", "list": ["a", "?token=***", 1.5, None], "of": {"db_password": "***", "eos_token": "x"},
+    }  # fmt: skip

@@ -175,14 +175,11 @@ def load_study(
     `tracking_uri`: a relative SQLite file is one of the working directory. Nothing is created. Raises UserError when
     the store, the experiment or the study is not there (with the nearest name), or the URI is none.
     """
+    from eprli_lab.config.parse import parse_tracking
     from eprli_lab.reporting.report.write import read
-    from eprli_lab.tracking.uri import resolve_uri
+    from eprli_lab.tracking.uri import absolute
 
-    try:
-        tracking = TrackingSpec(uri=resolve_uri(tracking_uri), experiment=experiment)
-    except ValueError as error:
-        reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
-        raise UserError(f"tracking_uri: {reason}") from None
+    tracking = parse_tracking("tracking_uri", uri=absolute(tracking_uri), experiment=experiment)
     study = name if preset == "default" else f"{name}-{preset}"
     return Study(read(tracking.uri, tracking.experiment, study), tracking)
 

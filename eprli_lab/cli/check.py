@@ -9,6 +9,7 @@ from eprli_lab.cli import options
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import Key, parse
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.escaping import visible
 
 KEYS = (
     *options.STUDY,
@@ -57,7 +58,7 @@ def _check(words: list[str]) -> None:
     lines = utilisation(study) if check == "buffer" else compare(study, margin)
     if not lines or not study.runs:
         raise UserError(f"study={name} has nothing to check: no finished run of two arms, or nothing was logged")
-    print("\n".join(lines))
+    print(visible("\n".join(lines)))
     out = Path(given.get("out", Path("reports") / f"check-{check}"))
     pictures = ("buffer", "reward_variance") if check == "buffer" else ("effects", "learning_curves", "forgetting")
     try:

@@ -9,6 +9,8 @@ import click
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, split
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import visible
+from eprli_lab.masking import mask
 
 if TYPE_CHECKING:
     from eprli_lab.training.data_report import DataReport
@@ -46,7 +48,7 @@ def _data(words: list[str]) -> int:
 
 def lines(report: DataReport) -> list[str]:
     """The record as a table: what, and what was found."""
-    rows: list[tuple[str, str]] = [("source", report.source)]
+    rows: list[tuple[str, str]] = [("source", mask(report.source))]
     rows += [("rows", f"{report.rows}")] if report.rows is not None else []
     rows.append(("problems", f"{report.problems}"))
     rows += [
@@ -72,8 +74,8 @@ def lines(report: DataReport) -> list[str]:
     rows.append(("first", f"answer {' | '.join(report.first_answers)}"))
     rows += [("", f"| {line}") for line in report.first.splitlines()]
     rows += [("note", note) for note in report.notes]
-    return [f"{what:<{WIDTH}}{found}" for what, found in rows] + [
-        click.style(f"{'REFUSED':<{WIDTH}}", fg="red", bold=True) + fault for fault in report.faults
+    return [f"{what:<{WIDTH}}{visible(found)}" for what, found in rows] + [
+        click.style(f"{'REFUSED':<{WIDTH}}", fg="red", bold=True) + visible(fault) for fault in report.faults
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, split
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import visible
 
 KEYS = (
     Key("k", "answers a problem (default: 8)", example="8"),
@@ -56,7 +57,8 @@ def run(given: list[str]) -> Path:
     check_context(spec, "data", problems, last.max_response_tokens, training=True)
     done = resume(out, provenance(spec, k, last.max_response_tokens), [p.id for p in problems])
     left = [p for p in problems if p.id not in done]
-    print("\n".join([*notes, *left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]), flush=True)
+    notes += [*left_out, f"{out}: {len(done)} of {len(problems)} problems measured, k={k}"]
+    print(visible("\n".join(notes)), flush=True)
     backend = build_backend(spec, Path("outputs") / f"difficulty-{spec.fingerprint()}")
     count = len(done)
 

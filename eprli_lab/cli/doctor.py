@@ -39,6 +39,7 @@ def _doctor(words: list[str]) -> int:
         return _names(given.get("engine", names or None), given.get("openrlhf"))
     if "openrlhf" in given:
         raise UserError("openrlhf: is where the sources of OpenRLHF are, for --engine")
+    from eprli_lab.config.credentials import hide_words
     from eprli_lab.training.doctor import examine
     from eprli_lab.training.doctor_finding import Finding
 
@@ -49,7 +50,7 @@ def _doctor(words: list[str]) -> int:
             click.echo(f"{'':<22}{'':<6} -> {finding.advice}")
 
     click.echo(f"{'check':<22}{'':<6} measured")
-    findings = examine(overrides, show, given.get("out"))
+    findings = examine(hide_words(overrides), show, given.get("out"))
     faults = [f for f in findings if f.verdict == "FAULT"]
     said = f"{len(faults)} of {len(findings)} checks found a fault: {', '.join(f.check for f in faults)}"
     click.echo(said if faults else f"all {len(findings)} checks passed, or have nothing to check here (-)")

@@ -8,13 +8,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
 import click
 
 from eprli_lab.errors import NonFiniteError, UserError
+from eprli_lab.escaping import visible
+from eprli_lab.masking import MaskedFormatter, mask
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
@@ -33,6 +38,8 @@ def exit_code(
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no arrow shows a question mark
+    if logging.lastResort is not None:  # what prints warnings where nobody has set up logging
+        logging.lastResort.setFormatter(MaskedFormatter())
     try:
         code = work() or 0
         sys.stdout.flush()
@@ -47,6 +54,7 @@ def exit_code(
     except Exception as error:
         sentence = _mistake(error, output)
         if sentence is None:
+            sys.excepthook = _print_masked
             raise
         return _refuse(sentence, 2)
 
@@ -69,8 +77,13 @@ def _mistake(error: Exception, output: str) -> str | None:
     return None
 
 
+def _print_masked(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """What Python prints of an error that nobody caught, without credentials: libraries quote the URI."""
+    print(visible(mask("".join(traceback.format_exception(kind, error, where)))), end="", file=sys.stderr)
+
+
 def _refuse(sentence: str, code: int) -> int:
-    print(f"eprli_lab: {sentence}", file=sys.stderr)
+    print(f"eprli_lab: {visible(mask(sentence))}", file=sys.stderr)
     return code
 
 

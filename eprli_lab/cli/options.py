@@ -26,11 +26,13 @@ MARGIN = Key("margin", "the smallest difference in the objective that matters (d
 
 def study_name(options: dict[str, str], usage: str) -> str:
     """`study` if given, else the sweep's name, with the preset's unless that is the default one."""
+    from eprli_lab.config.fields import checked_name
+
     if "study" in options:
-        return options["study"]
+        return checked_name("study", options["study"])
     if "sweep" not in options:
         raise UserError(f"which study? {usage}")
-    return of_preset(options["sweep"], options)
+    return checked_name("sweep", of_preset(options["sweep"], options))
 
 
 def of_preset(sweep: str, options: dict[str, str]) -> str:
@@ -41,15 +43,10 @@ def of_preset(sweep: str, options: dict[str, str]) -> str:
 
 def tracking(options: dict[str, str]) -> TrackingSpec:
     """Where the runs are. Raises UserError for a URI that is none."""
-    from eprli_lab.config.spec import TrackingSpec
+    from eprli_lab.config.parse import parse_tracking
 
-    default = TrackingSpec()
-    try:
-        experiment = options.get("tracking.experiment", default.experiment)
-        return TrackingSpec(uri=options.get("tracking.uri", default.uri), experiment=experiment)
-    except ValueError as error:
-        reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
-        raise UserError(f"tracking.uri: {reason}") from None
+    given = {name: options[f"tracking.{name}"] for name in ("uri", "experiment") if f"tracking.{name}" in options}
+    return parse_tracking("tracking.uri", **given)
 
 
 def margin(text: str) -> float:

@@ -19,6 +19,7 @@ KEYS = (
     options.MARGIN,
     *options.TRACKING,
 )
+LONGEST_FOLDER = 200  # characters of its name; file systems take 255 bytes
 USAGE = "usage: eprli-lab report sweep=NAME [preset=NAME] (or study=NAME) [baseline=ARM] [out=DIR]"
 ABOUT = """The report of a study, again, from what was logged: HTML, Markdown, tables, figures.
 
@@ -53,10 +54,14 @@ def _compare(given: dict[str, str]) -> None:
     idle = [k for k in ("sweep", "study", "formats", "margin") if k in given]
     if idle:
         raise UserError(f"{idle[0]}={given[idle[0]]} has no meaning beside compare=: leave it out")
-    names = [options.of_preset(s, given) for s in given["compare"].split(",") if s]
+    studies = [options.of_preset(s, given) for s in given["compare"].split(",") if s]
+    names = [options.study_name({"study": name}, USAGE) for name in studies]
     if len(set(names)) < 2:
         raise UserError(f"compare={given['compare']}: give two studies or more, as in compare=levels,order")
-    out = Path(given.get("out", Path("reports") / f"compare-{'-'.join(names)}"))
+    folder = f"compare-{'-'.join(names)}"
+    if len(folder) > LONGEST_FOLDER and "out" not in given:
+        raise UserError(f"compare={given['compare'][:40]}...: these names are too long for a folder: give out=DIR")
+    out = Path(given.get("out", Path("reports") / folder))
     page = write_comparison(options.tracking(given), list(dict.fromkeys(names)), out, given.get("baseline"))
     print(f"report: {page}")
 

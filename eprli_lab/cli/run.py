@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,6 +44,7 @@ def job(cfg: DictConfig) -> None:
     """Hydra's task: one run in this process, or what a launcher's process does."""
     from eprli_lab.cli.single import run_single
 
+    _mask_kept_config()
     try:
         _exit_codes.append(run_single(cfg))
     except (UserError, NonFiniteError, OSError) as error:
@@ -52,15 +53,31 @@ def job(cfg: DictConfig) -> None:
         _errors.append(error)
 
 
+def _mask_kept_config() -> None:
+    """What Hydra has written of the config (hydra.output_subdir), without the credentials that a YAML file gave it."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from eprli_lab.masking import mask
+
+    node: Any = HydraConfig.get()
+    if node.output_subdir is None:
+        return
+    for file in (Path(node.runtime.output_dir) / str(node.output_subdir)).glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        if mask(text) != text:
+            file.write_text(mask(text), encoding="utf-8")
+
+
 def application(arguments: Sequence[str]) -> int:
     """Hydra's main over these words; the exit code of the run or the study. Raises what kept it from an end."""
     import hydra
 
+    from eprli_lab.config.credentials import hide_words
     from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.argv = [f"{PROGRAM} run", *defer_level_overrides(expand_shortcuts(list(arguments)))]
+    sys.argv = [f"{PROGRAM} run", *defer_level_overrides(expand_shortcuts(hide_words(arguments)))]
     _exit_codes.clear()
     _errors.clear()
     hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()

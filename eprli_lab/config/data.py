@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from eprli_lab.config.extensions import FamilyName, FormatName
-from eprli_lab.config.fields import AsTuple, Fraction, Later, Name, Positive, Strict
+from eprli_lab.config.fields import AsTuple, FileLabel, Fraction, Label, Later, Name, Positive, Strict
 from eprli_lab.records import Sampling
 
 COLDEST = 0.01  # vLLM lifts a temperature between 0 and this one, silently
@@ -56,7 +56,7 @@ class LoraSpec(Strict):
 class ModelSpec(Strict):
     """The initial policy: any causal LM of `transformers` (path or id), or a config that is warm-started."""
 
-    name: str
+    name: Label
     path: str | None = None  # directory or Hugging Face id
     config: dict[str, Any] | None = None  # keyword arguments of a transformers config, with `model_type`
     warmstart: WarmstartSpec | None = None
@@ -127,7 +127,7 @@ class GeneratedSpec(Strict):
 class DataSpec(Strict):
     """Training problems: exactly one of `generated` and `source`."""
 
-    name: str
+    name: FileLabel
     generated: GeneratedSpec | None = None
     source: SourceSpec | None = None
     # Pass rates written by `eprli-lab difficulty`; package:NAME, one that came with the package.

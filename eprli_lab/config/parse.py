@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from eprli_lab.config.backend import BACKENDS
-from eprli_lab.config.spec import RunSpec
+from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.errors import UserError, nearest
 
 TEXTS = ("planned", "study", "arm", "name", "experiment", "path", "id")  # keys whose values are never numbers
@@ -30,13 +30,23 @@ def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     return list(getattr(node, "model_fields", {}))
 
 
+def parse_tracking(key: str, **values: Any) -> TrackingSpec:
+    """Where runs are logged. Raises UserError; `key`: by what name the user gives the URI."""
+    try:
+        return TrackingSpec(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = key if first["loc"] == ("uri",) else f"tracking.{'.'.join(map(str, first['loc']))}"
+        raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
 def parse_spec(tree: dict[str, Any]) -> RunSpec:
     """Validate a plain tree. Raises UserError with one sentence that names the key, the value and the rule."""
     try:
         return RunSpec.model_validate(_whole_floats(tree))
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(p for p in first["loc"] if p != "[key]")
+        loc = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]  # the message has the name
         if loc[:1] == ("backend",) and len(loc) > 1 and loc[1] in BACKENDS:
             kind, loc = str(loc[1]), (loc[0], *loc[2:])
         where = ".".join(str(p) for p in loc) or "config"

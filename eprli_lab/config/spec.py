@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
+from eprli_lab.config.credentials import hide, is_reference, reveal
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
@@ -28,8 +29,9 @@ from eprli_lab.config.extensions import (
     source_digests,
     source_files,
 )
-from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, Strict
+from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
 from eprli_lab.config.prompts import PromptsSpec
+from eprli_lab.errors import UserError
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
@@ -88,8 +90,8 @@ class VerifySpec(Strict):
 class TrackingSpec(Strict):
     """Where runs are logged."""
 
-    uri: str = "sqlite:///mlflow.db"
-    experiment: str = "eprli_lab"
+    uri: str = "sqlite:///mlflow.db"  # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
+    experiment: Label = "eprli_lab"
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
 
@@ -97,13 +99,18 @@ class TrackingSpec(Strict):
     @classmethod
     def _is_uri(cls, v: str) -> str:
         schemes = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
-        scheme, sep, rest = v.partition("://")
+        try:
+            uri = reveal(v) if is_reference(v) else v
+        except UserError as error:
+            raise ValueError(str(error).removeprefix("tracking.uri=").removeprefix("tracking.uri: ")) from None
+        scheme, sep, rest = uri.partition("://")
         if not sep or scheme.split("+")[0] not in schemes or not rest:
+            shown = v if is_reference(v) or "@" not in v else f"...@{v.rpartition('@')[2]}"
             raise ValueError(
-                f"'{v}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
+                f"'{shown}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
                 "postgresql://USER@HOST/NAME"
             )
-        return v
+        return hide(v)
 
 
 class CheckpointSpec(Strict):
@@ -130,8 +137,8 @@ class RunSpec(Strict):
     tracking: TrackingSpec = TrackingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     objective: str = "score"  # the metric that a sweep compares
-    study: str | None = None
-    arm: str | None = None
+    study: RunName | None = None
+    arm: RunName | None = None
     planned: Annotated[str | None, Later(None)] = None  # by what its plan knows it, where that is not its fingerprint
 
     @model_validator(mode="after")

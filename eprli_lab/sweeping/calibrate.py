@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.escaping import visible
 from eprli_lab.reporting.controls import ControlRecord
 
 CONTROLS = ("aa", "control_ladder", "control_interference", "control_hints", "control_limits")
@@ -55,7 +56,7 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
             if outcome.interrupted:
                 return Calibration(tuple(records), failed, f"{plan.study}: {outcome.interrupted}")
             for (arm, seed), reason in outcome.failed.items():
-                print(f"failed: {plan.study}, {arm} seed {seed}: {reason}", file=sys.stderr)
+                print(visible(f"failed: {plan.study}, {arm} seed {seed}: {reason}"), file=sys.stderr)
             failed += len(outcome.failed)
             where = plan.sample.tracking
             record = check_control(read(where.uri, where.experiment, plan.study))

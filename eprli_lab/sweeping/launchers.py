@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eprli_lab.errors import UserError
+from eprli_lab.masking import mask
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.workers import runs_at_once
 
@@ -43,7 +44,7 @@ def launch(launcher: Any, arguments: list[str], plan: Plan, study: Study) -> Stu
         except UserError:
             raise
         except Exception as error:  # whatever a launcher makes of a job that failed or was lost
-            log.warning("a launched job failed: %s: %s", type(error).__name__, error)
+            log.warning("a launched job failed: %s: %s", type(error).__name__, mask(str(error)))
     study.rejoin()
     if study.left():
         raise UserError(

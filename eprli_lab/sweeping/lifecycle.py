@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import code_block, markdown_paragraph
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import close_dead_runs, prepare
+from eprli_lab.tracking.uri import resolve_uri
 from eprli_lab.training.preflight import check_logged, check_writable, preflight
 
 if TYPE_CHECKING:
@@ -63,8 +65,9 @@ def finish_search(
         out = Path("reports") / plan.study
         where = plan.sample.tracking
         write_report(where.uri, where.experiment, plan.study, out, parent_run_id=parent)
-        (out / "search.md").write_text(text + "\n")
-        note = f"## {plan.study}\n\n```\n{text}\n```"
+        lines = [markdown_paragraph(line) if line.strip() else "" for line in text.splitlines()]
+        (out / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        note = f"## {plan.study}\n\n{code_block(text)}"
         parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
     return text
 
@@ -85,4 +88,4 @@ def finish_study(plan: Plan, parent: str = "") -> None:
     parent_run_id = parent or None
     print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
     print(f"\nreport: {out}/   again: eprli-lab report study={plan.study}")
-    print(f"runs: {link}" if where.uri.startswith("http") else f"runs: mlflow ui, then {link}")
+    print(f"runs: {link}" if resolve_uri(where.uri).startswith("http") else f"runs: mlflow ui, then {link}")

@@ -148,7 +148,7 @@ def _study(node: dict[str, Any]) -> StudySpec:
         study = StudySpec.model_validate({**node, "arms": arms, "objectives": node.get("objectives") or []})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
+        where = ".".join(str(p) for p in (first["loc"][:-2] if first["loc"][-1] == "[key]" else first["loc"]))
         hint = ""
         if first["type"] == "extra_forbidden":
             known: Any = {"search": SearchSpec, "arms": ArmSpec}.get(str(first["loc"][0]), StudySpec)

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from eprli_lab.config.credentials import hide, reveal
 from eprli_lab.config.fields import Name, Strict
 from eprli_lab.config.overrides import seed_list
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.errors import UserError
 from eprli_lab.sweeping.space import SearchSpec
 from eprli_lab.tracking.description import Expectation, Objective
 
@@ -61,6 +63,16 @@ def _seeds(value: Any) -> list[int]:
 Seeds = Annotated[list[int], BeforeValidator(_seeds)]
 
 
+def storage_uri(given: str | None) -> str | None:
+    """What `study.storage` connects with. Raises UserError when its credentials are not there."""
+    if given is None:
+        return None
+    try:
+        return reveal(hide(given), "study.storage")
+    except ValueError as error:
+        raise UserError(f"study.storage: {error}") from None
+
+
 class StudySpec(Strict):
     """The `study` node of a sweep."""
 
@@ -78,7 +90,8 @@ class StudySpec(Strict):
     search: SearchSpec | None = None
     trials: int = Field(default=20, ge=1, le=100_000)  # of the search, in all, whoever runs them
     search_seeds: Seeds = Field(default_factory=lambda: [100, 101, 102])  # of every trial; never those of the table
-    storage: str | None = None  # null: studies/<name>.journal; sqlite:///FILE; postgresql://USER@HOST/NAME
+    # null: studies/<name>.journal; sqlite:///FILE; postgresql://USER@HOST/NAME; env:NAME, file:PATH
+    storage: str | None = None
     workers: int | None = Field(default=None, ge=1, le=256)
     retries: int = Field(default=1, ge=0, le=10)  # of a run that failed
     max_lost: int = Field(default=20, ge=0, le=1000)  # times that a run's process may die under it
@@ -88,6 +101,11 @@ class StudySpec(Strict):
     allow_duplicates: bool = False
     force: bool = False  # go on although configuration, code or data changed; recorded
     pinned: list[str] = Field(default_factory=list)
+
+    @field_validator("storage")
+    @classmethod
+    def _without_credentials(cls, v: str | None) -> str | None:
+        return None if v is None else hide(v)
 
 
 @dataclass(frozen=True)

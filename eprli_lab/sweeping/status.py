@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eprli_lab.config.fields import checked_name
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.leases import process_notes, seconds_since
+from eprli_lab.sweeping.spec import storage_uri
 from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
 from eprli_lab.sweeping.trials import Key, Trials, key_of, trial_name
@@ -20,8 +22,9 @@ def status(name: str, uri: str | None) -> str:
     """
     import optuna
 
+    checked_name("status", name)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = Storage(uri, name.removesuffix("-search"))
+    storage = Storage(storage_uri(uri), name.removesuffix("-search"))
     if storage.path is not None and not storage.path.is_file():
         known = sorted(p.stem for p in DIRECTORY.glob("*.journal"))
         raise UserError(f"{storage.path}: there is no such study here{nearest(name, known)}")

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
+from eprli_lab.masking import masked
 from eprli_lab.sweeping.describe import describe_arms
 from eprli_lab.sweeping.sampler import make_pruner, suggest
 from eprli_lab.sweeping.search import Search
@@ -129,7 +130,8 @@ class ArmsStrategy:
         """Arm -> its configuration. Arms and seeds may be added under the same name, no more."""
         bound: Binding = {}
         for run in self.runs:
-            bound[run.arm] = {k: v for k, v in run.spec.flat().items() if not k.startswith(NOT_BOUND)}
+            flat = run.spec.flat().items()
+            bound[run.arm] = {k: masked(v) for k, v in flat if not k.startswith(NOT_BOUND)}
             if run.after is not None:
                 bound[run.arm] |= {f"after.{run.after.arm}.{k}": v for k, v in run.after.set.items()}
         return bound
@@ -242,7 +244,7 @@ class SearchStrategy:
             searched = {path for d in search.dimensions for path in expand(tree, d.key)}
             for key, value in parse_spec(tree).flat().items():
                 if not key.startswith(NOT_BOUND) and key not in searched:
-                    bound[f"{name}{key}"] = value
+                    bound[f"{name}{key}"] = masked(value)
         return {"search": bound}
 
     def pruner(self) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from eprli_lab.sweeping.fingerprints import bind, code_digests
 from eprli_lab.sweeping.leases import Presence
 from eprli_lab.sweeping.plan import Plan
+from eprli_lab.sweeping.spec import storage_uri
 from eprli_lab.sweeping.states import TrialState, check_transition, state_of
 from eprli_lab.sweeping.storage import Storage
 from eprli_lab.sweeping.strategies import NewTrial, SpaceExhaustedError
@@ -47,7 +48,7 @@ class Study:
         self.process_id = process_id or str(ProcessIdentity.current())
         self.failure_limit_reason = ""  # why this process starts nothing more
         self.held: set[int] = set()  # numbers of the trials that this process holds
-        self.storage = Storage(plan.spec.storage, plan.study.removesuffix("-search"))
+        self.storage = Storage(storage_uri(plan.spec.storage), plan.study.removesuffix("-search"))
         with self.storage.exclusive():
             self.study = optuna.create_study(
                 study_name=plan.study,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from eprli_lab.escaping import visible
 from eprli_lab.reporting.stats.importance import Trial, importances
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.trials import best_first, results_of, trial_name
@@ -42,7 +43,7 @@ def summarise(
     else:
         lines.append(f"no winner is run again ({_no_winner(plan, counts)}): nothing of this enters a table")
     values = {metric_names.search(k.lower()): float(v) for k, v in counts.items()}
-    return "\n".join(lines), values | {
+    return visible("\n".join(lines)), values | {
         metric_names.search("runs"): float(made),
         metric_names.search("seconds"): seconds,
     }

@@ -12,6 +12,7 @@ import logging
 import multiprocessing as mp
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -22,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
+from eprli_lab.escaping import visible
 from eprli_lab.grading.spawn import main_module_hidden
+from eprli_lab.masking import MaskedFormatter, mask
 from eprli_lab.sweeping import locks
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -125,8 +128,9 @@ def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
         except (UserError, NonFiniteError) as error:
             return Message("failed", str(error))
         except Exception as error:
-            traceback.print_exc()
-            return Message("failed", f"{type(error).__name__}: {error} (see {job.directory}/log.txt)")
+            print(mask(traceback.format_exc()), end="", file=sys.stderr)
+            reason = visible(mask(f"{type(error).__name__}: {error}"))
+            return Message("failed", f"{reason} (see {job.directory}/log.txt)")
 
 
 @contextlib.contextmanager
@@ -135,7 +139,7 @@ def _output_to(path: Path) -> Iterator[None]:
     kept = [os.dup(1), os.dup(2)]
     with open(path, "a", buffering=1) as log:
         handler = logging.StreamHandler(log)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

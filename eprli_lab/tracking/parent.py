@@ -11,6 +11,7 @@ from typing import Any
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import code, markdown
 from eprli_lab.tracking.description import OPENED, StudyDescription, last_opened
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH
@@ -68,16 +69,16 @@ def _of_this_plan(parents: Sequence[Any], description: StudyDescription | None) 
 
 def _note(study: str, description: StudyDescription) -> str:
     """Markdown shown beside the parent run."""
-    lines = [f"## {study}"]
+    lines = [f"## {markdown(study)}"]
     if description.question:
-        lines.append(f"**Question.** {description.question}")
+        lines.append(f"**Question.** {markdown(description.question)}")
     if description.claim:
-        lines.append(f"**Claim.** {description.claim}")
+        lines.append(f"**Claim.** {markdown(description.claim)}")
     more = len(description.arms) - MOST_ARMS
     arms = ", ".join(description.arms[:MOST_ARMS]) + (f" and {more} more" if more > 0 else "")
     lines.append(
-        f"**Arms.** {arms} (baseline: {description.baseline}); "
-        f"seeds {', '.join(map(str, description.seeds))}; objective `{description.objective}`"
+        f"**Arms.** {markdown(arms)} (baseline: {markdown(str(description.baseline))}); "
+        f"seeds {', '.join(map(str, description.seeds))}; objective {code(description.objective)}"
     )
     return "\n\n".join(lines)
 

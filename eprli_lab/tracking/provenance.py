@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.config.credentials import command_line
+
 PACKAGES = (
     "torch", "transformers", "tokenizers", "numpy", "optuna", "mlflow", "hydra-core", "datasets", "math-verify",
     "openrlhf", "ray", "deepspeed", "vllm",
@@ -34,10 +36,8 @@ def command(argv: list[str]) -> str:
     """The command line as a person types it: no folders, no interpreter before `eprli-lab`. '' for a worker's."""
     if "multiprocessing" in " ".join(argv) or not argv:
         return ""
-    import shlex
-
     words = argv[1:] if len(argv) > 1 and Path(argv[1]).name == "eprli-lab" else argv
-    return shlex.join([Path(words[0]).name, *words[1:]])
+    return command_line([Path(words[0]).name, *words[1:]])
 
 
 def _commit() -> str:

@@ -13,12 +13,14 @@ from typing import Any, Literal
 
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import visible
+from eprli_lab.masking import mask, masked
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, send
 from eprli_lab.tracking.spool import Spool
 from eprli_lab.tracking.store import log, open_store, process_tags
-from eprli_lab.tracking.uri import first_line, resolve_uri
+from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -108,6 +110,7 @@ class RunTracker:
         """Store everything, then the status: only work that is wholly stored becomes FINISHED."""
         if self._file.closed:
             return
+        message = None if message is None else visible(mask(message))
         self.flush()
         self._note({"end": status, "message": message})
         if self._offline is None:
@@ -189,6 +192,6 @@ def _header(spec: RunSpec, parent_run_id: str | None, token: str | None) -> dict
     tags |= {"mlflow.source.name": "python -m eprli_lab.run", "mlflow.source.type": "LOCAL"}
     tags["eprli.provenance"] = json.dumps(provenance())
     params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in spec.flat().items()}
-    tracking = spec.tracking.model_dump() | {"uri": resolve_uri(spec.tracking.uri)}
+    tracking = spec.tracking.model_dump() | {"uri": absolute(spec.tracking.uri)}
     tags |= process_tags()
-    return {"token": token, "name": name, "tags": tags, "params": params, "tracking": tracking}
+    return {"token": token, "name": name, "tags": tags, "params": masked(params), "tracking": tracking}

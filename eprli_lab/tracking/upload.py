@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.config.fields import checked_name
+from eprli_lab.config.parse import parse_tracking
 from eprli_lab.errors import UserError
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.process import ProcessIdentity
@@ -26,10 +27,11 @@ def upload(run_dir: Path, uri: str | None = None) -> tuple[str, int]:
     tags = spool.header["tags"]
     if spool.end is None and ProcessIdentity.from_tags(tags).is_alive(elsewhere=False):
         raise UserError(f"{run_dir}: its run is still going on (process {tags['pid']}): upload it when it ended")
-    tracking = TrackingSpec(**spool.header["tracking"] | ({"uri": uri} if uri else {}))
+    tracking = parse_tracking("tracking.uri", **spool.header["tracking"] | ({"uri": uri} if uri else {}))
     try:
         client, experiment = open_store(tracking)
         if "study" in tags:
+            checked_name(f"{spool.path}: study", tags["study"])
             found = search_runs(client, experiment, f"tags.study = {quoted(tags['study'])} and tags.kind = 'study'")
             parent = found[0].info.run_id if found else open_parent(tracking, tags["study"], None)
             tags["mlflow.parentRunId"] = parent

@@ -8,13 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from eprli_lab.config.credentials import is_reference, reveal
+from eprli_lab.escaping import visible
+from eprli_lab.masking import mask
+
 if TYPE_CHECKING:
     import sqlite3
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def resolve_uri(uri: str) -> str:
-    """The URI with a relative SQLite file made absolute against the working directory."""
+    """The URI to connect with: whole, and a relative SQLite file made absolute against the working directory.
+
+    Raises UserError when its credentials are not there (config/credentials.py).
+    """
+    return absolute(reveal(uri))
+
+
+def absolute(uri: str) -> str:
+    """The URI, or the reference to one, with a relative file made absolute against the working directory."""
+    if is_reference(uri):
+        kind, _, path = uri.partition(":")
+        return uri if kind == "env" else f"file:{Path.cwd() / path.removeprefix('//')}"
     prefix = "sqlite:///"
     if not uri.startswith(prefix) or uri.startswith(prefix + "/") or uri == prefix + ":memory:":
         return uri
@@ -25,7 +40,7 @@ def sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite URI, else None."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(resolve_uri(uri).removeprefix("sqlite:///").partition("?")[0])
+    return Path(absolute(uri).removeprefix("sqlite:///").partition("?")[0])
 
 
 def check_reachable(uri: str, seconds: float = 3.0) -> None:
@@ -67,8 +82,8 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error, without what libraries wrap around it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """The first line of an error, without what libraries wrap around it, and without credentials."""
+    lines = visible(mask(str(error))).strip().splitlines() or [type(error).__name__]
     return lines[0] if len(lines[0]) <= 160 else lines[0][:157] + "..."
 
 

@@ -9,10 +9,12 @@ import time
 import zlib
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.tracking import names
 from eprli_lab.tracking.store import open_store, quoted
+from eprli_lab.tracking.uri import resolve_uri
 
 
 def _view_key(study: str) -> str:
@@ -48,12 +50,19 @@ def save_view(client: Any, experiment: str, study: str, columns: Sequence[str]) 
     client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{_view_key(study)}", json.dumps(view))
 
 
+def _page(uri: str) -> str:
+    """Where a browser finds a tracking server; who it is asks for itself."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")).rstrip("/")
+
+
 def view_link(tracking: TrackingSpec, study: str, *, charts: bool = False) -> str:
     """Where `mlflow ui` (or the server) shows a study's runs grouped by arm; '' when the store cannot be reached."""
     try:
         _, experiment = open_store(tracking)
     except Exception:
         return ""
-    host = tracking.uri.rstrip("/") if tracking.uri.startswith("http") else "http://127.0.0.1:5000"
+    uri = resolve_uri(tracking.uri)
+    host = _page(uri) if uri.startswith("http") else "http://127.0.0.1:5000"
     link = f"{host}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={_view_key(study)}"
     return link + ("&compareRunsMode=CHART" if charts else "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eprli_lab.errors import Interrupted, UserError, nearest
+from eprli_lab.masking import masked
 from eprli_lab.tracking import names
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def execute(
     step = int(resumed[-1].name.split("-")[1]) if resumed else None
     tracker = RunTracker(spec, parent_run_id=parent_run_id, run_id=known, run_dir=directory, resume_step=step)
     note.write_text(json.dumps({"run_id": tracker.run_id}))
-    (directory / "spec.json").write_text(spec.model_dump_json(indent=1))
+    (directory / "spec.json").write_text(dumped(spec))
     (directory / "prompts.json").write_text(json.dumps(prompts.content(), indent=1, ensure_ascii=False) + "\n")
     tracker.artifact(directory / "prompts.json", "")
     last: dict[str, float] = {}
@@ -74,6 +75,13 @@ def execute(
         for close in closing:
             close()
     return {"objective": last[spec.objective], "metrics": last, "run_id": tracker.run_id, "starved": trainer.starved}
+
+
+def dumped(spec: RunSpec) -> str:
+    """The spec as JSON, without credentials."""
+    tree = spec.model_dump(mode="json")
+    shown = masked(tree)
+    return spec.model_dump_json(indent=1) if shown == tree else json.dumps(shown, indent=1)
 
 
 def assemble(

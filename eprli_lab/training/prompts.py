@@ -11,6 +11,7 @@ from eprli_lab.backends.pretrained import read_generation_config
 from eprli_lab.backends.tokenization import stop_tokens
 from eprli_lab.data.conversation import at_level, conversation
 from eprli_lab.data.duplicates import FRAME, shared_length
+from eprli_lab.escaping import one_line, visible
 from eprli_lab.records import Problem
 from eprli_lab.training.difficulty import measured_otherwise
 from eprli_lab.training.problems import RunProblems, encoder_of
@@ -61,7 +62,7 @@ class PromptReport:
         width = max(len(p.where) for p in self.prompts)
         out = [f"first prompts ({kind})"]
         out += [f"  {p.where:<{width}}  {p.tokens:>5} tokens  {_short(p.text)}" for p in self.prompts]
-        return [*out, *(f"warning: {note}" for note in self.notes())]
+        return [*out, *(f"warning: {one_line(note)}" for note in self.notes())]
 
     def notes(self) -> list[str]:
         """What was left out, and where training and evaluation ask differently."""
@@ -179,7 +180,7 @@ def _quoted(text: str) -> str:
 
 def _short(text: str, width: int = WIDTH) -> str:
     """On one line, its middle left out where it is long."""
-    line = text.replace("\n", "\\n")
+    line = visible(text).replace("\n", "\\n")
     if len(line) <= width:
         return line
     half = (width - 5) // 2

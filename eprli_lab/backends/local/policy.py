@@ -66,6 +66,8 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
 
 
 def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:
+    from pickle import UnpicklingError  # torch's, of weights that are more than tensors; it unpickles nothing else
+
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -80,6 +82,11 @@ def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:
                 attn_implementation=kind,
             )
         )
+    except UnpicklingError:
+        raise UserError(
+            f"model.path: {model.path} cannot be loaded: its weights are a pickle that would run code: take its "
+            "safetensors"
+        ) from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
     return policy.to(device), tokenizer

@@ -11,7 +11,9 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from eprli_lab.escaping import figure as label
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, difference
 
@@ -58,9 +60,28 @@ def styled(make: Callable[[], Picture | None]) -> Picture | None:
     with rc_context(FONTS):
         picture = make()
         if picture is not None:
+            _write_out(picture.figure)
             picture.figure.draw_without_rendering()
             picture.figure.set_layout_engine("none")
         return picture
+
+
+def _write_out(figure: Figure) -> None:
+    """Labels as they are: no maths between two $ of a name, and control characters written out."""
+    from matplotlib.ticker import FuncFormatter
+
+    texts: Any = figure.findobj(Text)
+    if any("$" in t.get_text() for t in texts):  # no tick of a logarithmic axis has its text yet
+        for t in texts:
+            t.set_parse_math(False)
+    for t in texts:
+        if t.get_text() != (shown := label(t.get_text())):
+            t.set_text(shown)
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            names: Any = axis.get_major_formatter()
+            if isinstance(names, FuncFormatter):  # labels that were given for ticks
+                axis.set_major_formatter(FuncFormatter(lambda x, i, names=names: label(names(x, i))))
 
 
 def write(picture: Picture, out_dir: Path, formats: Sequence[str] = ("png", "svg", "pdf")) -> list[Path]:

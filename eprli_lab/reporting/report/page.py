@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eprli_lab.escaping import markdown, markdown_paragraph, visible
 from eprli_lab.reporting.tables.document import TableBlock
-from eprli_lab.reporting.tables.printers import html, markdown
+from eprli_lab.reporting.tables.printers import html
+from eprli_lab.reporting.tables.printers.markdown import print_table as print_markdown
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -68,7 +71,9 @@ class Page:
         """One file that needs no other: styles, scripts and figures are inside."""
         import jinja2
 
-        loader = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+        loader = jinja2.Environment(
+            autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
+        )
         loader.filters["table"] = html.print_table
         template = loader.from_string((TEMPLATES / "report.html.j2").read_text(encoding="utf-8"))
         css, js = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
@@ -78,16 +83,17 @@ class Page:
 
     def markdown(self) -> str:
         """The same in Markdown; figures are links to the PNG files beside it."""
-        parts = [f"# {self.title}", *([f"**Claim.** {self.claim}"] if self.claim else []), self.summary]
+        parts = [f"# {markdown(self.title)}", *([f"**Claim.** {markdown(self.claim)}"] if self.claim else [])]
+        parts.append(markdown_paragraph(self.summary))
         for s in self.sections:
-            parts += [f"## {s.title}", *s.text]
+            parts += [f"## {markdown(s.title)}", *map(markdown_paragraph, s.text)]
             if s.items:
                 parts.append("\n".join(map(_bullet, s.items)))
             for t in s.tables:
-                parts += [f"### {t.title[0].upper()}{t.title[1:]}"] if len(s.tables) > 1 else []
-                parts.append(markdown.print_table(t))
+                parts += [f"### {markdown(t.title[0].upper() + t.title[1:])}"] if len(s.tables) > 1 else []
+                parts.append(print_markdown(t))
             parts += [_sample(one) for one in s.samples]
-            parts += [f"![{f.alt}]({f.name}.png)\n\n*{f.title}*" for f in s.figures]
+            parts += [f"![{_alt(f.alt)}]({f.name}.png)\n\n*{markdown(f.title)}*" for f in s.figures]
         return "\n\n".join(parts) + "\n"
 
 
@@ -100,13 +106,27 @@ def write_page(page: Page, directory: Path, stem: str) -> Path:
     return path
 
 
+def _shown(value: object) -> object:
+    """What a template prints of a value: texts without control characters; ready HTML as it is."""
+    return visible(value) if type(value) is str else value
+
+
+def _alt(text: str) -> str:
+    """Of a picture: single brackets would end it."""
+    if "\\" not in text and text.count("[") == text.count("]") and "](" not in text:
+        return markdown(text)
+    entities = {"[": "&#91;", "]": "&#93;"}
+    return "".join(entities.get(part) or markdown(part) for part in re.split(r"([\[\]])", text))
+
+
 def _sample(one: SampleBlock) -> str:
     """Texts as indented code, in which nothing is Markdown."""
-    texts = [f"    {line}" for text in (one.prompt, one.response) for line in [*text.splitlines(), ""]]
-    return f"**{one.where}, {one.title}.** {one.facts}\n\n" + "\n".join(texts).rstrip()
+    texts = [f"    {line}" for text in (one.prompt, one.response) for line in [*visible(text).splitlines(), ""]]
+    return f"**{markdown(f'{one.where}, {one.title}')}.** {markdown(one.facts)}\n\n" + "\n".join(texts).rstrip()
 
 
 def _bullet(item: Item) -> str:
     if isinstance(item, str):
-        return f"- {item}"
-    return "\n".join([f"- **{item[0]}** {item[1]}", *(f"  - {line}" for group in item[2:] for line in group)])
+        return f"- {markdown_paragraph(item)}"
+    folded = [f"  - {markdown_paragraph(line)}" for group in item[2:] for line in group]
+    return "\n".join([f"- **{markdown(item[0])}** {markdown(item[1])}", *folded])

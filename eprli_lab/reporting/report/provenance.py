@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eprli_lab.masking import masked
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.report.page import Item, Section
 
@@ -16,7 +17,7 @@ def _made_by(tags: Mapping[str, str]) -> dict[str, Any]:
         record = json.loads(tags.get("eprli.provenance", "{}"))
     except ValueError:
         return {}
-    return record if isinstance(record, dict) else {}
+    return masked(record) if isinstance(record, dict) else {}
 
 
 def provenance_section(study: StudyData, again: Sequence[str]) -> Section:

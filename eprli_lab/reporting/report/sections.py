@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eprli_lab.masking import mask
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
 from eprli_lab.reporting.controls import built_task
@@ -61,7 +62,7 @@ def study_page(
         sections = _of_arms(study, table, shown, artifacts, baseline, margin, findings)
         if instrument is not None:
             sections.insert(1, instrument)
-    left = [f"{u.arm} seed {u.seed}: {u.status}{f' ({u.reason})' if u.reason else ''}" for u in study.unfinished]
+    left = [f"{u.arm} seed {u.seed}: {u.status}{f' ({mask(u.reason)})' if u.reason else ''}" for u in study.unfinished]
     notes = [*study.notes, *artifacts.notes]
     if left or notes:
         sections.append(Section("left", "What is not in it", items=[*left, *notes]))

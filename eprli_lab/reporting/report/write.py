@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import markdown, markdown_paragraph, visible
 from eprli_lab.reporting.artifacts import read_artifacts
 from eprli_lab.reporting.controls import TAG as CONTROL_TAG
 from eprli_lab.reporting.controls import check_control, records_of
@@ -19,13 +20,14 @@ from eprli_lab.reporting.load import StudyData, load_study
 from eprli_lab.reporting.report.page import Page, write_page
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import document
-from eprli_lab.reporting.tables.printers import markdown
+from eprli_lab.reporting.tables.printers.markdown import print_document as print_markdown
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import Table, ablation_table, search_note
 from eprli_lab.reporting.tables.rows import wanted as in_table
 from eprli_lab.reporting.tables.verdicts import headline
 from eprli_lab.tracking import names
 from eprli_lab.tracking.parent import parent_summary
+from eprli_lab.tracking.uri import first_line
 
 NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
 
@@ -68,7 +70,7 @@ def write_report(
     if data.is_search and baseline is not None:
         raise UserError(f"baseline={baseline}: {study} is a search, which compares nothing: leave it out")
     table = None if data.is_search else ablation_table(data, baseline)
-    text = table.text() if table else search_note(data)
+    text = table.text() if table else visible(search_note(data))
     artifacts = read_artifacts(tracking, data)
     drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
     least = equivalence_margin(data, data.objective, margin)
@@ -92,7 +94,7 @@ def write_report(
                 tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, tags=tags, end=end
             )
         except Exception as error:  # of a database, a server, or any kind of artifact store
-            why = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+            why = first_line(error)
             print(
                 f"eprli_lab: {out_dir} is written, but not attached to the study's parent run: {why}", file=sys.stderr
             )
@@ -101,10 +103,11 @@ def write_report(
 
 def _note(table: Comparison) -> str:
     """The table without ids of runs, or where MLflow would refuse its length what it says in a sentence."""
-    whole = markdown.print_document(document(table), runs=False)
+    whole = print_markdown(document(table), runs=False)
     if len(whole) < NOTE_LENGTH:
         return whole
-    return f"## {table.study.name}\n\n{headline(table)} The table is too long for this place: see report/report.html."
+    says = markdown_paragraph(headline(table))
+    return f"## {markdown(table.study.name)}\n\n{says} The table is too long for this place: see report/report.html."
 
 
 def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
+from eprli_lab.escaping import csv_text
 from eprli_lab.reporting.tables.document import Document
 
 
@@ -16,10 +17,16 @@ def print_document(document: Document) -> str:
 
 
 def print_records(fields: Sequence[str], records: Iterable[Sequence[object]]) -> str:
-    """Header and rows; nan becomes an empty cell, floats keep every digit."""
+    """Header and rows; nan becomes an empty cell, floats keep every digit, a text is never a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(fields)
+    writer.writerow(map(_cell, fields))
     for record in records:
-        writer.writerow(["" if isinstance(v, float) and math.isnan(v) else v for v in record])
+        writer.writerow(map(_cell, record))
     return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return csv_text(value)
+    return "" if isinstance(value, float) and math.isnan(value) else value

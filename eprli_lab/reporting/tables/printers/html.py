@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
-
+from eprli_lab.escaping import html as escape
 from eprli_lab.reporting.tables.document import Cell, Document, TableBlock
 
 LONG = 48  # characters of a cell, beyond which it may wrap

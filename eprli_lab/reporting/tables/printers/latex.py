@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from eprli_lab.escaping import latex, latex_comment
 from eprli_lab.reporting.tables.document import Cell, Document, TableBlock
 
-_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_ESCAPES |= {c: "\\" + c for c in "&%$#_{}"}
 _MINUS = re.compile(r"(?<![\w$.-])-(?=\.?\d)")  # of a number: LaTeX would set a hyphen
 
 
@@ -21,15 +20,15 @@ def print_document(document: Document) -> str:
     for remark in document.remarks:
         comments += [remark.heading, *(f"  {line}" for line in remark.lines)]
     comments += document.runs
-    head = "\n".join("% " + line.replace("\n", " ") for line in comments)
+    head = "\n".join("% " + latex_comment(line) for line in comments)
     return "\n\n".join([head + "\n" + print_table(document.blocks[0]), *map(print_table, document.blocks[1:])]) + "\n"
 
 
 def print_table(block: TableBlock) -> str:
     """One tabular; its note is a comment."""
-    lines = [f"% {block.note}"] if block.note else []
+    lines = [f"% {latex_comment(block.note)}"] if block.note else []
     layout = "".join("l" if words else "r" for words in block.texts)
-    lines += [f"\\begin{{tabular}}{{{layout}}}", "\\toprule", _line(map(_escaped, block.header)), "\\midrule"]
+    lines += [f"\\begin{{tabular}}{{{layout}}}", "\\toprule", _line(map(latex, block.header)), "\\midrule"]
     lines += [_line(map(_cell, row)) for row in block.rows]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
@@ -39,9 +38,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = _MINUS.sub("$-$", _escaped(cell.text).replace("->", r"$\rightarrow$"))
+    text = _MINUS.sub("$-$", latex(cell.text).replace("->", r"$\rightarrow$"))
     return rf"\textbf{{{text}}}" if cell.best else text
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}]", lambda m: _ESCAPES[m.group()], text)

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
+from eprli_lab.escaping import one_line
 from eprli_lab.reporting.tables.document import Document, TableBlock
 
 WIDTH = 120  # columns of a terminal
@@ -13,12 +14,14 @@ WIDTH = 120  # columns of a terminal
 
 def print_document(document: Document) -> str:
     """Aligned, at most WIDTH columns wide where a cell is not wider itself; blocks that are wider are split."""
-    head = [document.title] if document.title else []
-    head += [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False) for line in document.lead]
+    head = [one_line(document.title)] if document.title else []
+    head += [
+        textwrap.fill(one_line(line), WIDTH, subsequent_indent="    ", break_long_words=False) for line in document.lead
+    ]
     parts = ["\n".join(head)] if head else []
     for block in document.blocks:
         parts += [print_table(part) for part in split_to_width(block)]
-    parts += ["\n".join([remark.heading, *map(_wrapped, remark.lines)]) for remark in document.remarks]
+    parts += ["\n".join([one_line(remark.heading), *map(_wrapped, remark.lines)]) for remark in document.remarks]
     return "\n\n".join(parts) + "\n"
 
 
@@ -34,7 +37,7 @@ def print_table(block: TableBlock) -> str:
             for cell, width, words in zip(line, widths, block.texts, strict=True)
         ]
         out.append("  ".join(cells).rstrip())
-    note = textwrap.wrap(block.note, WIDTH, break_long_words=False)
+    note = textwrap.wrap(one_line(block.note), WIDTH, break_long_words=False)
     return "\n".join([*out, *note])
 
 
@@ -75,7 +78,7 @@ def _of_one_difference(header: Sequence[str], before: Sequence[int], new: int) -
 
 def _cells(block: TableBlock) -> list[list[str]]:
     """Header and rows as text."""
-    return [list(block.header), *([cell.text for cell in row] for row in block.rows)]
+    return [[one_line(title) for title in block.header], *([one_line(cell.text) for cell in row] for row in block.rows)]
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
@@ -83,4 +86,4 @@ def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
+    return textwrap.fill(one_line(line), WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
