@@ -195,7 +195,8 @@ class Trainer:
 
     def _save(self) -> Path:
         self.state.graded, self.state.lost = dict(self.grader.counters), self.grader.seconds_lost
-        return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)
+        needed = self.policies.needed(self.state)
+        return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps, needed)
 
 
 def _warn_of_silence(sampled: Sequence[Group], spec: RunSpec) -> None:

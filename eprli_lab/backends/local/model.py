@@ -73,24 +73,27 @@ def find_asset(fingerprint: str) -> Path | None:
 
 
 def load_weights(model: Any, directory: Path) -> None:
-    """Copy `model.safetensors` (or its shards) into the model. Raises UserError where a tensor's shape differs."""
+    """Copy `model.safetensors` (or its shards) into the model.
+
+    Raises UserError for a pickle, a damaged file, and where the tensors are not those of this model.
+    """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+
+    from eprli_lab.backends.tensors import read_tensors, refuse_pickles
 
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     files = sorted(directory.glob("model*.safetensors"))
     if not files:
+        refuse_pickles(directory, str(directory))
         raise UserError(f"{directory} holds no model.safetensors: it is not a checkpoint")
     values: dict[str, torch.Tensor] = {}
     for file in files:
-        try:
-            tensors = load_file(file)
-        except SafetensorError as error:
-            raise UserError(f"{file} cannot be read, it is damaged or half-written: {error}") from None
+        tensors = read_tensors(file)
         for name, value in tensors.items():
             if name not in own:
                 raise UserError(f"{file}: the tensor {name} is not part of this model: it is the checkpoint of another")
+            if own[name].is_floating_point() != value.is_floating_point():
+                raise UserError(f"{file}: the tensor {name} holds numbers of another kind ({value.dtype})")
             if own[name].shape != value.shape:
                 raise UserError(
                     f"{file}: the tensor {name} has shape {tuple(value.shape)}, this model needs "
