@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Checkpoint:
     fingerprint: str
     tables: dict[str, dict[str, Any]]  # as Tables.state
     state: dict[str, Any]
+    networks: dict[str, str]  # kept network that it needs -> digest of its manifest
 
 
 class RunStore:
@@ -53,6 +54,7 @@ class RunStore:
         self.directory, self.fingerprint, self.keep = directory, fingerprint, keep
         directory.mkdir(parents=True, exist_ok=True)
         self.tables = Tables(directory)
+        self.remake: dict[str, Callable[[], None]] = {}  # kept network -> what writes it once more, before `restore`
         self._found: Checkpoint | None = None
 
     def append(self, table: str, rows: list[dict[str, Any]]) -> None:
@@ -157,19 +159,16 @@ class RunStore:
 
     def _read(self, path: Path) -> Checkpoint:
         """Raises DamagedError unless everything that belongs to the checkpoint is as it was written."""
-        content = manifest.read_manifest(path)
-        if content is None:
-            found = _read_older_version(path)
-        else:
-            faults = manifest.faults(path, content)
-            if faults or content.get("kind") != KIND:
-                raise DamagedError(faults[0] if faults else f"{path / manifest.NAME} is not that of a checkpoint")
-            if path.name != f"checkpoint-{content['step']:08d}":
-                raise DamagedError(f"{path} holds the checkpoint of step {content['step']}")
-            for name, seal in content["networks"].items():
+        found = read_checkpoint(path)
+        for name, seal in found.networks.items():
+            try:
                 _check_network(self.directory / NETWORKS / name, seal)
-            state = json.loads((path / "state.json").read_bytes())["state"]
-            found = Checkpoint(path, content["step"], content["fingerprint"], content["tables"], state)
+            except DamagedError as error:
+                if name not in self.remake:
+                    raise
+                self.remake[name]()
+                _check_network(self.directory / NETWORKS / name, seal)
+                log.warning("%s: it was made again", error)
         fault = self.tables.fault(found.tables)
         if fault:
             raise DamagedError(fault)
@@ -217,6 +216,20 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Raises DamagedError unless a checkpoint's files are as they were written."""
+    content = manifest.read_manifest(path)
+    if content is None:
+        return _read_older_version(path)
+    faults = manifest.faults(path, content)
+    if faults or content.get("kind") != KIND:
+        raise DamagedError(faults[0] if faults else f"{path / manifest.NAME} is not that of a checkpoint")
+    if re.fullmatch(r"checkpoint-\d+", path.name) and int(path.name.split("-")[1]) != content["step"]:
+        raise DamagedError(f"{path} holds the checkpoint of step {content['step']}")
+    state = json.loads((path / "state.json").read_bytes())["state"]
+    return Checkpoint(path, content["step"], content["fingerprint"], content["tables"], state, content["networks"])
+
+
 def _read_older_version(path: Path) -> Checkpoint:
     """A checkpoint from before there were manifests. Raises DamagedError unless all its files can be read."""
     manifest.check_readable(path)
@@ -233,7 +246,7 @@ def _read_older_version(path: Path) -> Checkpoint:
     if any(not isinstance(size, int) or size < 0 for size in sizes.values()):
         raise DamagedError(f"{file} is no state of a run")
     tables = {table: {"bytes": size} for table, size in sizes.items()}
-    return Checkpoint(path, content["step"], content["fingerprint"], tables, content["state"])
+    return Checkpoint(path, content["step"], content["fingerprint"], tables, content["state"], {})
 
 
 def _seal_of(network: Path) -> str:

@@ -113,9 +113,10 @@ def disk_sentences(last_good: Callable[[], str]) -> Iterator[None]:
         if error.errno not in DISK:
             raise
         room = "free some space" if error.errno in FULL else "mend that"
+        where = error.filename2 or error.filename or "the run's directory"
         raise UserError(
-            f"{error.filename or 'the run directory'} cannot be written or read ({os.strerror(error.errno)}); "
-            f"{last_good()}: {room}, and the same command resumes"
+            f"{where} cannot be written or read ({os.strerror(error.errno)}); {last_good()}: {room}, and the same "
+            "command resumes"
         ) from None
 
 
@@ -127,6 +128,7 @@ def assemble(
     from eprli_lab.grading.grader import Grader
     from eprli_lab.training.checkpoint import RunStore
     from eprli_lab.training.loop import Trainer
+    from eprli_lab.training.policies import INITIAL
     from eprli_lab.training.problems import read_problems
     from eprli_lab.training.prompts import prompt_report
 
@@ -145,6 +147,7 @@ def assemble(
         stop=stop,
         on_progress=on_progress,
     )
+    trainer.store.remake = {INITIAL: trainer.begin}  # the engine holds the initial policy until a checkpoint is loaded
     return trainer, [grader.close, backend.close], prompts
 
 

@@ -61,9 +61,9 @@ class Tables:
             out[table] = {"bytes": written.size, "sha256": written.sum.hexdigest()}
         return out
 
-    def fault(self, saved: dict[str, dict[str, Any]]) -> str:
-        """What of these tables does not begin as `state` said, as a clause that begins with a path; '' for nothing."""
-        for table in TABLES:
+    def fault(self, saved: dict[str, dict[str, Any]], only: str = "") -> str:
+        """What of the tables (of one) does not begin as `state` said, as a clause that begins with a path; or ''."""
+        for table in (only,) if only else TABLES:
             entry, path = saved.get(table, {"bytes": 0}), self.path(table)
             if path.exists() and not path.is_file():
                 return f"{path} is no file"
