@@ -32,7 +32,7 @@ class DamagedError(Exception):
 def write_manifest(
     folder: Path, facts: dict[str, Any] | None = None, inner: tuple[str, ...] = (), files: list[Path] | None = None
 ) -> None:
-    """Sync every file below `folder` to the disk (or `files` alone), then write its manifest, then sync the folders.
+    """Sync every file below `folder` to the disk (or `files` alone), and the folders, then write its manifest.
 
     `inner`: folders within it that get a manifest of their own first, since they are copied away alone. Raises OSError.
     """
@@ -41,11 +41,11 @@ def write_manifest(
     for name in inner:
         if (folder / name).is_dir():
             part = {k.removeprefix(f"{name}/"): entry for k, entry in entries.items() if k.startswith(f"{name}/")}
-            _put(folder / name, part, {"kind": "policy"})
+            (folder / name / NAME).write_text(_line(part, {"kind": "policy"}))  # synced as one of the files
             entries |= _entries(folder, [folder / name / NAME])
-    _put(folder, entries, facts or {})
-    for directory in {folder, *(path.parent for path in chosen)}:
+    for directory in {path.parent for path in chosen} - {folder}:
         sync_folder(directory)
+    write_whole(folder / NAME, _line(entries, facts or {}))  # syncs the folder too
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -185,5 +185,5 @@ def _fault(path: Path, entry: dict[str, Any]) -> str:
         return f"{path} cannot be read ({error.strerror})"
 
 
-def _put(folder: Path, entries: dict[str, dict[str, Any]], facts: dict[str, Any]) -> None:
-    write_whole(folder / NAME, seal({"version": VERSION, **facts, "files": entries}))
+def _line(entries: dict[str, dict[str, Any]], facts: dict[str, Any]) -> str:
+    return seal({"version": VERSION, **facts, "files": entries})

@@ -132,7 +132,8 @@ def _json(path: Path) -> Verdict:
 def _described(content: dict[str, Any] | None) -> str:
     if content is None:
         return "no manifest (of an older version), readable"
-    return f"{len(content['files'])} files, {_size(sum(entry['bytes'] for entry in content['files'].values()))}"
+    files = content["files"].values()
+    return f"{len(files)} file{'s' if len(files) != 1 else ''}, {_size(sum(entry['bytes'] for entry in files))}"
 
 
 def _damaged(path: Path, error: DamagedError) -> Verdict:

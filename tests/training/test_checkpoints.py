@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import ScriptedBackend, small_spec
-from loops import TINY, Killed, run, small_levels, tables, trainer
+from helpers import ScriptedBackend
+from loops import Killed, run, tables, trainer
+from saved_runs import older_version, scripted, separate_levels
 
 from eprli_lab.backends import manifest
 from eprli_lab.errors import UserError
@@ -50,14 +51,6 @@ def killer() -> Iterator[Killer]:
     KILLER.root = None
 
 
-def spec(*more: str):
-    return small_spec(*TINY, *small_levels(2), "budget.amount=1500", "curriculum.weights=separate", *more)
-
-
-def scripted() -> ScriptedBackend:
-    return ScriptedBackend(lambda p, u: min(0.9, 0.3 + 0.02 * u))
-
-
 def torn(where: Path, kind: str) -> None:
     """What a power cut makes of the file that was written last, outside of a whole checkpoint."""
     files = [p for p in where.rglob("*") if p.is_file() and "checkpoint-" not in str(p.relative_to(where).parent)]
@@ -71,10 +64,10 @@ def torn(where: Path, kind: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.slow
 def test_killed_at_any_change_of_any_file_the_run_goes_on_to_the_same_numbers(tmp_path: Path, killer: Killer) -> None:
-    run(spec(), tmp_path / "whole", scripted())
+    run(separate_levels(), tmp_path / "whole", scripted())
     whole = tables(tmp_path / "whole")
     killer.root, killer.at, killer.count = str(tmp_path / "counted"), None, 0
-    run(spec(), tmp_path / "counted", scripted())
+    run(separate_levels(), tmp_path / "counted", scripted())
     killer.root, changes = None, killer.count
     assert changes > 150
     _kill_at(range(1, changes + 1, 7), tmp_path, killer, whole)
@@ -85,9 +78,9 @@ def test_killed_while_it_saves_at_a_boundary_the_run_goes_on_to_the_same_numbers
     tmp_path: Path, killer: Killer
 ) -> None:
     """The change of levels keeps a network, saves, and removes the oldest checkpoint."""
-    run(spec(), tmp_path / "whole", scripted())
+    run(separate_levels(), tmp_path / "whole", scripted())
     whole = tables(tmp_path / "whole")
-    made = trainer(spec(), tmp_path / "counted", scripted())
+    made = trainer(separate_levels(), tmp_path / "counted", scripted())
     marks: list[int] = []
     made.log = lambda values, step: marks.append(killer.count)
     killer.root, killer.at, killer.count = str(tmp_path / "counted"), None, 0
@@ -141,10 +134,10 @@ def _kill_at(places: range, tmp_path: Path, killer: Killer, whole: dict[str, byt
         shutil.rmtree(where, ignore_errors=True)
         killer.root, killer.at, killer.count = str(where), at, 0
         with pytest.raises(Killed):
-            run(spec(), where, scripted())
+            run(separate_levels(), where, scripted())
         killer.root = None
         torn(where, ("whole", "cut", "zeros")[number % 3])
-        run(spec(), where, scripted())
+        run(separate_levels(), where, scripted())
         assert tables(where) == whole, f"killed at change {at}"
         left = {p.name.split("-")[0] for p in where.iterdir()}
         assert left == {"checkpoint", "policies", "ledger.jsonl", "outcomes.jsonl", "samples.jsonl"}, left
@@ -213,16 +206,6 @@ def test_a_row_that_differs_is_refused_and_rows_after_the_checkpoint_are_made_ag
         store.tables.check()  # before it becomes an artifact
 
 
-def older_version(where: Path) -> Path:
-    """The newest checkpoint as an older version wrote it: no manifest, and no word of one."""
-    checkpoint = RunStore(where, "").checkpoints()[-1]
-    (checkpoint / manifest.NAME).unlink()
-    state = json.loads((checkpoint / "state.json").read_text())
-    del state["manifest"]
-    (checkpoint / "state.json").write_text(json.dumps(state))
-    return checkpoint
-
-
 def test_a_checkpoint_of_an_older_version_is_taken_when_it_is_whole(tmp_path: Path) -> None:
     for fault in ("", "cut", "empty", "list", "other", "size", "table"):
         where = tmp_path / (fault or "good")
@@ -263,16 +246,16 @@ def test_a_kept_network_is_verified_and_the_initial_one_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = tmp_path / "whole"
-    made = trainer(spec(), whole, scripted())
+    made = trainer(separate_levels(), whole, scripted())
     made.run()
     for name, damage in (("level-l1", '{"updates": 99}'), ("initial", '{"updates": 3}')):
         where = tmp_path / name
         shutil.copytree(whole, where)
         (where / "policies" / name / "scripted.json").write_text(damage)
-        store = RunStore(where, spec().fingerprint())
+        store = RunStore(where, separate_levels().fingerprint())
         with pytest.raises(UserError, match=rf"policies/{name}/scripted\.json (has|is not what)"):
             store.find()
-        again = trainer(spec(), where, scripted())
+        again = trainer(separate_levels(), where, scripted())
         again.store.remake = {"initial": again.begin}
         with caplog.at_level(logging.WARNING), contextlib.suppress(UserError):
             again.run()

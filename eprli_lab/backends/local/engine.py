@@ -201,6 +201,7 @@ class LocalBackend:
         """Restore what `save` wrote, bit for bit. Raises UserError for what is damaged or of another model."""
         tensors = read_tensors(path / "optimizer.safetensors")
         steps = _steps(path / "optimizer.json")
+        self.optimizer.check(tensors, steps)  # a refused checkpoint leaves everything as it was
         if self.adapters is None:
             load_weights(self.policy, path / "policy")
         else:
