@@ -204,7 +204,7 @@ class RunStore:
                 self._remove([before])
             else:
                 before.rename(final)
-        for partial in self.directory.glob(".*.partial"):
+        for partial in (*self.directory.glob(".*.partial"), *self.directory.glob(f"{NETWORKS}/*.saving")):
             _delete(partial)
 
 

@@ -42,7 +42,7 @@ load_policy(model.model_copy(update={"name": "short", "warmstart": short}), "mod
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_make_one_warm_start(tmp_path):
+def test_two_processes_at_once_make_one_warm_start(tmp_path, monkeypatch):
     environment = {**os.environ, "EPRLI_LAB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -52,3 +52,9 @@ def test_two_processes_at_once_make_one_warm_start(tmp_path):
     assert [code for *_, code in done] == [0, 0], done
     assert sum(out.decode().count("making it once") for out, *_ in done) == 1
     assert len([p for p in (tmp_path / "warmstart").iterdir() if p.is_dir()]) == 1  # no half-made one is left
+    (made,) = (p for p in (tmp_path / "warmstart").iterdir() if p.is_dir())
+    weights = made / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-2] + b"\0\1")
+    monkeypatch.setenv("EPRLI_LAB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=rf"safetensors is not what was written: remove {made}: it is made again"):
+        exec(TRAIN, {})
