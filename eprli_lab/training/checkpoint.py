@@ -85,7 +85,7 @@ class RunStore:
             raise
         self._move(temporary, final)
         older = [path for path in self.checkpoints() if path != final]
-        self._remove([*older[: len(older) + 1 - self.keep], *self.directory.glob("damaged-*")])
+        self._remove([*older[: max(0, len(older) + 1 - self.keep)], *self.directory.glob("damaged-*")])
         return final
 
     def checkpoints(self) -> list[Path]:
@@ -141,6 +141,7 @@ class RunStore:
         """
         found = self._found or self.find()
         self._found = None
+        _delete(self.directory / manifest.NAME)  # of a run that had ended: it goes on
         self.tables.cut(found.tables if found else {})
         if found is None:
             return None
@@ -194,7 +195,6 @@ class RunStore:
 
     def _tidy(self) -> None:
         """What a kill left behind: gone, or back in its place."""
-        _delete(self.directory / manifest.NAME)  # of a run that had ended: it goes on
         for pattern in UNFINISHED:
             for half in self.directory.glob(pattern):
                 _delete(half)

@@ -153,10 +153,10 @@ def saved(where: Path, steps: int = 3, keep: int = 2) -> RunStore:
     return store
 
 
-@pytest.mark.parametrize("keep", [1, 2, 3])
+@pytest.mark.parametrize("keep", [1, 2, 3, 6])
 def test_the_newest_checkpoints_are_kept(tmp_path: Path, keep: int) -> None:
     store = saved(tmp_path, 4, keep)
-    assert [p.name[-1] for p in store.checkpoints()] == ["2", "3", "4"][-keep:]
+    assert [p.name[-1] for p in store.checkpoints()] == ["1", "2", "3", "4"][-keep:]
 
 
 def test_the_older_one_is_taken_where_the_newest_is_damaged_and_said(
