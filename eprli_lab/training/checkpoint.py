@@ -149,7 +149,16 @@ class RunStore:
         return found.state
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """All rows of a table. Raises UserError for a damaged one."""
+        """All rows of a table. Raises UserError for a damaged one, as far as its run had come to its end."""
+        name, remedy = f"{table}.jsonl", f"eprli-lab verify {self.directory} says more"
+        try:
+            content = manifest.read_manifest(self.directory) or {"files": {}}
+        except DamagedError as error:
+            raise UserError(f"{error}: {remedy}") from None
+        files = {key: entry for key, entry in content["files"].items() if key == name}
+        faults = manifest.faults(self.directory, {"files": files}, extra=False)
+        if faults:
+            raise UserError(f"{faults[0]}: {remedy}")
         return self.tables.rows(table)
 
     def seal(self) -> None:

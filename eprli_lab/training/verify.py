@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from eprli_lab.backends import manifest
 from eprli_lab.backends.manifest import DamagedError
 from eprli_lab.errors import UserError
-from eprli_lab.files import digest
+from eprli_lab.files import digest, unseal
 from eprli_lab.training.checkpoint import NETWORKS, RunStore, read_checkpoint
 from eprli_lab.training.tables import TABLES, Tables
 
@@ -121,7 +121,7 @@ def _json(path: Path) -> Verdict:
     try:
         text = path.read_text()
         if path.name == "run.json" and '"sum"' in text:
-            manifest.unseal(text)
+            unseal(text)
         else:
             json.loads(text)
     except (OSError, ValueError, KeyError, RecursionError):

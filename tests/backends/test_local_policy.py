@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprli_lab.backends.local.model import check_asset
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.tokenizer import BOXED, CHARACTERS, SIZE, build_tokenizer
 from eprli_lab.config.data import ModelSpec
+from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import UserError
 
 TOKENIZER = build_tokenizer()
@@ -58,3 +61,13 @@ def test_two_processes_at_once_make_one_warm_start(tmp_path, monkeypatch):
     monkeypatch.setenv("EPRLI_LAB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=rf"safetensors is not what was written: remove {made}: it is made again"):
         exec(TRAIN, {})
+
+
+def test_a_shipped_policy_that_was_changed_is_refused(tmp_path):
+    for name in sorted(p.name for p in ASSETS_DIR.iterdir() if (p / "provenance.json").is_file()):
+        check_asset(ASSETS_DIR / name)
+    asset = shutil.copytree(ASSETS_DIR / "mod10", tmp_path / "mod10")
+    content = (asset / "model.safetensors").read_bytes()
+    (asset / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"mod10/model\.safetensors is not what was made: remove .*mod10: it is made"):
+        check_asset(asset)

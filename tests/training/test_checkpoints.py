@@ -261,3 +261,21 @@ def test_a_kept_network_is_verified_and_the_initial_one_made_again(
             again.run()
             assert tables(where) == tables(whole) and name == "initial"
     assert "policies/initial/scripted.json is not what was written: it was made again" in caplog.text
+
+
+def test_tables_of_an_ended_run_are_compared_before_they_are_read(tmp_path: Path) -> None:
+    store = saved(tmp_path)
+    store.seal()
+    rows = RunStore(tmp_path, "").rows("ledger")
+    assert [row["step"] for row in rows] == [1, 2, 3] and RunStore(tmp_path, "").rows("outcomes") == []
+    ledger = tmp_path / "ledger.jsonl"
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole.replace(b'"step": 1', b'"step": 7'))
+    with pytest.raises(UserError, match=r"ledger\.jsonl is not what was written: eprli-lab verify .* says more"):
+        RunStore(tmp_path, "").rows("ledger")
+    (tmp_path / manifest.NAME).unlink()  # of an older version: at least every line is one
+    ledger.write_bytes(whole[:-5])
+    with pytest.raises(UserError, match=r"ledger\.jsonl:3: the line is damaged"):
+        RunStore(tmp_path, "").rows("ledger")
+    ledger.write_bytes(whole)
+    assert RunStore(tmp_path, "f").restore(ScriptedBackend()) == {"at": 3}

@@ -10,6 +10,7 @@ from typing import Any
 
 from eprli_lab.backends.local.model import (
     build_model,
+    check_asset,
     find_asset,
     load_weights,
     recipe_fingerprint,
@@ -65,7 +66,7 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
         from eprli_lab.backends.local.warmstart import make_cached
 
         asset = make_cached(model, family)
-    check_folder(asset, f"remove {asset}: it is made again at the next start")
+    check_asset(asset)
     policy = build_model(model.config, model.warmstart.seed)
     load_weights(policy, asset)
     return policy.to(device=device, dtype=getattr(torch, model.dtype)), build_tokenizer()
