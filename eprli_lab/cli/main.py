@@ -28,6 +28,7 @@ COMMANDS = (
     "difficulty",
     "warmstart",
     "upload",
+    "verify",
 )
 ABOUT = """GRPO with a hierarchical difficulty curriculum: single runs, ablations, and their reports.
 

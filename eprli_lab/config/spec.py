@@ -117,6 +117,7 @@ class CheckpointSpec(Strict):
     """When state is saved: every so many updates, and always at a level boundary and on Ctrl-C."""
 
     every_updates: Positive = 10
+    keep: Annotated[Positive, Later(2)] = 2  # the newest ones: where the last is damaged, a run goes on from the older
 
 
 class RunSpec(Strict):

@@ -16,8 +16,8 @@ from eprli_lab.backends.devices import gpus
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.extensions import EXTENSIONS_DIRECTORY
 from eprli_lab.config.spec import RunSpec
-from eprli_lab.training.checkpoint import TABLES
 from eprli_lab.training.doctor_finding import Finding
+from eprli_lab.training.tables import TABLES
 
 LONGEST = 1800.0  # s that one run may take
 SETTLE = 15.0  # s in which an engine's processes, which outlive a killed driver by some, give a GPU's memory back

@@ -25,7 +25,7 @@ from eprli_lab.records import Batch, Group, Problem
 from eprli_lab.tracking import names
 from eprli_lab.training import metrics as m
 from eprli_lab.training.batch import difficulty_weights, make_batch
-from eprli_lab.training.checkpoint import RunStore
+from eprli_lab.training.checkpoint import NETWORKS, RunStore
 from eprli_lab.training.evaluate import Grading, asked_always, evaluate, heldout_levels, level_scores, rows, scores
 from eprli_lab.training.policies import Policies, count_parameters, network_rate, network_updates
 from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
@@ -50,6 +50,10 @@ class Trainer:
     on_progress: Callable[[dict[str, float]], None] = lambda _: None
     starved: list[str] = field(default_factory=list)  # sentences
 
+    def begin(self) -> None:
+        """Keep the initial policy, which the engine holds before anything was trained or loaded."""
+        Policies(self.spec, self.backend, self.store.directory / NETWORKS).begin()
+
     def run(self) -> dict[str, float]:
         """Train to the end of the budget, from the last checkpoint where there is one; the final scores.
 
@@ -57,13 +61,13 @@ class Trainer:
         checkpoint) when loss or gradient is not finite.
         """
         self.collector = RolloutCollector(self.spec, self.backend, self.grader, self.store)
-        self.policies = Policies(self.spec, self.backend, self.store.directory / "policies")
+        self.policies = Policies(self.spec, self.backend, self.store.directory / NETWORKS)
         self.heldout = heldout_levels(self.suites, self.spec.curriculum)
         self.always = asked_always(self.suites, self.spec.evaluation)
         saved = self.store.restore(self.backend)
         if saved is None:
             self.state = TrainState.fresh(self.spec, self.strata)
-            self.policies.begin()
+            self.begin()
             self._evaluate("start", full=True)
             parameters = count_parameters(self.spec.curriculum, self._save())
             if parameters is not None:
@@ -195,7 +199,8 @@ class Trainer:
 
     def _save(self) -> Path:
         self.state.graded, self.state.lost = dict(self.grader.counters), self.grader.seconds_lost
-        return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps)
+        needed = self.policies.needed(self.state)
+        return self.store.save(self.backend, self.state.to_json(), self.state.progress.steps, needed)
 
 
 def _warn_of_silence(sampled: Sequence[Group], spec: RunSpec) -> None:

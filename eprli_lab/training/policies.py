@@ -11,10 +11,13 @@ from pathlib import Path
 
 from eprli_lab.algorithm.progress import Progress
 from eprli_lab.algorithm.schedule import Schedule, learning_rate, level_fraction
+from eprli_lab.backends import manifest
 from eprli_lab.backends.base import Backend
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.strata import level_of
+from eprli_lab.errors import UserError
+from eprli_lab.files import sync_folder
 from eprli_lab.records import Problem, Response, Sampling
 from eprli_lab.training.evaluate import Answering
 from eprli_lab.training.state import TrainState
@@ -41,6 +44,7 @@ class Policies:
         self.left: frozenset[str] = frozenset()
         self.held: str | None = None  # whose network the engine holds, during an evaluation; None: the one in training
         self.set_aside = False  # is the one in training in a file?
+        self.checked: set[Path] = set()  # kept networks that were found to be as they were written
 
     def begin(self) -> None:
         """Keep the initial policy, before the first update."""
@@ -56,8 +60,18 @@ class Policies:
     def enter(self, level: str, state: TrainState) -> None:
         """Under `separate` the engine trains this level's network from here on: its own, else the initial policy."""
         if self.curriculum.weights == "separate":
-            self.backend.load(self._path(level if level in state.left else INITIAL))
+            self._load(self._path(level if level in state.left else INITIAL))
             state.log_weights = dict(state.left.get(level, {}))
+
+    def needed(self, state: TrainState) -> list[str]:
+        """Names of the kept networks that a run needs that goes on from this state: of the levels that were left.
+
+        That of the level in training is not one of them: it is written again when the level is left.
+        """
+        if self.curriculum.weights == "shared":
+            return []
+        initial = [INITIAL] if self.curriculum.weights == "separate" else []
+        return initial + [self._path(level).name for level in sorted(state.left) if level != state.level]
 
     @contextlib.contextmanager
     def answering(self, state: TrainState) -> Iterator[Answering]:
@@ -104,7 +118,7 @@ class Policies:
         if not self.set_aside:
             self._keep(self._path(CURRENT))
             self.set_aside = True
-        self.backend.load(self._path(CURRENT if owner is None else owner))
+        self._load(self._path(CURRENT if owner is None else owner))
         self.held = owner
 
     def _path(self, owner: str) -> Path:
@@ -112,11 +126,28 @@ class Policies:
 
     def _keep(self, path: Path) -> None:
         half = path.with_name(f"{path.name}.saving")
-        for old in (half, path):
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
-        self.backend.save(half)
+        try:
+            self.backend.save(half)
+            manifest.write_manifest(half, {"kind": "network"}, ("policy", "merged"))
+        except BaseException:
+            shutil.rmtree(half, ignore_errors=True)  # room for the next try
+            raise
+        shutil.rmtree(path, ignore_errors=True)
         half.rename(path)
+        sync_folder(self.directory)
+        self.checked.add(path)
+
+    def _load(self, path: Path) -> None:
+        """Raises UserError for a network that is not as it was written; each is looked at once."""
+        if path not in self.checked:
+            remedy = f"the run cannot go on: remove {self.directory.parent} to begin it anew, or put a copy there"
+            if not path.is_dir():
+                raise UserError(f"{path} is missing: {remedy}")
+            manifest.check_folder(path, remedy)
+            self.checked.add(path)
+        self.backend.load(path)
 
 
 def network_updates(curriculum: CurriculumSpec, progress: Progress, level: str) -> int:

@@ -54,11 +54,17 @@ def has_checkpoint(directory: Path) -> bool:
 
 
 def end_run(directory: Path) -> dict[str, SuiteAccuracy]:
-    """Mark a run as finished; the accuracies of its suites, in the order in which they were evaluated."""
-    from eprli_lab.training.checkpoint import RunStore
+    """Mark a run as finished; the accuracies of its suites, in the order in which they were evaluated.
 
-    (directory / FINISHED).touch()
-    rows = RunStore(directory, "").rows("outcomes")
+    Raises UserError for outcomes that cannot be read.
+    """
+    from eprli_lab.training.checkpoint import RunStore
+    from eprli_lab.training.execute import disk_sentences
+
+    store = RunStore(directory, "")
+    with disk_sentences(store.last_good):
+        (directory / FINISHED).touch()
+        rows = store.rows("outcomes")
     out = {}
     for suite in dict.fromkeys(r["suite"] for r in rows):
         means = []
@@ -70,10 +76,13 @@ def end_run(directory: Path) -> dict[str, SuiteAccuracy]:
 
 
 def policy_of(directory: Path) -> Path:
-    """The trained policy in the last checkpoint."""
+    """The trained policy in the last checkpoint. Raises UserError when the checkpoint is gone."""
     from eprli_lab.training.checkpoint import RunStore
 
-    return RunStore(directory, "").checkpoints()[-1] / "policy"
+    found = RunStore(directory, "").checkpoints()
+    if not found:
+        raise UserError(f"{directory} holds no checkpoint any more: it was removed while the run was under way")
+    return found[-1] / "policy"
 
 
 def _numbered_directory(spec: RunSpec, resume: bool) -> Path:

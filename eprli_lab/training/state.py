@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from eprli_lab.algorithm.schedule import Schedule, make_schedule
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.samplers import ProblemSampler, make_sampler
 from eprli_lab.data.strata import Strata
+from eprli_lab.errors import UserError
 from eprli_lab.records import Grade, Group, Problem, Response, Step
 
 
@@ -64,7 +66,21 @@ class TrainState:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any], spec: RunSpec, strata: Strata) -> TrainState:
-        """The state that `to_json` wrote, for the same spec and data."""
+        """The state that `to_json` wrote, for the same spec and data. Raises UserError for anything else."""
+        try:
+            check_saved(tree, list(spec.curriculum.levels))
+            return cls._from_json(tree, spec, strata)
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(
+                f"the checkpoint's state.json is no state of this run ({what}): use the data and the functions that it "
+                "was made with, or remove the run's directory to begin it anew"
+            ) from None
+
+    @classmethod
+    def _from_json(cls, tree: dict[str, Any], spec: RunSpec, strata: Strata) -> TrainState:
         state = cls.fresh(spec, strata)
         progress = dict(tree["progress"])
         levels = {name: LevelProgress(**level) for name, level in progress.pop("levels").items()}
@@ -81,6 +97,59 @@ class TrainState:
             setattr(state, key, tree[key])
         state.left, state.lost = tree.get("left", {}), tree.get("lost", 0.0)
         return state
+
+
+_NUMBER, _WHOLE = (int, float), (int,)
+_PROGRESS = dict.fromkeys(("tokens", "responses", "problems", "updates", "rounds", "steps"), _WHOLE)
+_LEVEL = dict.fromkeys(("groups", "tokens", "updates", "skipped"), _WHOLE)
+_TREE: dict[str, tuple[type, ...]] = {
+    "progress": (dict,),
+    "streams": (dict,),
+    "buffers": (dict,),
+    "level": (str, type(None)),
+    "curve_points": _WHOLE,
+    "log_weights": (dict,),
+    "wall": _NUMBER,
+    "graded": (dict,),
+}
+
+
+def check_saved(tree: dict[str, Any], levels: list[str]) -> None:
+    """Raises ValueError unless this has the keys, levels and kinds of values of a state that was saved."""
+    _check_kinds("", tree, _TREE)
+    progress = tree["progress"]
+    _check_kinds("progress.", progress, _PROGRESS | {"seconds": _NUMBER, "levels": (dict,)})
+    for key in ("streams", "buffers"):
+        _check_levels(key, tree[key], levels)
+    _check_levels("progress.levels", progress["levels"], levels)
+    for name, level in progress["levels"].items():
+        _check_kinds(f"progress.levels.{name}.", level, _LEVEL | {"seconds": _NUMBER})
+    if tree["level"] not in (None, *levels):
+        raise ValueError(f"level is {tree['level']!r}")
+    for key in ("log_weights", "graded"):
+        _check_kinds(f"{key}.", tree[key], dict.fromkeys(tree[key], _NUMBER))
+    left = tree.get("left", {})
+    if not isinstance(left, dict) or not set(left) <= set(levels):
+        raise ValueError("left names other levels")
+
+
+def _check_kinds(where: str, tree: Any, kinds: dict[str, tuple[type, ...]]) -> None:
+    if not isinstance(tree, dict):
+        raise ValueError(f"{where.rstrip('.') or 'it'} is no object")
+    for key, kind in kinds.items():
+        if key not in tree:
+            raise ValueError(f"{where}{key} is missing")
+        value = tree[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+            raise ValueError(f"{where}{key} is {str(value)[:40]!r}")
+        if isinstance(value, (int, float)) and not math.isfinite(value):
+            raise ValueError(f"{where}{key} is {value}")
+
+
+def _check_levels(where: str, tree: Any, levels: list[str]) -> None:
+    if not isinstance(tree, dict) or set(tree) != set(levels):
+        named = ", ".join(map(str, tree)) if isinstance(tree, dict) else tree
+        raise ValueError(f"{where} has the levels {named!s:.80}, this run {', '.join(levels)}")
 
 
 def group_to_json(group: Group) -> dict[str, Any]:

@@ -109,6 +109,35 @@ def test_a_second_interrupt_does_not_wait(workspace) -> None:
         eprli_lab.train(eprli_lab.compose([*OVERRIDES, "seed=3"]), on_progress=interrupt)
 
 
+@pytest.mark.slow
+def test_an_empty_run_json_and_a_damaged_checkpoint_change_nothing(workspace, capfd, caplog) -> None:
+    spec = eprli_lab.compose([*OVERRIDES, "seed=4"])
+    whole = eprli_lab.train(spec, directory="undisturbed")
+    place = Path("damaged")
+
+    def interrupt(state: dict[str, float]) -> None:
+        if state.get("fraction", 0.0) > 0.3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        eprli_lab.train(spec, directory=place, on_progress=interrupt)
+    known = json.loads((place / "run.json").read_text())["run_id"]
+    older, newest = sorted(place.glob("checkpoint-*"))
+    (place / "run.json").write_bytes(b"")
+    weights = newest / "policy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    result = eprli_lab.train(spec, directory=place)
+    assert "run.json is empty: it is written anew, with the run's id from spool.jsonl" in caplog.text
+    assert (
+        f"{newest.name}/policy/model.safetensors is not what was written: the run goes on from the older" in caplog.text
+    )
+    assert older.name in caplog.text
+    for table in ("ledger", "outcomes", "samples"):
+        assert (place / f"{table}.jsonl").read_bytes() == (Path("undisturbed") / f"{table}.jsonl").read_bytes()
+    assert result.run_id == known and result.score == whole.score
+    assert json.loads((place / "run.json").read_text())["run_id"] == known
+
+
 def test_in_a_thread_and_in_a_directory_of_ones_choice(workspace) -> None:
     directory, result, _ = workspace
     results = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprli_lab.backends.local.model import check_asset
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.tokenizer import BOXED, CHARACTERS, SIZE, build_tokenizer
 from eprli_lab.config.data import ModelSpec
+from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import UserError
 
 TOKENIZER = build_tokenizer()
@@ -43,7 +46,7 @@ load_policy(model.model_copy(update={"name": "short", "warmstart": short}), "mod
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
-def test_two_processes_at_once_make_one_warm_start(tmp_path):
+def test_two_processes_at_once_make_one_warm_start(tmp_path, monkeypatch):
     environment = {**os.environ, "EPRLI_LAB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -53,3 +56,19 @@ def test_two_processes_at_once_make_one_warm_start(tmp_path):
     assert [code for *_, code in done] == [0, 0], done
     assert sum(out.decode().count("making it once") for out, *_ in done) == 1
     assert len([p for p in (tmp_path / "warmstart").iterdir() if p.is_dir()]) == 1  # no half-made one is left
+    (made,) = (p for p in (tmp_path / "warmstart").iterdir() if p.is_dir())
+    weights = made / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-2] + b"\0\1")
+    monkeypatch.setenv("EPRLI_LAB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=rf"safetensors is not what was written: remove {made}: it is made again"):
+        exec(TRAIN, {})
+
+
+def test_a_shipped_policy_that_was_changed_is_refused(tmp_path):
+    for name in sorted(p.name for p in ASSETS_DIR.iterdir() if (p / "provenance.json").is_file()):
+        check_asset(ASSETS_DIR / name)
+    asset = shutil.copytree(ASSETS_DIR / "mod10", tmp_path / "mod10")
+    content = (asset / "model.safetensors").read_bytes()
+    (asset / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"mod10/model\.safetensors is not what was made: remove .*mod10: it is made"):
+        check_asset(asset)

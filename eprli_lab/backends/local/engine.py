@@ -25,6 +25,7 @@ from eprli_lab.backends.local.packing import rows_for, target_scores
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.sampler import decode
 from eprli_lab.backends.local.stopping import StopStrings
+from eprli_lab.backends.tensors import disk_errors, read_tensors
 from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
@@ -33,6 +34,7 @@ from eprli_lab.config.extensions import resolve
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
+from eprli_lab.files import read_json
 from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
 
 
@@ -182,30 +184,41 @@ class LocalBackend:
         """
         from safetensors.torch import save_file
 
-        if self.adapters is None:
-            self.policy.save_pretrained(path / "policy")
-        else:
-            save_adapter(self.adapters, path / "policy")
-        self.tokenizer.save_pretrained(path / "policy")
-        if self.adapters is not None and self.lora is not None and self.lora.merged:
-            save_merged(self.adapters, path / "merged")
-            self.tokenizer.save_pretrained(path / "merged")
-        tensors, steps = self.optimizer.state()
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path / "optimizer.safetensors")
+        with disk_errors(path):
+            if self.adapters is None:
+                self.policy.save_pretrained(path / "policy")
+            else:
+                save_adapter(self.adapters, path / "policy")
+            self.tokenizer.save_pretrained(path / "policy")
+            if self.adapters is not None and self.lora is not None and self.lora.merged:
+                save_merged(self.adapters, path / "merged")
+                self.tokenizer.save_pretrained(path / "merged")
+            tensors, steps = self.optimizer.state()
+            save_file({k: v.contiguous() for k, v in tensors.items()}, path / "optimizer.safetensors")
         (path / "optimizer.json").write_text(json.dumps({"steps": steps}))
 
     def load(self, path: Path) -> None:
-        """Restore what `save` wrote, bit for bit. Raises UserError for the checkpoint of another model."""
-        from safetensors.torch import load_file
-
+        """Restore what `save` wrote, bit for bit. Raises UserError for what is damaged or of another model."""
+        tensors = read_tensors(path / "optimizer.safetensors")
+        steps = _steps(path / "optimizer.json")
+        self.optimizer.check(tensors, steps)  # a refused checkpoint leaves everything as it was
         if self.adapters is None:
             load_weights(self.policy, path / "policy")
         else:
             load_adapter(self.adapters, path / "policy")
-        steps = json.loads((path / "optimizer.json").read_text())["steps"]
-        self.optimizer.restore(load_file(path / "optimizer.safetensors"), steps)
+        self.optimizer.restore(tensors, steps)
         self._decoder = None
 
     def close(self) -> None:
         """Nothing outlives the process."""
         self._decoder = None
+
+
+def _steps(path: Path) -> dict[str, float]:
+    """Parameter's number -> AdamW's steps so far. Raises UserError for a file that holds something else."""
+    remedy = "it is not a whole checkpoint"
+    content = read_json(path, remedy)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(steps, dict) or not all(isinstance(v, (int, float)) and v >= 0 for v in steps.values()):
+        raise UserError(f"{path} is damaged (no steps of an optimizer): {remedy}")
+    return steps

@@ -123,16 +123,13 @@ def save_merged(adapters: Any, path: Path) -> None:
 
 def load_adapter(adapters: Any, path: Path) -> None:
     """Copy the weights of `save_adapter` into the adapters. Raises UserError for those of another shape or model."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from eprli_lab.backends.tensors import read_tensors, refuse_pickles
 
     file = path / FILE
     if not file.is_file():
+        refuse_pickles(path, str(path))
         raise UserError(f"{path} holds no {FILE}: it is not the checkpoint of a run with model.lora")
-    try:
-        values = load_file(file)
-    except SafetensorError as error:
-        raise UserError(f"{file} cannot be read, it is damaged or half-written: {error}") from None
+    values = read_tensors(file)
     own = {name.replace(".default", ""): p for name, p in adapters.named_parameters() if "lora_" in name}
     for name, parameter in own.items():
         if name not in values or values[name].shape != parameter.shape:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.manifest import check_folder
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.extensions import is_path, source_digests
 from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import UserError
+from eprli_lab.files import digest, read_json
 
 RECIPE_VERSION = 1  # of the warm start's code: raise it when the same recipe would give other weights
 
@@ -66,31 +68,46 @@ def with_fast_attention(make: Callable[[str], Any]) -> Any:
 def find_asset(fingerprint: str) -> Path | None:
     """A shipped or cached warm start with this fingerprint."""
     for provenance in sorted(ASSETS_DIR.glob("*/provenance.json")):
-        if json.loads(provenance.read_text())["fingerprint"] == fingerprint:
+        content = read_json(provenance, "install the package again")
+        if isinstance(content, dict) and content.get("fingerprint") == fingerprint:
             return provenance.parent
     cached = cache_directory() / fingerprint
     return cached if (cached / "provenance.json").is_file() else None
 
 
+def check_asset(directory: Path) -> None:
+    """Raises UserError for a shipped or cached warm start whose weights are not those that were made."""
+    shipped = directory.parent == ASSETS_DIR
+    remedy = "install the package again" if shipped else f"remove {directory}: it is made again at the next start"
+    if not check_folder(directory, remedy):
+        weights, content = directory / "model.safetensors", read_json(directory / "provenance.json", remedy)
+        made = content.get("sha256") if isinstance(content, dict) else None
+        if not weights.is_file() or digest(weights) != made:
+            raise UserError(f"{weights} is not what was made: {remedy}")
+
+
 def load_weights(model: Any, directory: Path) -> None:
-    """Copy `model.safetensors` (or its shards) into the model. Raises UserError where a tensor's shape differs."""
+    """Copy `model.safetensors` (or its shards) into the model.
+
+    Raises UserError for a pickle, a damaged file, and where the tensors are not those of this model.
+    """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+
+    from eprli_lab.backends.tensors import read_tensors, refuse_pickles
 
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     files = sorted(directory.glob("model*.safetensors"))
     if not files:
+        refuse_pickles(directory, str(directory))
         raise UserError(f"{directory} holds no model.safetensors: it is not a checkpoint")
     values: dict[str, torch.Tensor] = {}
     for file in files:
-        try:
-            tensors = load_file(file)
-        except SafetensorError as error:
-            raise UserError(f"{file} cannot be read, it is damaged or half-written: {error}") from None
+        tensors = read_tensors(file)
         for name, value in tensors.items():
             if name not in own:
                 raise UserError(f"{file}: the tensor {name} is not part of this model: it is the checkpoint of another")
+            if own[name].is_floating_point() != value.is_floating_point():
+                raise UserError(f"{file}: the tensor {name} holds numbers of another kind ({value.dtype})")
             if own[name].shape != value.shape:
                 raise UserError(
                     f"{file}: the tensor {name} has shape {tuple(value.shape)}, this model needs "

@@ -16,6 +16,8 @@ from torch import Tensor
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
 
+KEYS = ("master", "exp_avg", "exp_avg_sq")  # of a parameter's tensors, by its number: `3.exp_avg`
+
 
 class MasterAdamW:
     """Of a policy's trainable parameters, in their order."""
@@ -65,13 +67,8 @@ class MasterAdamW:
         return tensors, steps
 
     def restore(self, tensors: dict[str, Tensor], steps: dict[str, float]) -> None:
-        """Take back what `state` gave. Raises UserError for the state of another precision or model."""
-        for i, (weight, master) in enumerate(zip(self.weights, self.masters, strict=True)):
-            for name in (f"{i}.master", f"{i}.exp_avg", f"{i}.exp_avg_sq"):
-                if name in tensors and tensors[name].shape != master.shape:
-                    raise UserError("the optimizer's state is that of another model")
-            if (f"{i}.master" in tensors) != (master is not weight):
-                raise UserError("the optimizer's state is that of a run with another model.dtype")
+        """Take back what `state` gave. Raises UserError as `check` does."""
+        self.check(tensors, steps)
         with torch.no_grad():
             for i, master in enumerate(self.masters):
                 if f"{i}.master" in tensors:
@@ -86,6 +83,21 @@ class MasterAdamW:
         }
         self.inner.load_state_dict({"state": state, "param_groups": self.inner.state_dict()["param_groups"]})
         self._round()
+
+    def check(self, tensors: dict[str, Tensor], steps: dict[str, float]) -> None:
+        """Raises UserError for the state of another precision or model, and for one that is not whole."""
+        known = {f"{i}.{key}": master for i, master in enumerate(self.masters) for key in KEYS}
+        for name, tensor in tensors.items():
+            if name not in known or tensor.shape != known[name].shape:
+                raise UserError("the optimizer's state is that of another model")
+            if tensor.dtype != torch.float32:
+                raise UserError(f"the optimizer's state holds numbers of another kind ({tensor.dtype})")
+        for i, (weight, master) in enumerate(zip(self.weights, self.masters, strict=True)):
+            if (f"{i}.master" in tensors) != (master is not weight):
+                raise UserError("the optimizer's state is that of a run with another model.dtype")
+        moments = {name for name in tensors if not name.endswith(".master")}
+        if moments != {f"{i}.{key}" for i in steps for key in KEYS[1:]}:
+            raise UserError("the optimizer's state has not the moments of the steps that it counts")
 
 
 def _into(master: Tensor) -> Callable[[Tensor], None]:

@@ -10,11 +10,15 @@ from typing import Any
 
 from eprli_lab.backends.local.model import (
     build_model,
+    check_asset,
     find_asset,
     load_weights,
     recipe_fingerprint,
     with_fast_attention,
 )
+from eprli_lab.backends.manifest import NAME as MANIFEST
+from eprli_lab.backends.manifest import check_folder
+from eprli_lab.backends.tensors import check_finite, refuse_pickles
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.errors import UserError
 
@@ -34,6 +38,8 @@ def check_source(model: ModelSpec, family: str | None) -> str | None:
             f"model.path: {model.path} holds a LoRA adapter alone: give its base, or a checkpoint that was "
             "written with model.lora.merged=true"
         )
+    if looks_local and local.is_dir():
+        refuse_pickles(local, f"model.path: {model.path}")
     if looks_local and not (local / "config.json").is_file():
         raise UserError(
             f"model.path: {model.path} holds no checkpoint (no config.json): give a directory or a model id"
@@ -60,6 +66,7 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
         from eprli_lab.backends.local.warmstart import make_cached
 
         asset = make_cached(model, family)
+    check_asset(asset)
     policy = build_model(model.config, model.warmstart.seed)
     load_weights(policy, asset)
     return policy.to(device=device, dtype=getattr(torch, model.dtype)), build_tokenizer()
@@ -72,14 +79,18 @@ def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if Path(where).is_dir():
+        check_folder(Path(where), f"copy the model once more, or remove {where}/{MANIFEST} if the change is yours")
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
-        policy = with_fast_attention(
+        policy, report = with_fast_attention(
             lambda kind: AutoModelForCausalLM.from_pretrained(
                 where,
                 dtype=getattr(torch, model.dtype),
                 trust_remote_code=model.trust_remote_code,
                 attn_implementation=kind,
+                use_safetensors=True,  # a pickle can execute anything
+                output_loading_info=True,
             )
         )
     except UnpicklingError:
@@ -89,4 +100,7 @@ def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:
         ) from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    if report["missing_keys"]:  # transformers would fill it with random numbers
+        raise UserError(f"model.path: {model.path} lacks the tensor {min(report['missing_keys'])}: it is not whole")
+    check_finite(dict(policy.named_parameters()), f"model.path: {model.path}")
     return policy.to(device), tokenizer

@@ -8,13 +8,12 @@ here is mostly sharpening of this latent skill.
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.manifest import new_folder, write_manifest
 from eprli_lab.config.data import ModelSpec
 
 # How often a chain with n operations is demonstrated: short ones carry the rule, long ones the habit of going on.
@@ -109,7 +108,7 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
 
 
 def make(model: ModelSpec, family: str, directory: Path, command: str, progress: bool = True) -> dict[str, Any]:
-    """Train, write `model.safetensors` (fp16) and `provenance.json` into `directory`; the provenance."""
+    """Train, write `model.safetensors` (fp16), `provenance.json` and a manifest into `directory`; the provenance."""
     import hashlib
 
     import torch
@@ -138,6 +137,7 @@ def make(model: ModelSpec, family: str, directory: Path, command: str, progress:
         "command": command,
     }
     (directory / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    write_manifest(directory, {"kind": "warm start"})
     return provenance
 
 
@@ -154,9 +154,7 @@ def make_cached(model: ModelSpec, family: str) -> Path:
         found = find_asset(fingerprint)
         if found is None:
             print(f"warm start of {model.name} for {family}: not shipped with the package, making it once", flush=True)
-            half = cache / f"{fingerprint}.{os.getpid()}.tmp"
-            shutil.rmtree(half, ignore_errors=True)
-            make(model, family, half, "on first use")
             found = cache / fingerprint
-            half.rename(found)
+            with new_folder(found, "warm start") as half:
+                make(model, family, half, "on first use")
     return found

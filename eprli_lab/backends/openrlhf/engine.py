@@ -12,6 +12,7 @@ from typing import Any
 
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.batching import microbatches, minibatches
+from eprli_lab.backends.manifest import is_whole, new_folder
 from eprli_lab.backends.openrlhf import launch
 from eprli_lab.backends.openrlhf.checks import check_engines
 from eprli_lab.backends.openrlhf.flags import flags, parse, refuse_unsupported
@@ -19,6 +20,7 @@ from eprli_lab.backends.openrlhf.ray_errors import ray_sentences
 from eprli_lab.backends.openrlhf.rehearsal.vllm_cpu import check_heads
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, rows_of, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions
+from eprli_lab.backends.tensors import disk_errors
 from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import OpenRLHFSpec
@@ -265,11 +267,12 @@ def initial_policy(spec: RunSpec, directory: Path) -> tuple[str, Any, Any]:
     where = check_source(spec.model, spec.data.generated.family if spec.data.generated else None)
     if where is None:
         where = str((directory / "initial").resolve())
-        if not (Path(where) / "config.json").is_file():
+        if not is_whole(Path(where)):
             assert spec.data.generated is not None
             model, tokenizer = load_policy(spec.model, spec.data.generated.family)
-            model.save_pretrained(where)
-            tokenizer.save_pretrained(where)
+            with new_folder(Path(where)) as half, disk_errors(half):
+                model.save_pretrained(half)
+                tokenizer.save_pretrained(half)
     trust = spec.model.trust_remote_code
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=trust)

@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.tensors import disk_errors, read_tensors, refuse_pickles
 from eprli_lab.errors import UserError
+from eprli_lab.files import read_json
 
 
 def masters(engine: Any) -> list[Any]:
@@ -36,25 +38,33 @@ def save_optimizer(engine: Any, path: Path, rank: int, ranks: int) -> None:
                 numbers[f"{i}.{key}"] = float(value)
     groups = [{k: v for k, v in g.items() if k == "step"} for g in engine.optimizer.optimizer.param_groups]
     layout = {"ranks": ranks, "zero_stage": engine.zero_optimization_stage()}
-    save_file(tensors, path / f"optimizer-{rank}.safetensors")
+    with disk_errors(path):
+        save_file(tensors, path / f"optimizer-{rank}.safetensors")
     (path / f"optimizer-{rank}.json").write_text(json.dumps({"numbers": numbers, "groups": groups, "layout": layout}))
 
 
 def load_optimizer(engine: Any, path: Path, rank: int, ranks: int) -> None:
-    """Restore what `save_optimizer` wrote. Raises UserError for another number of ranks, ZeRO stage or model."""
+    """Restore what `save_optimizer` wrote.
+
+    Raises UserError for another number of ranks, ZeRO stage or model, and for a damaged file.
+    """
     import torch
-    from safetensors.torch import load_file
 
     found = path / f"optimizer-{rank}.json"
     layout = {"ranks": ranks, "zero_stage": engine.zero_optimization_stage()}
-    content: dict[str, Any] = json.loads(found.read_text()) if found.is_file() else {"layout": None}
-    if content["layout"] != layout:
-        raise UserError(f"{path}: the optimizer's state was saved as {content['layout']}, this run is {layout}")
-    tensors = load_file(path / f"optimizer-{rank}.safetensors")
+    content: Any = read_json(found, "it is not a whole checkpoint") if found.is_file() else {"layout": None}
+    saved = content.get("layout") if isinstance(content, dict) else content
+    if saved != layout:
+        raise UserError(f"{path}: the optimizer's state was saved as {saved}, this run is {layout}")
+    if not isinstance(content.get("numbers"), dict) or not isinstance(content.get("groups"), list):
+        raise UserError(f"{found} is damaged (no counters of an optimizer): it is not a whole checkpoint")
+    tensors = read_tensors(path / f"optimizer-{rank}.safetensors")
     inner = engine.optimizer.optimizer
+    if len(content["groups"]) != len(inner.param_groups):
+        raise UserError(f"{path}: the optimizer's state is that of another model")
     with torch.no_grad():
         for i, master in enumerate(masters(engine)):
-            if tensors[f"{i}.master"].shape != master.shape:
+            if f"{i}.master" not in tensors or tensors[f"{i}.master"].shape != master.shape:
                 raise UserError(f"{path}: the optimizer's state is that of another model")
             master.copy_(tensors[f"{i}.master"])
             state = inner.state[master]
@@ -80,7 +90,6 @@ def load_module(engine: Any, directory: Path) -> None:
     Of a policy with adapters those alone are saved and restored (ZeRO 1 and 2).
     """
     import deepspeed
-    from safetensors.torch import load_file
 
     if hasattr(engine.module, "peft_config"):
         from eprli_lab.backends.local.lora import load_adapter
@@ -89,7 +98,9 @@ def load_module(engine: Any, directory: Path) -> None:
         return
     values: dict[str, Any] = {}
     for file in sorted(directory.glob("model*.safetensors")):
-        values |= load_file(file)
+        values |= read_tensors(file)
+    if not values:
+        refuse_pickles(directory, str(directory))
     sharded = engine.zero_optimization_stage() == 3
     for name, parameter in engine.module.named_parameters():
         shape = tuple(parameter.ds_shape) if sharded else tuple(parameter.shape)
