@@ -7,17 +7,18 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.sweeping.opened import LeaseLostError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
 from eprli_lab.sweeping.spec import PlannedRun, factor_and_metric
-from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Key, Task
 from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
 
@@ -58,6 +59,8 @@ class _Controller:
         self.next_claim = 0.0  # monotonic, s; later than now after there was nothing to claim
         self.is_waiting = False  # for other processes
         self.progress = Progress(plan, plan.strategy.total, study.finished())
+        study.storage.on_wait = self.progress.say
+        study.storage.give_up = lambda: self.stop_requests > 0
 
     def run(self, count: int) -> bool:
         """To the end, or until asked to stop; False when it was interrupted."""
@@ -70,6 +73,9 @@ class _Controller:
                 self._read_messages(0.5)
             if self.stop_requests:
                 self._stop()
+        except UserError:  # the study's storage is gone or damaged: what the runs have so far stays
+            self._save()
+            raise
         finally:
             self.progress.close()
             for worker in self.busy:
@@ -240,12 +246,21 @@ class _Controller:
     def _stop(self) -> None:
         """Let the workers save; at once when asked twice."""
         self.progress.say("stopping: the runs under way save their state (again to stop at once) ...")
+        self._save(self._heartbeat_and_read)
+
+    def _save(self, meanwhile: Callable[[], None] = lambda: time.sleep(0.2)) -> None:
+        """Ask the workers to save and leave, and wait for them; a second request to stop ends the waiting."""
         for worker in self.busy:
             worker.ask_to_stop()
         deadline = time.monotonic() + STOP_PATIENCE
         while self.busy and self.stop_requests < 2 and time.monotonic() < deadline:
-            self._heartbeat()
-            self._read_messages(0.2)
+            if not any(worker.process.is_alive() for worker in self.busy) and self.study.storage.is_lost:
+                break
+            meanwhile()
+
+    def _heartbeat_and_read(self) -> None:
+        self._heartbeat()
+        self._read_messages(0.2)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,10 @@ from sweeping_work import arms, make_plan
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.fingerprints import MOVED, code_digests, data_digests
 from eprli_lab.sweeping.leases import Presence
+from eprli_lab.sweeping.opened import LeaseLostError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.storage import Storage
-from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Task
 from eprli_lab.tracking.process import ProcessIdentity
 
@@ -143,7 +144,7 @@ def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError, match=r"d\.jsonl: aaa -> bbb"):
         Study(plan(), {"d.jsonl": "bbb"})
     Study(plan(), {"other.jsonl": "bbb"}).close()  # an arm's own file is no change
-    monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"training/loop.py": "0"})
+    monkeypatch.setattr("eprli_lab.sweeping.opened.code_digests", lambda: code | {"training/loop.py": "0"})
     with pytest.raises(UserError, match=r"\(code changed: training/loop\.py\): give this one"):
         Study(plan(), {"d.jsonl": "aaa"})
 
@@ -246,7 +247,7 @@ def test_two_processes_never_hold_the_same_run() -> None:
 
 def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("eprli_lab.sweeping.leases.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     here = Study(plan(seeds=(0,), lease_seconds=60.0))
     there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE)
     orphan = claim(there)
@@ -372,8 +373,8 @@ def test_a_half_written_last_line_is_cut_off() -> None:
     study.succeed(claim(study), {"score": 0.5}, 1.0)
     claim(study)
     study.close()
-    whole = JOURNAL.read_bytes()
-    JOURNAL.write_bytes(whole[:-7])
+    with open(JOURNAL, "ab") as file:
+        file.write(b'{"op_code": 8, "worker_id": "x", "trial_id": 1, "user_a')
     study = Study(plan())
     assert work_off(study, 0.75) == [("b", 0), ("a", 1), ("b", 1)]
     study.close()
@@ -387,7 +388,7 @@ def test_a_half_written_last_line_is_cut_off() -> None:
     [
         ("mysql://x/y", "study.storage: 'mysql://x/y' is no storage"),
         ("studies.db", "is no storage: leave it out"),
-        ("postgresql://me:secret@127.0.0.1:1/none", "postgresql://me@127.0.0.1:1/none cannot be reached"),
+        ("postgresql://me:secret@127.0.0.1:1/none", "postgresql://me:***@127.0.0.1:1/none cannot be reached"),
         ("sqlite:////proc/nowhere/x.db", "cannot be made"),
     ],
 )
