@@ -27,6 +27,10 @@ BEFORE = "before"  # the key of the digest of everything that stands before a li
 OPERATIONS = range(11)  # of Optuna's journals
 
 
+class _OrderError(Exception):
+    """A whole line does not follow the lines before it."""
+
+
 class Journal(BaseJournalBackend):
     """One journal file, as one process sees it; made where there is none. The caller holds the study's lock.
 
@@ -136,6 +140,10 @@ class Journal(BaseJournalBackend):
                     break
                 try:
                     entry = self._checked(line)
+                except _OrderError:
+                    raise self._damaged(
+                        f"{self.path}:{self._lines + 1}: a line before this one was changed, doubled or lost"
+                    ) from None
                 except (ValueError, KeyError, TypeError, RecursionError):
                     raise self._damaged(f"{self.path}:{self._lines + 1}: the line is damaged") from None
                 self._sum.update(line)
@@ -158,7 +166,7 @@ class Journal(BaseJournalBackend):
                 raise ValueError("half of a seal") from None
         else:
             if entry[BEFORE] != _short(self._sum):
-                raise ValueError("not what followed the lines before it")
+                raise _OrderError
         if type(entry["op_code"]) is not int or entry["op_code"] not in OPERATIONS:
             raise ValueError("no operation of Optuna's")
         if not isinstance(entry["worker_id"], str):
