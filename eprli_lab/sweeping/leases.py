@@ -6,7 +6,7 @@ Everything here is called while the study's lock is held.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,7 @@ class Presence:
         self.process_id = process_id
         self.lease = lease
         self._beat = 0
+        self._named: set[str] = set()  # silent ones that were told of
         self._last_look = self.clock.monotonic()
         self._last_change: dict[str, tuple[int, float]] = {}  # others: their beat, when we saw it change (monotonic, s)
         last = study.user_attrs.get("epoch")
@@ -92,6 +93,21 @@ class Presence:
         if identity not in process_notes(self.study.user_attrs):
             return True
         return self.clock.monotonic() - self._last_change[identity][1] > self.lease
+
+    def silent(self, identities: Iterable[str]) -> list[str]:
+        """Those of this machine that live and were not heard for a whole lease: a sentence each, once."""
+        sentences = []
+        for identity in sorted(identities):
+            process = ProcessIdentity.parse(identity)
+            _, changed = self._last_change.get(identity, (0, self.clock.monotonic()))
+            silence = self.clock.monotonic() - changed
+            if process.is_local and silence > self.lease and identity not in self._named:
+                self._named.add(identity)
+                sentences.append(
+                    f"process {process.pid} of this machine holds runs and has said nothing for {silence:.0f} s: if it "
+                    f"is stopped, kill -CONT {process.pid} lets it go on, and kill -KILL {process.pid} frees its runs"
+                )
+        return sentences
 
     def _others(self) -> dict[str, dict[str, Any]]:
         """Notes of the processes that did not leave by themselves."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from eprli_lab.sweeping.clocks import Clock
@@ -29,7 +30,7 @@ def step(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
     """A method that is one step under the study's lock, and may be made again (see Storage.step)."""
 
     @functools.wraps(method)
-    def locked(self: S, *arguments: P.args, **options: P.kwargs) -> T:
+    def locked(self: S, /, *arguments: P.args, **options: P.kwargs) -> T:
         return self.storage.step(lambda: method(self, *arguments, **options))
 
     return locked
@@ -57,6 +58,7 @@ class OpenStudy:
         self.strategy = plan.strategy
         self.process_id = process_id or str(ProcessIdentity.current())
         self.failure_limit_reason = ""  # why this process starts nothing more
+        self.note = ""  # a sentence for whoever started the study
         self.held: set[int] = set()  # numbers of the trials that this process holds
         self._deaths: dict[tuple[int, str], int] = {}  # (number, owner) -> the count of deaths, within one step
         self._interruptions = 0  # of the storage, that this process knows of
@@ -81,11 +83,22 @@ class OpenStudy:
             outputs = f"outputs/{self.plan.study}"
             files = self.storage.files
             to_remove = f"{files} and {outputs}" if files else outputs
+            self.note = "" if self._frozen() else self._unknown_runs(outputs)
             bind(self.study, binding, force=self.plan.spec.force, to_remove=to_remove)
             self.study.set_user_attr("plan", self.plan.stored())
             self.presence = Presence(self.study, self.process_id, self.plan.spec.lease_seconds, self.storage.clock)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise self.storage.unreadable(error) from error
+
+    def _unknown_runs(self, outputs: str) -> str:
+        """What an empty study finds in its runs' directories: it was lost, or its storage is another one by now."""
+        count = len(list(Path(outputs).glob("*/seed*/spec.json")))
+        if not count:
+            return ""
+        return (
+            f"{outputs} holds {count} runs that this study does not know: what is finished is taken as it is, the rest "
+            "goes on from its last checkpoint"
+        )
 
     # ------------------------------------------------------------------ what this process holds
 

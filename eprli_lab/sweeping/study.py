@@ -273,9 +273,20 @@ class Study(OpenStudy):
         return [line for entry in entries for line in entry["changes"]]
 
     @step
-    def heartbeat(self, fractions: dict[int, float]) -> None:
-        """Say that this process lives, and how far its runs are: trial number -> fraction in [0, 1]."""
+    def heartbeat(self, fractions: dict[int, float]) -> set[int]:
+        """Say that this process lives, and how far its runs are: trial number -> fraction in [0, 1].
+
+        Numbers of those among them that another process has taken over by now.
+        """
         self.presence.heartbeat(fractions)
+        return {number for number in fractions if not self._holds(number)}
+
+    @step
+    def silent(self) -> list[str]:
+        """Processes of this machine that hold runs, live, and were not heard for a lease: a sentence each, once."""
+        self.presence.observe()
+        owners = {t.user_attrs.get("owner", "") for t in self._trials().in_state(TrialState.RUNNING)}
+        return self.presence.silent(owners - {self.process_id})
 
     @step
     def rejoin(self) -> None:

@@ -17,6 +17,7 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
+from eprli_lab.sweeping.clocks import Clock
 from eprli_lab.sweeping.fingerprints import MOVED, code_digests, data_digests
 from eprli_lab.sweeping.leases import Presence
 from eprli_lab.sweeping.opened import LeaseLostError
@@ -411,3 +412,67 @@ def test_the_lock_is_let_go_of_by_a_killed_holder() -> None:
     storage = Storage(None, "s")
     with storage.exclusive(), storage.exclusive():  # may be nested
         pass
+
+
+# --- clocks and silence ------------------------------------------------------------------------------------------
+
+
+class SetClock(Clock):
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.offset = timedelta(0)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds) + self.offset
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_takes_no_run_from_anybody(hours: int) -> None:
+    clock = SetClock()
+    here = Study(plan(seeds=(0,), lease_seconds=60.0), clock=clock)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE, clock=clock)
+    held = claim(there)
+    assert claim(here).run.key == ("b", 0)
+    clock.offset = timedelta(hours=hours)
+    for _ in range(6):
+        clock.seconds += 10
+        there.heartbeat({held.number: 0.5})
+        assert here.heartbeat({}) == set() and here.claim() is None
+    late = Study(plan(seeds=(0,), lease_seconds=60.0), process_id="third:1:1", clock=clock)
+    assert late.claim() is None, "both are at work"
+    assert there.succeed(held, {"score": 0.5}, 1.0) == "complete"
+
+
+def test_who_was_stopped_itself_gives_the_others_a_whole_lease() -> None:
+    clock = SetClock()
+    here = Study(plan(seeds=(0,), lease_seconds=60.0), clock=clock)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE, clock=clock)
+    held = claim(there)
+    claim(here)
+    clock.seconds += 3600  # here is stopped, or its database is gone; there beats as before, and cannot be heard
+    assert here.claim() is None
+    clock.seconds += 61
+    here.heartbeat({})
+    assert claim(here).number == held.number, "silent for a lease, as far as here could hear"
+    assert there.heartbeat({held.number: 0.9}) == {held.number}, "it hears that it lost its run"
+
+
+def test_a_step_that_had_to_wait_gives_the_others_a_whole_lease() -> None:
+    clock = SetClock()
+    here = Study(plan(seeds=(0,), lease_seconds=60.0), clock=clock)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE, clock=clock)
+    claim(there)
+    claim(here)
+    clock.seconds += 50
+    here.heartbeat({})
+    here.storage.interruptions += 1  # the database was gone for 15 s
+    clock.seconds += 15
+    assert here.claim() is None
