@@ -13,7 +13,7 @@ from test_end_to_end import CHEAP, ONE_SKILL, Store, lab
 @pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_lost_study_takes_its_finished_runs_from_outputs(tmp_path: Path) -> None:
-    budget = ["preset=smoke", "budget.amount=4000", "study.name=small", "study.only=[l1]", "study.seeds=[0]"]
+    budget = ["preset=smoke", "budget.amount=4000", "study.name=small", "study.only=[l2]", "study.seeds=[0]"]
     sweep = ["-m", "sweep=levels", *ONE_SKILL, *budget, *CHEAP]
     first = lab(*sweep, cwd=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -29,5 +29,5 @@ def test_a_lost_study_takes_its_finished_runs_from_outputs(tmp_path: Path) -> No
     assert [hashlib.sha256(p.read_bytes()).hexdigest() for p in ledgers] == before, "nothing was trained"
     assert {t["arm"]: Store(tmp_path).numbers(r) for r, t in Store(tmp_path).runs().items()} == numbers
     assert len(Store(tmp_path).runs()) == 2
-    head = next(line for line in first.stdout.splitlines() if line.startswith("l4 "))
+    head = next(line for line in first.stdout.splitlines() if line.startswith("l2 "))
     assert head in again.stdout
