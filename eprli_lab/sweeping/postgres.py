@@ -139,7 +139,9 @@ class Postgres:
 
 
 def reason_of(error: BaseException) -> str:
-    """What a driver said, in one line."""
+    """What a driver or the system said, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(getattr(error, "orig", None) or error).split())
 
 

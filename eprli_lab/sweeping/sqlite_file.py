@@ -170,11 +170,12 @@ def _quick_check(path: Path) -> None:
         return
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+            connection.text_factory = bytes  # what is damaged may be no text
             answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         raise damaged(path, str(error)) from None
-    if answer != "ok":
-        raise damaged(path, str(answer))
+    if answer != b"ok":
+        raise damaged(path, answer.decode(errors="replace"))
 
 
 def _tables(path: Path) -> set[str]:
@@ -182,12 +183,13 @@ def _tables(path: Path) -> set[str]:
         with contextlib.closing(
             sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60)
         ) as connection:
+            connection.text_factory = bytes  # what is damaged may be no text
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     except sqlite3.OperationalError:  # a kill in mid-write left it to be rolled back, which needs more than reading
         return set()
     except sqlite3.DatabaseError as error:
         raise damaged(path, str(error)) from None
-    return {str(name) for (name,) in rows}
+    return {name.decode(errors="replace") for (name,) in rows}
 
 
 def _optuna_tables() -> set[str]:

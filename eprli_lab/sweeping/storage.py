@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from eprli_lab.errors import UserError
 from eprli_lab.masking import mask
 from eprli_lab.sweeping.clocks import Clock
+from eprli_lab.sweeping.locks import is_there
 from eprli_lab.sweeping.postgres import ConnectionLostError, Postgres, reason_of
 from eprli_lab.sweeping.sqlite_file import SqliteGuard, check_sqlite, damaged
 
@@ -160,7 +161,7 @@ class Storage:
                 raise UserError(f"{lock} cannot be written ({error.strerror}): use a directory of yours") from None
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_there(lock, handle):
+                if is_there(lock, handle):
                     break
                 os.close(handle)  # somebody removed it meanwhile, and others lock the next one
             except BlockingIOError:
@@ -228,7 +229,12 @@ class Storage:
     def _unusable(self, reason: str) -> UserError:
         """Of a storage that could be used until now."""
         self.is_lost = True
-        cure = "see that the server answers" if self._postgres is not None else "make room, or make it writable"
+        if self._postgres is not None:
+            cure = "see that the server answers"
+        elif "locked" in reason:
+            cure = "end the other program that holds it"
+        else:
+            cure = "make room, or make it writable"
         return UserError(f"study.storage: {self.where} cannot be used ({reason}): {cure}; the same command goes on")
 
     def unreadable(self, error: Exception) -> UserError:
@@ -273,11 +279,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _is_there(path: Path, handle: int) -> bool:
-    """Is the open file still the one of that name?"""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
-    except OSError:
-        return False

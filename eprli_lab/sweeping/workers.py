@@ -82,7 +82,13 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
             return
         if job == PRUNE:  # its run ended before it could be stopped
             continue
-        message = _work(executor, job, stop, pipe)
+        try:
+            message = _work(executor, job, stop, pipe)
+        except OSError as error:  # not even the log can be written
+            message = Message(
+                "failed",
+                f"{job.directory} cannot be written ({error.strerror or error}): make room, or make it writable",
+            )
         with contextlib.suppress(OSError):
             pipe.send(message)
         if stop.is_set():

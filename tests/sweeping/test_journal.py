@@ -194,3 +194,10 @@ def test_the_working_directory_is_deleted_under_a_running_study(tmp_path: Path) 
     with pytest.raises(UserError, match=r"studies/study\.lock cannot be written \(No such file"):
         study.claim()
     os.chdir("/")
+
+
+def test_status_of_a_damaged_study_is_the_same_sentence() -> None:
+    one_run_done()
+    JOURNAL.write_bytes(JOURNAL.read_bytes()[:-1] + b"}\n")
+    with pytest.raises(UserError, match=r"study\.journal:\d+: the line is damaged|study\.journal: a line"):
+        status("study", None)
