@@ -172,7 +172,7 @@ def _quick_check(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.text_factory = bytes  # what is damaged may be no text
             answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: of a message that quotes the damage
         raise damaged(path, str(error)) from None
     if answer != b"ok":
         raise damaged(path, answer.decode(errors="replace"))
@@ -187,7 +187,7 @@ def _tables(path: Path) -> set[str]:
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     except sqlite3.OperationalError:  # a kill in mid-write left it to be rolled back, which needs more than reading
         return set()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: of a message that quotes the damage
         raise damaged(path, str(error)) from None
     return {name.decode(errors="replace") for (name,) in rows}
 
