@@ -29,6 +29,8 @@ OURS = frozenset({"studies", "version_info"})  # of Optuna's tables: those that 
 
 def check_sqlite(path: Path) -> None:
     """Raises UserError when there is something that is no database of ours to read and write. Nothing is made."""
+    if str(path) in (":memory:", "."):
+        raise UserError("study.storage: sqlite:/// needs a file, which outlives the command: sqlite:///studies/all.db")
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from conftest import REPO
 from sweeping_work import STEPS, arms, behave, expected, make_plan, run
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import controller, locks
+from eprli_lab.sweeping import controller, locks, workers
 from eprli_lab.sweeping.study import Study
 
 ARMS = arms("a", "b")
@@ -401,3 +402,14 @@ def test_a_lock_file_of_noise_is_a_lock_file() -> None:
     path.unlink()  # somebody cleans up; who comes next locks another file
     other = locks.lock(path)
     assert other is not None and not os.path.samestat(os.fstat(held.fileno()), os.fstat(other.fileno()))
+
+
+def test_a_directory_that_somebody_else_writes_is_no_failure_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "ORPHAN_GRACE", -10.0)
+    with open("lock", "w") as holder:
+        holder.write("elsewhere:7:1")
+        holder.flush()
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        job = workers.Job("{}", ".", None)
+        message = workers._work("sweeping_work:work", job, threading.Event(), None)
+    assert message == workers.Message("held", ". is being written by another process (elsewhere:7:1)")

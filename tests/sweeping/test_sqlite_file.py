@@ -46,6 +46,7 @@ def test_nothing_is_made_beside_a_file_that_is_not_ours() -> None:
     before = sorted(os.listdir("/etc"))
     assert "/etc/passwd is no SQLite database" in refused("sqlite:////etc/passwd")
     assert sorted(os.listdir("/etc")) == before
+    assert all("needs a file" in refused(f"sqlite:///{name}") for name in ("", ":memory:"))
     assert "/dev/null is no file" in refused("sqlite:////dev/null")
     Path("other").mkdir()
     assert "other is no file" in refused("sqlite:///other")
