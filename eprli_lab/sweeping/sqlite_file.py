@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from eprli_lab.errors import UserError
 from eprli_lab.files import seal, unseal
+from eprli_lab.sweeping.clocks import Clock
 
 HEADER = b"SQLite format 3\0"
 COUNT = slice(24, 28)  # of the header: changes of the file
@@ -68,8 +69,10 @@ def damaged(path: Path, why: str) -> UserError:
 class SqliteGuard:
     """Holds a study's SQLite file against its witness before and after each step. Several studies may share one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock, patience: float) -> None:
         self.path = path
+        self.clock = clock
+        self.patience = patience  # s, for another process's step
         self.witness = path.with_name(f"{path.name}.witness")
         self._verified = b""  # the count of changes at which this process saw that all is well
         self._depth = 0
@@ -105,11 +108,25 @@ class SqliteGuard:
                 f"study.storage: {self.witness} cannot be written ({error.strerror}): use a directory of yours"
             ) from None
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: the study's own lock says so
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            self._flock(handle)
             yield handle
         finally:
             os.close(handle)
+
+    def _flock(self, handle: int) -> None:
+        deadline = self.clock.monotonic() + self.patience
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if self.clock.monotonic() > deadline:
+                    raise UserError(
+                        f"{self.witness} has been held by another process for {self.patience:.0f} s: is one stopped?"
+                    ) from None
+                self.clock.sleep(0.02)
+            except OSError:  # a file system without locks: the study's own lock says so
+                return
 
     def _check(self, handle: int) -> tuple[bytes, dict[str, Any] | None]:
         """(count of changes, what the witness says; None where it has to be written anew)."""

@@ -55,7 +55,7 @@ class Storage:
             self.kind = "journal" if uri is None else "sqlite"
             if self.kind == "sqlite":
                 check_sqlite(self.path)
-                self._guard = SqliteGuard(self.path)
+                self._guard = SqliteGuard(self.path, self.clock, LOCK_PATIENCE)
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -139,3 +140,12 @@ def test_another_versions_schema_is_a_sentence(revision: str, word: str) -> None
     connection.close()
     assert "studies/all.db was made by another version of Optuna (set up by optuna 2.0.0)" in refused()
     assert word in refused()
+
+
+def test_who_holds_the_database_for_too_long_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_run_done()
+    monkeypatch.setattr("eprli_lab.sweeping.storage.LOCK_PATIENCE", 0.1)
+    with open(f"{FILE}.witness") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"studies/all\.db\.witness has been held by another process for 0 s"):
+            Study(plan())
