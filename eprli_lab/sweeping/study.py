@@ -279,7 +279,11 @@ class Study(OpenStudy):
         Numbers of those among them that another process has taken over by now.
         """
         self.presence.heartbeat(fractions)
-        return {number for number in fractions if not self._holds(number)}
+        if not fractions:
+            return set()
+        trials = self._trials()
+        held = {t.number for t in trials.in_state(TrialState.RUNNING) if t.user_attrs["owner"] == self.process_id}
+        return fractions.keys() - held
 
     @step
     def silent(self) -> list[str]:
