@@ -126,8 +126,9 @@ def behave(**how: Any) -> None:
 
 
 def run(plan: Plan, executor: str = "sweeping_work:work") -> StudyResult:
-    """Take the study up, run it, let go of it."""
-    study = Study(plan)
+    """Take the study up, run it, let go of it. The environment's ON_HOST: as a process of that machine."""
+    host = os.environ.get("ON_HOST")
+    study = Study(plan, process_id=f"{host}:{os.getpid()}:1" if host else None)
     try:
         return run_study(plan, study, executor=executor, parent_run_id=None)
     finally:

@@ -7,17 +7,18 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.sweeping.opened import LeaseLostError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
 from eprli_lab.sweeping.spec import PlannedRun, factor_and_metric
-from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Key, Task
 from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
 
@@ -42,6 +43,7 @@ class _Busy:
     began: float
     fraction: float = 0.0
     pruning: bool = False
+    stopping: bool = False  # another process took it over
 
 
 class _Controller:
@@ -58,6 +60,10 @@ class _Controller:
         self.next_claim = 0.0  # monotonic, s; later than now after there was nothing to claim
         self.is_waiting = False  # for other processes
         self.progress = Progress(plan, plan.strategy.total, study.finished())
+        if study.note:
+            self.progress.say(study.note)
+        study.storage.on_wait = self.progress.say
+        study.storage.give_up = lambda: self.stop_requests > 0
 
     def run(self, count: int) -> bool:
         """To the end, or until asked to stop; False when it was interrupted."""
@@ -70,6 +76,9 @@ class _Controller:
                 self._read_messages(0.5)
             if self.stop_requests:
                 self._stop()
+        except UserError:  # the study's storage is gone or damaged: what the runs have so far stays
+            self._save()
+            raise
         finally:
             self.progress.close()
             for worker in self.busy:
@@ -111,6 +120,8 @@ class _Controller:
             if not self.retry_queue and not self.is_waiting:
                 self.is_waiting = True
                 self.progress.say("waiting for the runs of other processes ...")
+            for sentence in self.study.silent():
+                self.progress.say(sentence)
             time.sleep(0.0 if self.retry_queue else 0.2)
             return False
         return True
@@ -118,7 +129,11 @@ class _Controller:
     def _heartbeat(self) -> None:
         if time.monotonic() >= self.next_heartbeat:
             self.next_heartbeat = time.monotonic() + self.plan.spec.lease_seconds / BEATS_A_LEASE
-            self.study.heartbeat({b.task.number: b.fraction for b in self.busy.values()})
+            lost = self.study.heartbeat({b.task.number: b.fraction for b in self.busy.values()})
+            for worker, busy in self.busy.items():
+                if busy.task.number in lost and not busy.stopping:  # another process goes on with it, once it is saved
+                    busy.stopping = True
+                    worker.ask_to_stop()
 
     def _spec_json(self, run: PlannedRun) -> str:
         """The run's spec, with what it takes from the run it waited for. Raises UserError when that does not fit."""
@@ -191,7 +206,7 @@ class _Controller:
             if not self.stop_requests:  # somebody stopped the worker, not us
                 self.progress.trouble(run, f"{message.content}; it goes on")
             self.study.release(task)
-        elif message.kind == "died":
+        elif message.kind in ("died", "held"):
             if self.study.worker_died(task, str(message.content)):
                 self.progress.trouble(run, f"{message.content}; it goes on from its last checkpoint")
                 self.retry_queue.append(task)
@@ -240,12 +255,24 @@ class _Controller:
     def _stop(self) -> None:
         """Let the workers save; at once when asked twice."""
         self.progress.say("stopping: the runs under way save their state (again to stop at once) ...")
+        self._save(self._heartbeat_and_read)
+
+    def _save(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Ask the workers to save and leave, and wait for them; a second request to stop ends the waiting."""
         for worker in self.busy:
             worker.ask_to_stop()
         deadline = time.monotonic() + STOP_PATIENCE
         while self.busy and self.stop_requests < 2 and time.monotonic() < deadline:
-            self._heartbeat()
-            self._read_messages(0.2)
+            if meanwhile is not None:
+                meanwhile()
+            elif any(worker.process.is_alive() for worker in self.busy):
+                time.sleep(0.1)
+            else:
+                break
+
+    def _heartbeat_and_read(self) -> None:
+        self._heartbeat()
+        self._read_messages(0.2)
 
 
 @contextlib.contextmanager

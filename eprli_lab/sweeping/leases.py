@@ -6,11 +6,11 @@ Everything here is called while the study's lock is held.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from eprli_lab.sweeping.clocks import Clock
 from eprli_lab.tracking.process import ProcessIdentity
 
 PREFIX = "process:"  # of the study's attributes that are notes
@@ -32,13 +32,17 @@ class Presence:
     """One process among those that work on a study. `study`: Optuna's; `lease`: s of silence after which one is gone.
 
     It joins those that are at work, or starts anew: then `epoch` is a new number and what failed before is tried again.
+    Only that is decided by what people call the time, which somebody may set; silence is measured by our own clock.
     """
 
-    def __init__(self, study: Any, process_id: str, lease: float) -> None:
+    def __init__(self, study: Any, process_id: str, lease: float, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.study = study
         self.process_id = process_id
         self.lease = lease
         self._beat = 0
+        self._named: set[str] = set()  # silent ones that were told of
+        self._last_look = self.clock.monotonic()
         self._last_change: dict[str, tuple[int, float]] = {}  # others: their beat, when we saw it change (monotonic, s)
         last = study.user_attrs.get("epoch")
         self.epoch: int = max((n["epoch"] for n in self._working().values()), default=(last or 0) + 1)
@@ -49,6 +53,7 @@ class Presence:
 
     def heartbeat(self, fractions: Mapping[int, float]) -> None:
         """Say that this process lives, and how far its runs are: trial number -> fraction in [0, 1]."""
+        self.observe()
         self._beat += 1
         self._write({"beat": self._beat, "runs": {str(k): round(v, 3) for k, v in fractions.items()}})
 
@@ -61,10 +66,22 @@ class Presence:
         self.epoch = self.study.user_attrs["epoch"]
 
     def observe(self) -> None:
-        """Remember when the beat of each of the others last changed, by our own clock."""
+        """Remember when the beat of each of the others last changed, by our own clock.
+
+        Who did not look for a whole lease (it was stopped, say) cannot tell who was silent meanwhile.
+        """
+        now = self.clock.monotonic()
+        if now - self._last_look > self.lease:
+            self.start_over()
+        self._last_look = now
         for identity, note in self._others().items():
             if identity not in self._last_change or self._last_change[identity][0] != note["beat"]:
-                self._last_change[identity] = (note["beat"], time.monotonic())
+                self._last_change[identity] = (note["beat"], now)
+
+    def start_over(self) -> None:
+        """Give everybody a whole lease from now on."""
+        now = self.clock.monotonic()
+        self._last_change = {identity: (beat, now) for identity, (beat, _) in self._last_change.items()}
 
     def is_stale(self, identity: str) -> bool:
         """Is that process known to be dead, or silent for a whole lease? Its trials may then be taken over."""
@@ -75,7 +92,22 @@ class Presence:
             return False
         if identity not in process_notes(self.study.user_attrs):
             return True
-        return time.monotonic() - self._last_change[identity][1] > self.lease
+        return self.clock.monotonic() - self._last_change[identity][1] > self.lease
+
+    def silent(self, identities: Iterable[str]) -> list[str]:
+        """Those of this machine that live and were not heard for a whole lease: a sentence each, once."""
+        sentences = []
+        for identity in sorted(identities):
+            process = ProcessIdentity.parse(identity)
+            _, changed = self._last_change.get(identity, (0, self.clock.monotonic()))
+            silence = self.clock.monotonic() - changed
+            if process.is_local and silence > self.lease and identity not in self._named:
+                self._named.add(identity)
+                sentences.append(
+                    f"process {process.pid} of this machine holds runs and has said nothing for {silence:.0f} s: if it "
+                    f"is stopped, kill -CONT {process.pid} lets it go on, and kill -KILL {process.pid} frees its runs"
+                )
+        return sentences
 
     def _others(self) -> dict[str, dict[str, Any]]:
         """Notes of the processes that did not leave by themselves."""
@@ -87,12 +119,12 @@ class Presence:
         out = {}
         for identity, note in self._others().items():
             process = ProcessIdentity.parse(identity)
-            if process.is_alive(elsewhere=True) and (
-                process.is_local or seconds_since(note["at"]) < max(RECENT, self.lease)
-            ):
+            age = (self.clock.now() - datetime.fromisoformat(note["at"])).total_seconds()
+            recent = abs(age) < max(RECENT, self.lease)  # a stamp from the future: a clock was set, and it says nothing
+            if process.is_alive(elsewhere=True) and (process.is_local or recent):
                 out[identity] = note
         return out
 
     def _write(self, note: dict[str, Any]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = self.clock.now().isoformat(timespec="seconds")
         self.study.set_user_attr(f"{PREFIX}{self.process_id}", {**note, "at": now, "epoch": self.epoch})

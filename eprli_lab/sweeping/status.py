@@ -28,7 +28,8 @@ def status(name: str, uri: str | None) -> str:
     if storage.path is not None and not storage.path.is_file():
         known = sorted(p.stem for p in DIRECTORY.glob("*.journal"))
         raise UserError(f"{storage.path}: there is no such study here{nearest(name, known)}")
-    with storage.exclusive():
+
+    def describe() -> str:
         optuna_storage = storage.optuna()
         names = [s.study_name for s in optuna.get_all_study_summaries(optuna_storage)]
         present = [n for n in (f"{name}-search", name) if n in names]
@@ -36,6 +37,11 @@ def status(name: str, uri: str | None) -> str:
             raise UserError(f"{storage.where}: holds no study '{name}'{nearest(name, names)}")
         studies = [optuna.load_study(study_name=n, storage=optuna_storage) for n in present]
         return "\n\n".join(_describe(s, s.get_trials(), dict(s.user_attrs)) for s in studies)
+
+    try:
+        return storage.step(describe)
+    finally:
+        storage.close()
 
 
 def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> str:

@@ -9,61 +9,24 @@ from __future__ import annotations
 
 import json
 import statistics
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eprli_lab.sweeping.fingerprints import bind, code_digests
-from eprli_lab.sweeping.leases import Presence
-from eprli_lab.sweeping.plan import Plan
-from eprli_lab.sweeping.spec import storage_uri
-from eprli_lab.sweeping.states import TrialState, check_transition, state_of
-from eprli_lab.sweeping.storage import Storage
+from eprli_lab.sweeping.opened import OpenStudy, step
+from eprli_lab.sweeping.states import TrialState, check_transition
 from eprli_lab.sweeping.strategies import NewTrial, SpaceExhaustedError
 from eprli_lab.sweeping.trials import Key, Task, Trials, results_of, winners
-from eprli_lab.tracking.process import ProcessIdentity
 
 Outcome = Literal["complete", "pruned", "next"]
 
 
-class LeaseLostError(Exception):
-    """The trial belongs to another process by now: whatever this one has of it is to be forgotten."""
-
-
-class Study:
+class Study(OpenStudy):
     """One study in its storage, as one process sees it. Every method takes the lock.
 
     `data`: local files and directories that the runs read, with their digests. `process_id`: `host:pid:start` of who
     works on it; by default this process. Raises UserError when the study is bound to another configuration, code or
     data (the difference is named), unless `study.force=true`, which is recorded.
     """
-
-    def __init__(self, plan: Plan, data: dict[str, str] | None = None, process_id: str | None = None) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self.plan = plan
-        self.strategy = plan.strategy
-        self.process_id = process_id or str(ProcessIdentity.current())
-        self.failure_limit_reason = ""  # why this process starts nothing more
-        self.held: set[int] = set()  # numbers of the trials that this process holds
-        self.storage = Storage(storage_uri(plan.spec.storage), plan.study.removesuffix("-search"))
-        with self.storage.exclusive():
-            self.study = optuna.create_study(
-                study_name=plan.study,
-                storage=self.storage.optuna(),
-                sampler=optuna.samplers.RandomSampler(seed=0),  # never used: points are suggested in sampler.py
-                pruner=self.strategy.pruner(),
-                directions=[o.direction for o in plan.objectives],
-                load_if_exists=True,
-            )
-            binding = {**self.strategy.binding(), "code": code_digests(), "data": data or {}}
-            outputs = f"outputs/{plan.study}"
-            to_remove = f"{self.storage.where} and {outputs}" if self.storage.path else outputs
-            bind(self.study, binding, force=plan.spec.force, to_remove=to_remove)
-            self.study.set_user_attr("plan", plan.stored())
-            self.presence = Presence(self.study, self.process_id, plan.spec.lease_seconds)
 
     # ------------------------------------------------------------------ claims
 
@@ -72,42 +35,57 @@ class Study:
 
         Raises UserError for a search whose space holds no point that can be run.
         """
-        with self.storage.exclusive():
-            self.presence.observe()
-            task = self._take_over(self._trials())
-            if task is not None:
-                return task
-            trials = self._trials()
-            self.failure_limit_reason = trials.failure_limit_reason(self.plan.spec)
-            if self.failure_limit_reason:
-                return None
-            try:
-                new = self.strategy.next_trial(trials)
-            except SpaceExhaustedError:
-                self.study.set_user_attr("exhausted", len(trials))
-                return None
-            return None if new is None else self._add(new)
+        self._deaths.clear()
+        return self._claim()
 
+    @step
+    def _claim(self) -> Task | None:
+        if self._interruptions != self.storage.interruptions:  # the others could not be heard meanwhile
+            self._interruptions = self.storage.interruptions
+            self.presence.start_over()
+        self.presence.observe()
+        task = self._take_over(self._trials())
+        if task is not None:
+            return task
+        trials = self._trials()
+        self.failure_limit_reason = trials.failure_limit_reason(self.plan.spec)
+        if self.failure_limit_reason:
+            return None
+        try:
+            new = self.strategy.next_trial(trials)
+        except SpaceExhaustedError:
+            self.study.set_user_attr("exhausted", len(trials))
+            return None
+        return None if new is None else self._add(new)
+
+    @step
     def left(self) -> int:
         """Trials that are not finished and may still be, held by anybody or by nobody yet."""
-        with self.storage.exclusive():
-            trials = self._trials()
-            return self.strategy.under_way(trials) if self.failure_limit_reason else self.strategy.left(trials)
+        trials = self._trials()
+        return self.strategy.under_way(trials) if self.failure_limit_reason else self.strategy.left(trials)
 
+    @step
     def release(self, task: Task) -> None:
         """Let go of an unfinished trial: whoever comes next goes on with it. Raises LeaseLostError."""
-        with self.storage.exclusive():
-            self._check_held(task)
-            self._move(task.number, TrialState.FREE)
+        if task.number in self.held and self._state(task.number) is TrialState.FREE:  # done, before an interruption
+            self.held.discard(task.number)
+            return
+        self._check_held(task)
+        self._move(task.number, TrialState.FREE)
 
     def close(self) -> None:
-        """Leave: what this process still holds is free."""
-        with self.storage.exclusive():
-            for number in sorted(self.held):
-                if self._holds(number):
-                    self._move(number, TrialState.FREE)
-            self.held.clear()
-            self.presence.leave()
+        """Leave: what this process still holds is free. Nothing more is tried where the storage is gone for good."""
+        if not self.storage.is_lost:
+            self._leave()
+        self.storage.close()
+
+    @step
+    def _leave(self) -> None:
+        for number in sorted(self.held):
+            if self._holds(number):
+                self._move(number, TrialState.FREE)
+        self.held.clear()
+        self.presence.leave()
 
     def _take_over(self, trials: Trials) -> Task | None:
         """A trial whose process is gone, or that nobody holds; one whose processes died too often has failed."""
@@ -119,9 +97,10 @@ class Study:
                 continue
             task = self._task(trial)
             if task.is_finished:  # its process died between the last result and the conclusion
-                self._conclude(task)
+                self._conclude(task.number, task.results)
                 continue
-            if owner and self._count_death(trial.number, "its process died"):
+            interrupted = owner == self.process_id  # this very step had taken or added it
+            if owner and not interrupted and self._count_death(trial.number, "its process died"):
                 continue
             self._move(trial.number, TrialState.RUNNING)
             return task
@@ -153,70 +132,96 @@ class Study:
 
         `metrics` holds every objective. Raises LeaseLostError.
         """
-        with self.storage.exclusive():
-            self._check_held(task)
-            handle = self._handle(task.number)
-            for name, value in self.strategy.kept_metrics(metrics).items():
-                handle.set_user_attr(name, value)
-            values = [metrics[o.metric] for o in self.plan.objectives]
-            task.results.append({"values": values, "seconds": round(seconds, 3), "seed": task.run.seed})
-            handle.set_user_attr("results", json.dumps(task.results))
-            between_runs = self.strategy.prunes == "between runs"
-            if between_runs:
-                handle.report(values[0], len(task.results) - 1)
-            if task.is_finished:
-                self._conclude(task)
-                return "complete"
-            if between_runs and handle.should_prune():
-                self._move(task.number, TrialState.PRUNED)
-                return "pruned"
-            return "next"
+        values = [metrics[o.metric] for o in self.plan.objectives]
+        result = {"values": values, "seconds": round(seconds, 3), "seed": task.run.seed}
+        outcome = self._book(task, [*task.results, result], self.strategy.kept_metrics(metrics))
+        task.results.append(result)
+        return outcome
+
+    @step
+    def _book(self, task: Task, results: list[dict[str, Any]], kept: dict[str, Any]) -> Outcome:
+        ended = self._ended(task)
+        if ended is not None:
+            return "pruned" if ended is TrialState.PRUNED else "complete"
+        self._check_held(task)
+        handle = self._handle(task.number)
+        for name, value in kept.items():
+            handle.set_user_attr(name, value)
+        handle.set_user_attr("results", json.dumps(results))
+        between_runs = self.strategy.prunes == "between runs"
+        if between_runs:
+            handle.report(results[-1]["values"][0], len(results) - 1)
+        if len(results) == len(task.runs):
+            self._conclude(task.number, results)
+            return "complete"
+        if between_runs and handle.should_prune():
+            self._move(task.number, TrialState.PRUNED)
+            return "pruned"
+        return "next"
 
     def report(self, task: Task, value: float, point: int) -> bool:
         """An evaluation within a run, at point 1, 2, ...; True when the run is to be stopped. Raises LeaseLostError."""
         if self.strategy.prunes != "within a run" or point < 1:
             return False
-        with self.storage.exclusive():
-            self._check_held(task)
-            handle = self._handle(task.number)
-            if point not in self._frozen()[task.number].intermediate_values:  # a resumed run may repeat one
-                handle.report(value, point)
-            return bool(handle.should_prune())
+        return self._report(task, value, point)
 
+    @step
+    def _report(self, task: Task, value: float, point: int) -> bool:
+        self._check_held(task)
+        handle = self._handle(task.number)
+        if point not in self._frozen()[task.number].intermediate_values:  # a resumed run may repeat one
+            handle.report(value, point)
+        return bool(handle.should_prune())
+
+    @step
     def prune(self, task: Task) -> None:
         """The run was stopped because `report` said so. Raises LeaseLostError."""
-        with self.storage.exclusive():
+        if self._ended(task) is None:
             self._check_held(task)
             self._move(task.number, TrialState.PRUNED)
 
     def fail(self, task: Task, reason: str) -> bool:
         """A try failed: True when the run may be tried again, by this process. Raises LeaseLostError."""
-        with self.storage.exclusive():
-            self._check_held(task)
-            handle = self._handle(task.number)
-            failures = self._frozen()[task.number].user_attrs.get("failures", 0) + 1
-            handle.set_user_attr("failures", failures)
-            handle.set_user_attr("error", reason)
-            if failures <= self.plan.spec.retries:
-                return True
-            self._move(task.number, TrialState.FAILED)
+        return self._fail(task, reason, [])
+
+    @step
+    def _fail(self, task: Task, reason: str, count: list[int]) -> bool:
+        """`count`: empty; from the first time on that this is done, how many failures there are with this one."""
+        if self._ended(task) is not None:
             return False
+        self._check_held(task)
+        count = count or _remember(count, self._frozen()[task.number].user_attrs.get("failures", 0) + 1)
+        handle = self._handle(task.number)
+        handle.set_user_attr("failures", count[0])
+        handle.set_user_attr("error", reason)
+        if count[0] <= self.plan.spec.retries:
+            return True
+        self._move(task.number, TrialState.FAILED)
+        return False
 
     def worker_died(self, task: Task, reason: str) -> bool:
         """The task's process died under it: True when the run may be tried again. Raises LeaseLostError."""
-        with self.storage.exclusive():
-            self._check_held(task)
-            return not self._count_death(task.number, reason)
+        self._deaths.clear()
+        return self._worker_died(task, reason)
 
-    def _conclude(self, task: Task) -> None:
+    @step
+    def _worker_died(self, task: Task, reason: str) -> bool:
+        if self._ended(task) is not None:
+            return False
+        self._check_held(task)
+        return not self._count_death(task.number, reason)
+
+    def _conclude(self, number: int, results: list[dict[str, Any]]) -> None:
         """All runs are done: the trial's values are the means over them."""
         count = len(self.plan.objectives)
-        means = [statistics.fmean(result["values"][i] for result in task.results) for i in range(count)]
-        self._move(task.number, TrialState.COMPLETE, means)
+        means = [statistics.fmean(result["values"][i] for result in results) for i in range(count)]
+        self._move(number, TrialState.COMPLETE, means)
 
     def _count_death(self, number: int, reason: str) -> bool:
-        """Count a death; True when it was one too many and the trial has failed."""
-        losses = self._frozen()[number].user_attrs.get("losses", 0) + 1
+        """Count a death, once a step; True when it was one too many and the trial has failed."""
+        attributes = self._frozen()[number].user_attrs
+        key = (number, attributes.get("owner", ""))
+        losses = self._deaths.setdefault(key, attributes.get("losses", 0) + 1)
         handle = self._handle(number)
         handle.set_user_attr("losses", losses)
         if losses <= self.plan.spec.max_lost:
@@ -225,95 +230,74 @@ class Study:
         self._move(number, TrialState.FAILED)
         return True
 
-    def _check_held(self, task: Task) -> None:
-        """Raises LeaseLostError when the trial is no longer this process's."""
-        if not self._holds(task.number):
-            self.held.discard(task.number)
-            raise LeaseLostError(f"{task.name} was taken over by another process")
-
-    def _holds(self, number: int) -> bool:
-        trial = self._frozen()[number]
-        running = state_of(trial, self.presence.epoch) is TrialState.RUNNING
-        return running and trial.user_attrs.get("owner") == self.process_id
-
-    def _move(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
-        """The one place where a trial changes its state. Raises TransitionError where that does not lead there."""
-        import optuna
-
-        check_transition(state_of(self._frozen()[number], self.presence.epoch), state)
-        if state is TrialState.RUNNING:
-            self._handle(number).set_user_attr("owner", self.process_id)
-            self.held.add(number)
-            return
-        if state is TrialState.FREE:
-            self._handle(number).set_user_attr("owner", "")
-        elif state is TrialState.COMPLETE:
-            self.study.tell(number, values)
-        else:
-            pruned = state is TrialState.PRUNED
-            self.study.tell(number, state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.FAIL)
-        self.held.discard(number)
-
     # ------------------------------------------------------------------ what is known
 
+    @step
     def complete(self) -> dict[Key, dict[str, Any]]:
         """(arm, seed) -> {"objective": float, "metrics": {name: float}} of what is done; nothing of a search."""
-        with self.storage.exclusive():
-            return self._trials().complete()
+        return self._trials().complete()
 
+    @step
     def failed(self) -> dict[Key, str]:
         """(arm, seed) of the plan -> reason, of what failed for good since the command was started."""
-        with self.storage.exclusive():
-            return self._trials().failed(self.plan.runs, self.plan.spec, self.failure_limit_reason)
+        return self._trials().failed(self.plan.runs, self.plan.spec, self.failure_limit_reason)
 
+    @step
     def finished(self) -> int:
         """Trials of the plan that need no more work, whatever became of them."""
-        with self.storage.exclusive():
-            return self.strategy.finished(self._trials())
+        return self.strategy.finished(self._trials())
 
+    @step
     def points(self) -> list[Any]:
         """Copies of all trials, frozen, in order."""
-        with self.storage.exclusive():
-            return list(self.study.get_trials(deepcopy=True))
+        return list(self.study.get_trials(deepcopy=True))
 
+    @step
     def winners(self, count: int) -> list[tuple[str, Mapping[str, Any]]]:
         """(name, params) of the best `count` complete trials, spread over a front; none while trials are left."""
-        with self.storage.exclusive():
-            if self.strategy.left(self._trials()):
-                return []
-            complete = self._trials().in_state(TrialState.COMPLETE)
-            candidates = self.study.best_trials if len(self.plan.objectives) > 1 else complete
-            return winners(candidates, self.plan.objectives, count)
+        if self.strategy.left(self._trials()):
+            return []
+        complete = self._trials().in_state(TrialState.COMPLETE)
+        candidates = self.study.best_trials if len(self.plan.objectives) > 1 else complete
+        return winners(candidates, self.plan.objectives, count)
 
+    @step
     def early_end(self) -> str:
         """Why the search has fewer trials than it was to have; empty when it has them all."""
-        with self.storage.exclusive():
-            return self._trials().early_end(self.plan.spec)
+        return self._trials().early_end(self.plan.spec)
 
+    @step
     def forced_changes(self) -> list[str]:
         """What was gone over with `study.force=true`, one line each."""
-        with self.storage.exclusive():
-            entries = json.loads(self.study.user_attrs.get("forced", "[]"))
-            return [line for entry in entries for line in entry["changes"]]
+        entries = json.loads(self.study.user_attrs.get("forced", "[]"))
+        return [line for entry in entries for line in entry["changes"]]
 
-    def heartbeat(self, fractions: dict[int, float]) -> None:
-        """Say that this process lives, and how far its runs are: trial number -> fraction in [0, 1]."""
-        with self.storage.exclusive():
-            self.presence.heartbeat(fractions)
+    @step
+    def heartbeat(self, fractions: dict[int, float]) -> set[int]:
+        """Say that this process lives, and how far its runs are: trial number -> fraction in [0, 1].
 
+        Numbers of those among them that another process has taken over by now.
+        """
+        self.presence.heartbeat(fractions)
+        if not fractions:
+            return set()
+        trials = self._trials()
+        held = {t.number for t in trials.in_state(TrialState.RUNNING) if t.user_attrs["owner"] == self.process_id}
+        return fractions.keys() - held
+
+    @step
+    def silent(self) -> list[str]:
+        """Processes of this machine that hold runs, live, and were not heard for a lease: a sentence each, once."""
+        self.presence.observe()
+        owners = {t.user_attrs.get("owner", "") for t in self._trials().in_state(TrialState.RUNNING)}
+        return self.presence.silent(owners - {self.process_id})
+
+    @step
     def rejoin(self) -> None:
         """Take part in the newest start of the command: that of the jobs which this process launched and waited for."""
-        with self.storage.exclusive():
-            self.presence.rejoin()
+        self.presence.rejoin()
 
-    def _frozen(self) -> list[Any]:
-        return list(self.study.get_trials(deepcopy=False))
 
-    def _trials(self) -> Trials:
-        return Trials(self._frozen(), self.presence.epoch, self.study.user_attrs.get("exhausted"))
-
-    def _handle(self, number: int) -> Any:
-        """Optuna's handle of a trial, which writes its attributes."""
-        import optuna
-
-        return optuna.trial.Trial(self.study, self._frozen()[number]._trial_id)
+def _remember(count: list[int], value: int) -> list[int]:
+    count.append(value)
+    return count

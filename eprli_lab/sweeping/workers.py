@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker says: kind is progress, evaluation, done, interrupted, failed, or died (said for it)."""
+    """What a worker says: progress, evaluation, done, interrupted, failed, held (its directory), died (said for it)."""
 
     kind: str
     content: Any
@@ -85,7 +85,13 @@ def _serve(pipe: Any, executor: str, parent: int) -> None:
             return
         if job == PRUNE:  # its run ended before it could be stopped
             continue
-        message = _work(executor, job, stop, pipe)
+        try:
+            message = _work(executor, job, stop, pipe)
+        except OSError as error:  # not even the log can be written
+            message = Message(
+                "failed",
+                f"{job.directory} cannot be written ({error.strerror or error}): make room, or make it writable",
+            )
         with contextlib.suppress(OSError):
             pipe.send(message)
         if stop.is_set():
@@ -125,6 +131,8 @@ def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
                 return Message("done", run(job.spec_json, job.directory, job.parent_run_id, stop_reason, on_progress))
         except Interrupted as error:
             return Message("interrupted", str(error))
+        except locks.LockHeldError as error:  # e.g. its process is stopped; who comes next tries again
+            return Message("held", str(error))
         except (UserError, NonFiniteError) as error:
             return Message("failed", str(error))
         except Exception as error:
@@ -157,7 +165,7 @@ def _output_to(path: Path) -> Iterator[None]:
 def _alone(directory: Path, stop: threading.Event) -> Iterator[None]:
     """Hold the run's directory: the worker of a controller that was killed may still be saving there.
 
-    Raises Interrupted when asked to stop meanwhile, UserError when the other one does not leave.
+    Raises Interrupted when asked to stop meanwhile, LockHeldError (with a sentence) when the other one does not leave.
     """
     deadline = time.monotonic() + ORPHAN_GRACE + 10
     while True:
@@ -168,7 +176,7 @@ def _alone(directory: Path, stop: threading.Event) -> Iterator[None]:
             if stop.is_set():
                 raise Interrupted("stopped before the start") from None
             if time.monotonic() > deadline:
-                raise UserError(f"{directory} is being written by another process ({error})") from None
+                raise locks.LockHeldError(f"{directory} is being written by another process ({error})") from None
             time.sleep(0.2)
     try:
         yield

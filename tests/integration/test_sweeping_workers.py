@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from conftest import REPO
 from sweeping_work import STEPS, arms, behave, expected, make_plan, run
 
 from eprli_lab.errors import UserError
-from eprli_lab.sweeping import controller
+from eprli_lab.sweeping import controller, locks, workers
 from eprli_lab.sweeping.study import Study
 
 ARMS = arms("a", "b")
@@ -378,3 +380,37 @@ def test_refusals_come_before_anything_starts() -> None:
 
 def test_steps_are_what_the_tests_think() -> None:
     assert expected(0, 2) == 1 / 1009 and expected(1, 2) == (31 * 1 + 2) / 1009 and STEPS == 5
+
+
+def test_a_run_whose_directory_cannot_be_made_fails_with_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("outputs").mkdir()
+    Path("outputs/study").touch()  # something else stands there
+    result = run(make_plan(node(workers=1, retries=0)))
+    assert set(result.failed) == {("a", 0), ("a", 1), ("b", 0), ("b", 1)}
+    said, errors = capfd.readouterr()
+    assert "outputs/study/a/seed0 cannot be written (Not a directory)" in said and "Traceback" not in said + errors
+
+
+def test_a_lock_file_of_noise_is_a_lock_file() -> None:
+    path = Path("lock")
+    path.write_bytes(b"\xff\xfe\x00")
+    with open(path, "a") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(locks.LockHeldError):
+            locks.lock(path)
+    held = locks.lock(path)
+    assert held is not None
+    path.unlink()  # somebody cleans up; who comes next locks another file
+    other = locks.lock(path)
+    assert other is not None and not os.path.samestat(os.fstat(held.fileno()), os.fstat(other.fileno()))
+
+
+def test_a_directory_that_somebody_else_writes_is_no_failure_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "ORPHAN_GRACE", -10.0)
+    with open("lock", "w") as holder:
+        holder.write("elsewhere:7:1")
+        holder.flush()
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        job = workers.Job("{}", ".", None)
+        message = workers._work("sweeping_work:work", job, threading.Event(), None)
+    assert message == workers.Message("held", ". is being written by another process (elsewhere:7:1)")

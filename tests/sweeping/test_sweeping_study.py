@@ -17,11 +17,13 @@ from conftest import REPO
 from sweeping_work import arms, make_plan
 
 from eprli_lab.errors import UserError
+from eprli_lab.sweeping.clocks import Clock
 from eprli_lab.sweeping.fingerprints import MOVED, code_digests, data_digests
 from eprli_lab.sweeping.leases import Presence
+from eprli_lab.sweeping.opened import LeaseLostError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.storage import Storage
-from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Task
 from eprli_lab.tracking.process import ProcessIdentity
 
@@ -144,7 +146,7 @@ def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError, match=r"d\.jsonl: aaa -> bbb"):
         Study(plan(), {"d.jsonl": "bbb"})
     Study(plan(), {"other.jsonl": "bbb"}).close()  # an arm's own file is no change
-    monkeypatch.setattr("eprli_lab.sweeping.study.code_digests", lambda: code | {"training/loop.py": "0"})
+    monkeypatch.setattr("eprli_lab.sweeping.opened.code_digests", lambda: code | {"training/loop.py": "0"})
     with pytest.raises(UserError, match=r"\(code changed: training/loop\.py\): give this one"):
         Study(plan(), {"d.jsonl": "aaa"})
 
@@ -247,7 +249,7 @@ def test_two_processes_never_hold_the_same_run() -> None:
 
 def test_a_silent_process_of_another_machine_loses_its_run_after_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("eprli_lab.sweeping.leases.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     here = Study(plan(seeds=(0,), lease_seconds=60.0))
     there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE)
     orphan = claim(there)
@@ -373,8 +375,8 @@ def test_a_half_written_last_line_is_cut_off() -> None:
     study.succeed(claim(study), {"score": 0.5}, 1.0)
     claim(study)
     study.close()
-    whole = JOURNAL.read_bytes()
-    JOURNAL.write_bytes(whole[:-7])
+    with open(JOURNAL, "ab") as file:
+        file.write(b'{"op_code": 8, "worker_id": "x", "trial_id": 1, "user_a')
     study = Study(plan())
     assert work_off(study, 0.75) == [("b", 0), ("a", 1), ("b", 1)]
     study.close()
@@ -388,7 +390,7 @@ def test_a_half_written_last_line_is_cut_off() -> None:
     [
         ("mysql://x/y", "study.storage: 'mysql://x/y' is no storage"),
         ("studies.db", "is no storage: leave it out"),
-        ("postgresql://me:secret@127.0.0.1:1/none", "postgresql://me@127.0.0.1:1/none cannot be reached"),
+        ("postgresql://me:secret@127.0.0.1:1/none", "postgresql://me:***@127.0.0.1:1/none cannot be reached"),
         ("sqlite:////proc/nowhere/x.db", "cannot be made"),
     ],
 )
@@ -411,3 +413,68 @@ def test_the_lock_is_let_go_of_by_a_killed_holder() -> None:
     storage = Storage(None, "s")
     with storage.exclusive(), storage.exclusive():  # may be nested
         pass
+
+
+# --- clocks and silence ------------------------------------------------------------------------------------------
+
+
+class SetClock(Clock):
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.offset = timedelta(0)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds) + self.offset
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_takes_no_run_from_anybody(hours: int) -> None:
+    clock = SetClock()
+    here = Study(plan(seeds=(0,), lease_seconds=60.0), clock=clock)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE, clock=clock)
+    held = claim(there)
+    assert claim(here).run.key == ("b", 0)
+    clock.offset = timedelta(hours=hours)
+    for _ in range(6):
+        clock.seconds += 10
+        there.heartbeat({held.number: 0.5})
+        assert here.heartbeat({}) == set() and here.claim() is None
+    late = Study(plan(seeds=(0,), lease_seconds=60.0), process_id="third:1:1", clock=clock)
+    assert late.claim() is None, "both are at work"
+    assert there.succeed(held, {"score": 0.5}, 1.0) == "complete"
+
+
+def test_who_was_stopped_itself_gives_the_others_a_whole_lease() -> None:
+    clock = SetClock()
+    here = Study(plan(seeds=(0,), lease_seconds=60.0), clock=clock)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE, clock=clock)
+    held = claim(there)
+    claim(here)
+    clock.seconds += 3600  # here is stopped, or its database is gone; there beats as before, and cannot be heard
+    assert here.claim() is None
+    for _ in range(2):
+        clock.seconds += 40
+        here.heartbeat({})
+    assert claim(here).number == held.number, "silent for a lease, as far as here could hear"
+    assert there.heartbeat({held.number: 0.9}) == {held.number}, "it hears that it lost its run"
+
+
+def test_a_step_that_had_to_wait_gives_the_others_a_whole_lease() -> None:
+    clock = SetClock()
+    here = Study(plan(seeds=(0,), lease_seconds=60.0), clock=clock)
+    there = Study(plan(seeds=(0,), lease_seconds=60.0), process_id=ELSEWHERE, clock=clock)
+    claim(there)
+    claim(here)
+    clock.seconds += 50
+    here.heartbeat({})
+    here.storage.interruptions += 1  # the database was gone for 15 s
+    clock.seconds += 15
+    assert here.claim() is None

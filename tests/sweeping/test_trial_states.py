@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sweeping_work import arms, make_plan
 
+from eprli_lab.sweeping.opened import LeaseLostError
 from eprli_lab.sweeping.states import TRANSITIONS, TransitionError, TrialState, check_transition, may, state_of
-from eprli_lab.sweeping.study import LeaseLostError, Study
+from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Task
 
 ENDS = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED_BEFORE}

@@ -1,0 +1,119 @@
+"""Processes that are stopped and continued, many at once, in a directory that vanishes: each run once, or a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPO
+from sweeping_work import arms, behave, expected, make_plan
+
+from eprli_lab.sweeping.study import Study
+
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
+    behave()
+
+
+def start(node: dict[str, Any], name: str, **environment: str) -> subprocess.Popen[bytes]:
+    with open(f"{name}.log", "w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeping_work", json.dumps(node)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment},
+        )
+
+
+def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "\n".join(p.read_text() for p in Path().glob("*.log"))
+        time.sleep(0.05)
+
+
+def assert_each_run_once(node: dict[str, Any]) -> None:
+    study = Study(make_plan(node))
+    trials = study.points()
+    study.close()
+    keys = Counter((t.user_attrs["arm"], t.user_attrs["seed"]) for t in trials)
+    assert keys == {(a, s): 1 for a in node["arms"] for s in node["seeds"]}
+    assert {t.state.name for t in trials} == {"COMPLETE"}
+    assert [t.values for t in trials] == [[expected(t.user_attrs["seed"])] for t in trials]
+
+
+def test_who_was_stopped_beyond_its_lease_disturbs_nobody() -> None:
+    """A process of another machine is stopped in the middle of a run with its worker, taken over, and continued."""
+    node = {"arms": arms("a", "b"), "seeds": [0], "workers": 1, "lease_seconds": 2.0}
+    behave(a_0={"seconds": 0.4}, b_0={"seconds": 0.4})
+    there = start(node, "there", ON_HOST="elsewhere")
+    until(lambda: Path("outputs/study/a/seed0/state.json").exists())
+    os.killpg(there.pid, signal.SIGSTOP)
+    here = start(node, "here")
+    owner = f":{here.pid}:"
+    until(lambda: any('"trial_id": 0' in line and owner in line for line in Path("studies/study.journal").open()))
+    os.killpg(there.pid, signal.SIGCONT)
+    assert (there.wait(60), here.wait(60)) == (0, 0), Path("there.log").read_text() + Path("here.log").read_text()
+    assert "was taken over by another process" in Path("there.log").read_text()
+    assert_each_run_once(node)
+    starts = [line.split() for line in Path("outputs/study/a/seed0/starts").read_text().splitlines()]
+    assert len(starts) == 2 and int(starts[1][1]) > 0, "the second went on from what the first had saved"
+
+
+def test_a_stopped_process_of_this_machine_is_named() -> None:
+    node = {"arms": arms("a"), "seeds": [0], "workers": 1, "lease_seconds": 1.0}
+    behave(a_0={"seconds": 0.3})
+    first = start(node, "first")
+    until(lambda: Path("outputs/study/a/seed0/state.json").exists())
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start(node, "second")
+    until(lambda: f"kill -CONT {first.pid} lets it go on" in Path("second.log").read_text())
+    os.kill(first.pid, signal.SIGCONT)
+    assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert_each_run_once(node)
+
+
+def test_eight_copies_at_once_and_another_sweep_in_the_same_folder() -> None:
+    node = {"arms": arms("a", "b", "c"), "seeds": [0, 1], "workers": 1}
+    other = {**node, "name": "other"}
+    processes = [start(node, f"copy{i}") for i in range(8)] + [start(other, "other")]
+    codes = [p.wait(150) for p in processes]
+    assert codes == [0] * 9, "\n".join(p.read_text() for p in Path().glob("*.log"))
+    assert "Traceback" not in "".join(p.read_text() for p in Path().glob("*.log"))
+    assert_each_run_once(node)
+    assert_each_run_once(other)
+    for run in Path("outputs").glob("*/*/*/starts"):
+        assert len(run.read_text().splitlines()) == 1, "made once"
+
+
+def test_the_working_directory_is_deleted_under_a_sweep(tmp_path: Path) -> None:
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    os.chdir(directory)
+    behave(a_0={"seconds": 0.5})
+    node = {"arms": arms("a"), "seeds": [0], "workers": 1, "lease_seconds": 1.0}
+    with open(tmp_path / "log", "w") as log:
+        command = [sys.executable, "-m", "sweeping_work", json.dumps(node)]
+        sweep = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    until(lambda: Path("outputs/study/a/seed0/state.json").exists())
+    os.chdir(tmp_path)
+    shutil.rmtree(directory)
+    assert sweep.wait(60) == 2
+    text = (tmp_path / "log").read_text()
+    assert "Traceback" not in text and "No such file or directory" in text.splitlines()[-1]
