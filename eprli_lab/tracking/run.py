@@ -72,7 +72,7 @@ class RunTracker:
         steps = {step for _, step in (*spool.points, *self._stored)}
         if self._offline is None and resume_step and resume_step not in steps:
             raise UserError(
-                f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, from which "
+                f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, where "
                 "it would go on: remove the directory, and the same command makes the run again"
             )
         try:
