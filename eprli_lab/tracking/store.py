@@ -11,13 +11,14 @@ from typing import Any
 from eprli_lab import __version__
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.tracking.birth import check_store, ensure_store, store_lock
+from eprli_lab.tracking.birth import check_store, damaged, ensure_store, exists, store_lock
 from eprli_lab.tracking.moved import ARTIFACTS, repair_locations
 from eprli_lab.tracking.process import ProcessIdentity
 from eprli_lab.tracking.quiet import quiet_mlflow
 from eprli_lab.tracking.uri import check_reachable, first_line, resolve_uri, sqlite_file
 
 log = logging.getLogger(__name__)
+BUSY_SECONDS = 20.0  # to wait for another process's write; MLflow's own wait in a SQLite file
 TAGS = 100  # in one log_batch, the limit of MLflow
 
 
@@ -41,11 +42,30 @@ def open_store(tracking: TrackingSpec) -> tuple[Any, str]:
     if uri.partition("?")[0] in ("sqlite:///:memory:", "sqlite://", "sqlite:///"):
         raise UserError(f"tracking.uri: {tracking.uri} ends with its process: give a file, sqlite:///FILE")
     check_reachable(uri)
+    file = sqlite_file(uri)
+    if file is not None and exists(file):
+        _wait_until_free(file)
     try:
         experiment = experiment_id(uri, tracking.experiment)  # first: a client would make missing tables in place
         return mlflow_client(uri), experiment
     except ModuleNotFoundError as error:
         raise UserError(f"tracking.uri: {tracking.uri} needs the Python package {error.name}: install it") from None
+
+
+def _wait_until_free(file: Path) -> None:
+    """Raises ConnectionError for a file that another process has been writing to for BUSY_SECONDS, or that is full."""
+    import sqlite3
+
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise ConnectionError(f"{file}: {first_line(error)}") from None
+    except sqlite3.DatabaseError as error:
+        raise damaged(file, error) from None
+    finally:
+        connection.close()
 
 
 _opened: dict[tuple[str, str], tuple[Any, str]] = {}  # (uri, experiment's name) -> (which file it was, id)
