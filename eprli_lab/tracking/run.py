@@ -197,13 +197,13 @@ class RunTracker:
     def _reconnect(self) -> None:
         """Send what the spool holds and the store does not. Raises whatever the store still answers with."""
         client, experiment = open_store(self._tracking)
-        spool = self._on_disk()
+        spool, held = self._on_disk()
         run_id, stored = attach(client, experiment, spool)
-        send(client, self._uri, run_id, missing(spool, stored, self._held_now()))
+        send(client, self._uri, run_id, missing(spool, stored, held))
         with self._wake:  # nothing is logged meanwhile: what came since the last look follows through the queue
-            later = self._on_disk()
-            known = stored | {key: value for key, (value, _) in spool.points.items()}
-            items = missing(later, known, {(key, self._step) for key in self._held})
+            later, still_held = self._on_disk()
+            known = stored | {key: value for key, (value, _) in spool.points.items() if key not in held}
+            items = missing(later, known, still_held)
             self._queue.extend(i for i in items if len(i) == 4 or i not in spool.artifacts)
             self._stored = {key: value for key, value in known.items() if key[1] >= self._step}
             if run_id != self._spool.run_id:
@@ -213,16 +213,13 @@ class RunTracker:
         self._retry = Backoff()
         log.warning("tracking: %s is there again: what was spooled is sent", self._tracking.uri)
 
-    def _on_disk(self) -> Spool:
-        """The spool as it was written so far."""
+    def _on_disk(self) -> tuple[Spool, set[tuple[str, int]]]:
+        """The spool as it was written so far, and which of its points may still be replaced within their step."""
         with self._wake:
             spool = Spool.read(self._spool.path)
+            held = {(key, self._step) for key in self._held}
         spool.run_id = self._spool.run_id
-        return spool
-
-    def _held_now(self) -> set[tuple[str, int]]:
-        with self._wake:
-            return {(key, self._step) for key in self._held}
+        return spool, held
 
     def _go_offline(self, error: BaseException) -> None:
         """Spool only, until the store is there again; said once each time."""

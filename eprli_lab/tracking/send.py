@@ -31,6 +31,8 @@ def attach(client: Any, experiment: str, spool: Spool) -> tuple[str, dict[tuple[
     run = _existing(client, experiment, spool)
     if run is None:
         run = client.create_run(experiment, tags=tags, run_name=spool.header["name"])
+        if str(client.tracking_uri).startswith("http"):  # a request whose answer was late was made twice
+            run = _existing(client, experiment, spool) or run
     else:
         client.update_run(run.info.run_id, status="RUNNING")
         if "eprli.ended" in run.data.tags:
