@@ -173,7 +173,7 @@ def test_a_server_that_starts_later_gets_the_run_from_the_run_itself(
     said = [r.getMessage() for r in caplog.records if r.name.startswith("eprli_lab")]
     assert len(said) == 2 and "cannot be reached" in said[0] and "is there again: what was spooled is sent" in said[1]
     run = store.mlflow_client(door.uri).get_run(tracker.run_id)
-    assert list(Path(run.info.artifact_uri.removeprefix("file://")).iterdir())[0].name == "note.txt"
+    assert [p.name for p in Path(run.info.artifact_uri.removeprefix("file://")).iterdir()] == ["note.txt"]
 
 
 @pytest.mark.parametrize("trouble", ["error", "hang", "refused"])
