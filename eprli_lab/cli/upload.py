@@ -29,8 +29,8 @@ def _upload(words: list[str]) -> None:
             refused.append(error)
             continue
         print(f"{directory}: {sent} points sent to run {run_id}")
-    for error in refused[1:]:
-        print(f"eprli_lab: {error}", file=sys.stderr)
+    for other in refused[1:]:
+        print(f"eprli_lab: {other}", file=sys.stderr)
     if refused:
         raise refused[0]
 

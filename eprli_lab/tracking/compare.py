@@ -42,7 +42,7 @@ def _values(tracking: TrackingSpec, run_id: str, spool: Spool) -> tuple[Values, 
     points = {key: value for key, (value, _) in spool.points.items()}
     uri = resolve_uri(tracking.uri)
     if sqlite_file(uri) is not None:
-        stored = {}
+        stored: dict[tuple[str, int], float] = {}
         for _, metric, steps, values in read_histories(tracking, [run_id]):
             stored |= dict(zip(((metric, step) for step in steps), values, strict=True))  # the last of a step counts
         return stored, points

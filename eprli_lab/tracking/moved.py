@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,8 +56,9 @@ def repair_locations(file: Path, experiment: str) -> str:
 
 def _old_folder(connection: sqlite3.Connection, here: Path, experiment: int, location: str) -> Path | None:
     """Of a store that an earlier version made, without the tag; None when it cannot be told."""
-    root = Path(location.removeprefix("file://"))
-    if root.name != ARTIFACTS or "%" in location:
+    is_uri = location.startswith("file://")
+    root = Path(unquote(location.removeprefix("file://")) if is_uri else location)
+    if root.name != ARTIFACTS:
         return None
     if root.parent == here.parent:
         return here.parent
