@@ -192,11 +192,12 @@ def run_sweep(name: str, *overrides: str, preset: str = "default", workers: int 
     each; None: one a core. They import no main module, so a script needs no `if __name__ == "__main__"`.
 
     Raises UserError for a name or an override that there is not, for a study of another configuration, code or data,
-    and after the report when runs failed for good; Interrupted on Ctrl-C, when the runs under way have saved.
+    and after the report when runs failed for good or could not be stored; Interrupted on Ctrl-C, when the runs under
+    way have saved.
     """
     from eprli_lab.config.backend import OpenRLHFSpec
     from eprli_lab.sweeping.catalogue import planner
-    from eprli_lab.sweeping.command import run_plan
+    from eprli_lab.sweeping.command import by_reason, run_plan
 
     arguments = [] if preset == "default" else [f"preset={preset}"]
     arguments += words("run_sweep", overrides)
@@ -220,5 +221,8 @@ def run_sweep(name: str, *overrides: str, preset: str = "default", workers: int 
             f"{len(outcome.failed)} of {len(plan.runs)} runs of {plan.study} failed for good ({reasons}): "
             f"load_study({plan.study!r}) has the others"
         )
+    if outcome.unstored:
+        reasons = "; ".join(f"{', '.join(runs)}: {reason}" for reason, runs in by_reason(outcome.unstored).items())
+        raise UserError(f"{len(outcome.unstored)} finished runs of {plan.study} are not in its table ({reasons})")
     where = plan.sample.tracking
     return load_study(plan.study, tracking_uri=where.uri, experiment=where.experiment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from eprli_lab.cli.command import Command
@@ -20,9 +21,18 @@ def _upload(words: list[str]) -> None:
     given = parse([word for word in words if _is_key(word)], [key.name for key in KEYS], USAGE)
     if not directories:
         raise UserError(USAGE)
+    refused: list[UserError] = []
     for directory in directories:
-        run_id, sent = upload(Path(directory), given.get("tracking.uri"))
+        try:
+            run_id, sent = upload(Path(directory), given.get("tracking.uri"))
+        except UserError as error:  # the others are sent all the same
+            refused.append(error)
+            continue
         print(f"{directory}: {sent} points sent to run {run_id}")
+    for other in refused[1:]:
+        print(f"eprli_lab: {other}", file=sys.stderr)
+    if refused:
+        raise refused[0]
 
 
 def _is_key(word: str) -> bool:

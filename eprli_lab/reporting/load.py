@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.reporting.membership import members, seeds_of
+from eprli_lab.reporting.membership import members, seeds_of, spooled
 from eprli_lab.tracking import names
 from eprli_lab.tracking.description import TAG, Direction, Objective, StudyDescription, last_opened
 from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
@@ -221,7 +221,7 @@ def load_study(
     )
     ranks = {arm: i for i, arm in enumerate(data.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
-    data.unfinished.extend(_unfinished(children, runs, description))
+    data.unfinished.extend(_unfinished(children, runs, description, study))
     return data
 
 
@@ -281,8 +281,10 @@ def _choose(children: list[LoggedRun]) -> tuple[list[LoggedRun], list[str]]:
     return list(chosen.values()), notes
 
 
-def _unfinished(children: list[LoggedRun], runs: list[RunData], description: StudyDescription) -> list[Unfinished]:
-    """Every (arm, seed) that was started or planned and has no finished run."""
+def _unfinished(
+    children: list[LoggedRun], runs: list[RunData], description: StudyDescription, study: str
+) -> list[Unfinished]:
+    """Every (arm, seed) that was started or planned and has no finished run in the store."""
     done = {(r.arm, r.seed) for r in runs}
     out: dict[tuple[str, int], Unfinished] = {}
     for arm in description.arms:
@@ -291,4 +293,6 @@ def _unfinished(children: list[LoggedRun], runs: list[RunData], description: Stu
     for run in children:
         key = (run.tags["arm"], int(run.tags["seed"]))
         out[key] = Unfinished(*key, run.status.lower(), run.tags.get("eprli.ended", ""))
+    for key, remedy in spooled(study, description, out.keys() - done).items():
+        out[key] = Unfinished(*key, "finished, not stored", remedy)
     return [u for key, u in out.items() if key not in done]

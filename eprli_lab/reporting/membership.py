@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from eprli_lab.tracking.description import PLANNED, StudyDescription
 from eprli_lab.tracking.read import LoggedRun
+from eprli_lab.tracking.spool import NAME, Spool, SpoolError
 
 SHOWN = 3  # ids of runs in a sentence
 UNCHECKED = "its plan was not logged (by an earlier version), so that each run belongs to it could not be checked"
@@ -90,3 +92,23 @@ def seeds_of(description: StudyDescription, arm: str) -> list[int]:
     """Seeds that are planned for an arm."""
     of_arm: Mapping[str, str] | None = description.planned.get(arm)
     return list(description.seeds) if of_arm is None else sorted(int(seed) for seed in of_arm)
+
+
+def spooled(study: str, description: StudyDescription, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Those of these (arm, seed) that finished in the working directory -> the command that sends them to the store.
+
+    A spool that is damaged, or of another plan, is none of its.
+    """
+    found: dict[tuple[str, int], str] = {}
+    for arm, seed in sorted(keys) if description.planned else ():
+        directory = Path("outputs") / study / arm / f"seed{seed}"
+        try:
+            spool = Spool.read(directory / NAME)
+        except SpoolError:
+            continue
+        if not spool.header or spool.end is None or spool.end[0] != "FINISHED":
+            continue
+        run = LoggedRun("", "FINISHED", 0, spool.header["tags"], spool.header["params"])
+        if run.tags.get("arm") == arm and run.tags.get("seed") == str(seed) and members([run], description).runs:
+            found[arm, seed] = f"eprli-lab upload {directory}"
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ class SweepOutcome:
 
     failed: dict[tuple[str, int], str] = field(default_factory=dict)  # (arm, seed) that failed for good -> reason
     interrupted: str = ""  # how far it came, where somebody stopped it
+    unstored: dict[tuple[str, int], str] = field(default_factory=dict)  # finished, not in its table -> why
 
 
 def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) -> int:
@@ -44,9 +45,19 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
         sys.exit(130)
     for (arm, seed), reason in outcome.failed.items():
         print(visible(f"failed: {arm} seed {seed}: {reason}"), file=sys.stderr)
-    if outcome.failed:
+    for sentence, runs in by_reason(outcome.unstored).items():
+        print(visible(f"not in the table: {', '.join(runs)}: {sentence}"), file=sys.stderr)
+    if outcome.failed or outcome.unstored:
         sys.exit(1)
     return 0
+
+
+def by_reason(unstored: Mapping[tuple[str, int], str]) -> dict[str, list[str]]:
+    """Sentence -> the runs that it is said of: a server that is away is said once."""
+    runs: dict[str, list[str]] = {}
+    for (arm, seed), reason in unstored.items():
+        runs.setdefault(reason, []).append(f"{arm} seed {seed}")
+    return runs
 
 
 def run_plan(plan: Plan, run: Runner | None = None, pool: list[Any] | None = None) -> SweepOutcome:
@@ -88,6 +99,7 @@ def _toy_settings(plan: Plan) -> list[str]:
 
 def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcome:
     """The search to its target; the plan with its winners as further arms, or where it was interrupted."""
+    from eprli_lab.sweeping.agreement import PATIENCE, agree
     from eprli_lab.sweeping.lifecycle import finish_search
 
     searching = plan.searching()
@@ -104,6 +116,8 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcom
         if result.interrupted:
             done = f"{study.finished()} of {plan.spec.trials}"
             return SweepOutcome(interrupted=f"interrupted with {done} trials done")
+        agreed = agree(searching, (), parent, study.forced_changes(), PATIENCE)
+        parent = "" if agreed.away else agreed.parent
         winners = study.winners(search.spec.confirm)
         print(finish_search(searching, study.points(), winners, parent, study.early_end()))
     return plan.with_winners(winners)
@@ -111,6 +125,7 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcom
 
 def confirm(plan: Plan, data: dict[str, str], run: Runner) -> SweepOutcome:
     """Every arm (and winner) on every seed, then the table."""
+    from eprli_lab.sweeping import agreement
     from eprli_lab.sweeping.lifecycle import finish_study
 
     with _open_study(plan, data) as (study, parent):
@@ -123,15 +138,21 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> SweepOutcome:
         complete = planned & result.complete.keys()
         if result.interrupted:
             return SweepOutcome(interrupted=f"interrupted with {len(complete)} of {len(planned)} runs complete")
-        if complete:
+        if not complete:
+            return SweepOutcome(result.failed)
+        agreed = agreement.agree(plan, complete, parent, study.forced_changes(), agreement.PATIENCE)
+        for line in agreed.lines(plan.sample.tracking):
+            print(line)
+        if not agreed.away:  # no table of half the runs
             with study.storage.exclusive():  # of several processes, one writes the report at a time
-                finish_study(plan, parent)
-    return SweepOutcome(result.failed)
+                finish_study(plan, agreed.parent)
+    return SweepOutcome(result.failed, unstored=agreed.missing)
 
 
 @contextmanager
 def _open_study(plan: Plan, data: dict[str, str]) -> Iterator[tuple[Study, str]]:
     """(study, run id of its tracking parent), for the time that this process works on it. Raises UserError."""
+    from eprli_lab.sweeping.agreement import agree
     from eprli_lab.sweeping.lifecycle import start_study
     from eprli_lab.sweeping.study import Study
 
@@ -139,6 +160,12 @@ def _open_study(plan: Plan, data: dict[str, str]) -> Iterator[tuple[Study, str]]
     try:
         with study.storage.exclusive():  # of several processes, one makes the parent
             parent = start_study(plan, study.forced_changes())
+        if parent:
+            done = study.complete().keys() & {run.key for run in plan.runs}
+            agreed = agree(plan, done, parent, study.forced_changes())
+            for line in agreed.lines(plan.sample.tracking):
+                print(line, flush=True)
+            parent = agreed.parent
         yield study, parent
     finally:
         study.close()

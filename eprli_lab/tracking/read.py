@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import math
 import operator
@@ -12,8 +14,10 @@ from typing import Any
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
+from eprli_lab.tracking.birth import damaged
+from eprli_lab.tracking.moved import repair_locations
 from eprli_lab.tracking.send import LARGEST
-from eprli_lab.tracking.store import mlflow_client, quoted, search_runs
+from eprli_lab.tracking.store import deleted_experiment, mlflow_client, quoted, search_runs
 from eprli_lab.tracking.uri import check_reachable, first_line, read_only, resolve_uri, sqlite_file
 
 
@@ -45,12 +49,23 @@ def read_runs(tracking: TrackingSpec, study: str | None = None) -> list[LoggedRu
     try:
         name = tracking.experiment
         found = _client_runs(uri, name, study) if file is None else _sqlite_runs(file, name, study)
+    except UserError:
+        raise
     except Exception as error:
-        why = "it is no MLflow store" if "no such table" in str(error) else first_line(error)
-        raise UserError(f"the tracking store {tracking.uri} cannot be read: {why}") from None
+        raise _unreadable(f"the tracking store {tracking.uri}", file, error) from None
     if found is None:
         raise UserError(f"tracking.experiment: {tracking.uri} has no experiment '{tracking.experiment}'")
     return found
+
+
+def _unreadable(what: str, file: Path | None, error: Exception) -> UserError:
+    """The sentence for a store that gives no answer, or one that makes no sense."""
+    import sqlite3
+
+    if file is not None and "no such table" not in str(error) and not isinstance(error, sqlite3.OperationalError):
+        return damaged(file, f"cannot be read: {first_line(error)}")
+    none = "no such table" in str(error) and what.startswith("the tracking store")
+    return UserError(f"{what} cannot be read: {'it is no MLflow store' if none else first_line(error)}")
 
 
 def _client_runs(uri: str, experiment: str, study: str | None) -> list[LoggedRun] | None:
@@ -60,6 +75,8 @@ def _client_runs(uri: str, experiment: str, study: str | None) -> list[LoggedRun
     known = client.get_experiment_by_name(experiment)
     if known is None:
         return None
+    if known.lifecycle_stage == "deleted":
+        raise deleted_experiment(uri, experiment, known.experiment_id)
     query = f"tags.study = {quoted(study)}" if study is not None else "tags.kind = 'study'"
     return [
         LoggedRun(r.info.run_id, r.info.status, r.info.start_time, dict(r.data.tags), dict(r.data.params))
@@ -71,9 +88,13 @@ def _sqlite_runs(file: Path, experiment: str, study: str | None) -> list[LoggedR
     """None: there is no such experiment."""
     connection = read_only(file)
     try:
-        known = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
-        if known is None:
+        named = "SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = ?"
+        row = connection.execute(named, (experiment,)).fetchone()
+        if row is None:
             return None
+        if row[1] == "deleted":
+            raise deleted_experiment(f"sqlite:///{file}", experiment, row[0])
+        known = row[:1]
         tag = ("kind", "study") if study is None else ("study", study)
         chosen = "experiment_id = ? AND lifecycle_stage = 'active' AND run_uuid IN "
         chosen += "(SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
@@ -87,6 +108,12 @@ def _sqlite_runs(file: Path, experiment: str, study: str | None) -> list[LoggedR
             for run_id, key, value in connection.execute(of, (*known, *tag)):
                 if run_id in runs:  # not one that was begun since
                     getattr(runs[run_id], kind)[key] = value
+        if not all(
+            isinstance(cell, str)
+            for r in runs.values()
+            for cell in (r.status, *r.tags, *r.tags.values(), *r.params.values())
+        ) or not all(isinstance(r.started, int) for r in runs.values()):
+            raise ValueError("a column of another type")
         return list(runs.values())
     finally:
         connection.close()
@@ -112,7 +139,7 @@ def read_histories(
         for run_id, key, steps, values in found:
             yield run_id, key, steps, [_finite_or_not(v) for v in values] if clamped(values) else values
     except Exception as error:
-        raise UserError(f"the metrics of {tracking.uri} cannot be read: {first_line(error)}") from None
+        raise _unreadable(f"the metrics of {tracking.uri}", file, error) from None
 
 
 def _finite_or_not(value: float) -> float:
@@ -153,9 +180,20 @@ def _client_points(client: Any, run_ids: Sequence[str], wanted: Callable[[str], 
 
 def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str) -> Path | None:
     """A local path of a run's artifact, downloaded where it is not local; None when it is not there."""
+    uri = resolve_uri(tracking.uri)
+    file = sqlite_file(uri)
     try:
-        client = mlflow_client(resolve_uri(tracking.uri))
+        if file is not None:
+            _repaired(file, tracking.experiment)
+        client = mlflow_client(uri)
         path = Path(client.download_artifacts(run_id, name))
     except Exception:  # every kind of artifact store has its own errors for what is not there
         return None
     return path if path.is_file() else None
+
+
+@functools.cache
+def _repaired(file: Path, experiment: str) -> None:
+    """Of a folder that was moved and in which nothing was run since; one that cannot be written stays as it is."""
+    with contextlib.suppress(Exception):
+        repair_locations(file, experiment)

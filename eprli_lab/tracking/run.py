@@ -15,18 +15,25 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.escaping import visible
 from eprli_lab.masking import mask, masked
+from eprli_lab.tracking.birth import StoreError
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.provenance import provenance
-from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, send
-from eprli_lab.tracking.spool import Spool
+from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, missing, send
+from eprli_lab.tracking.spool import NAME, Spool, SpoolError, SpoolWriter, artifact_entry
 from eprli_lab.tracking.store import log, open_store, process_tags
 from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+RETRY = 5.0  # s until a store that could not be reached is looked for again
+LONGEST_RETRY = 60.0  # s between two such looks
 
 
 class RunTracker:
-    """The run of one (arm, seed): params at once, metrics through a background thread, artifacts, status."""
+    """The run of one (arm, seed): params at once, metrics through a background thread, artifacts, status.
+
+    While the store cannot be reached the run is spooled; the thread tries again every so often, and sends what the
+    spool holds and the store does not as soon as it can.
+    """
 
     def __init__(
         self,
@@ -37,12 +44,16 @@ class RunTracker:
         run_dir: Path,
         resume_step: int | None = None,
     ) -> None:
-        """Open a new run, or re-open `run_id`. `resume_step`: step of the checkpoint that training goes on from."""
+        """Open a new run, or re-open `run_id`. `resume_step`: step of the checkpoint that training goes on from.
+
+        Raises UserError when the experiment was deleted, the spool is damaged or cannot be written, and when neither
+        spool nor store holds what was logged up to the checkpoint.
+        """
         self._directory, self._tracking, self._uri = run_dir, spec.tracking, resolve_uri(spec.tracking.uri)
         run_dir.mkdir(parents=True, exist_ok=True)
-        spool = Spool.read(run_dir / "spool.jsonl")
+        spool = _spool_of(run_dir)
         spool.rewind(-1 if resume_step is None else resume_step)
-        spool.header = _header(spec, parent_run_id, spool.header.get("token"))
+        spool.header = _header(spec, parent_run_id, spool.header.get("token"), run_dir)
         spool.run_id = run_id or spool.run_id
         self._stored: dict[tuple[str, int], float] = {}
         self._queue: deque[Point | tuple[str, str]] = deque()
@@ -50,16 +61,30 @@ class RunTracker:
         self._wanted = self._stopping = False
         self._busy = False
         self._offline: str | None = None
+        self._retry = Backoff()
         try:
             self._client, experiment = open_store(spec.tracking)
             spool.run_id, self._stored = attach(self._client, experiment, spool)
+        except StoreError as error:
+            self._go_offline(error)
         except UserError:
             raise
         except Exception as error:
             self._go_offline(error)
-        spool.rewrite()
+        steps = {step for _, step in (*spool.points, *self._stored)}
+        if self._offline is None and resume_step and resume_step not in steps:
+            raise UserError(
+                f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, where "
+                "it would go on: remove the directory, and the same command makes the run again"
+            )
+        try:
+            spool.rewrite()
+            self._file = SpoolWriter(spool.path)
+        except OSError as error:
+            raise UserError(
+                f"{spool.path} cannot be written ({error.strerror}): free some space there; the same command goes on"
+            ) from None
         self._spool = spool
-        self._file = spool.path.open("a")
         self._step = -1 if resume_step is None else resume_step
         self._held: dict[str, tuple[float, int]] = {}  # this step's values; a later one replaces an earlier one
         self._released: set[str] = set()  # metrics of this step that were handed to the writer
@@ -78,55 +103,59 @@ class RunTracker:
         return self._spool.run_id
 
     def log(self, metrics: Mapping[str, float | None], step: int) -> None:
-        """Note values at a step; returns at once. Values that are None are left out. Steps must not decrease."""
+        """Note values at a step; returns at once. Values that are None are left out. Steps must not decrease.
+
+        Raises UserError when they cannot be written to the spool.
+        """
         at = int(time.time() * 1000)
         values = {key: float(value) for key, value in metrics.items() if value is not None}
-        self._note({"metrics": values, "step": step, "at": at})
-        if step != self._step:
-            self._release()
-            for key in self._released:  # a step that is left does not come back
-                self._stored.pop((key, self._step), None)
-            self._step, self._released = step, set()
-        for key, value in values.items():
-            self._held[key] = (value, at)
+        with self._wake:
+            self._file.write({"metrics": values, "step": step, "at": at})
+            if step != self._step:
+                self._release()
+                for key in self._released:  # a step that is left does not come back
+                    self._stored.pop((key, self._step), None)
+                self._step, self._released = step, set()
+            for key, value in values.items():
+                self._held[key] = (value, at)
 
     def artifact(self, path: Path, folder: str) -> None:
         """Attach a file, in `folder` of the run's artifacts ('': at the top)."""
         entry = (str(path.resolve()), folder)
-        self._note({"artifact": entry[0], "folder": folder})
-        if self._offline is None:
-            with self._wake:
+        with self._wake:
+            self._file.write(artifact_entry(self._directory, *entry))
+            if self._offline is None:
                 self._queue.append(entry)
 
     def flush(self) -> None:
-        """Block until everything logged so far is stored, or the store is given up."""
-        self._release()
+        """Block until everything logged so far is stored, or the store could not be reached."""
         with self._wake:
+            self._release()
             self._wanted = True
+            self._retry.now()
             self._wake.notify_all()
-            self._wake.wait_for(lambda: not (self._queue or self._busy) or self._offline is not None)
+            self._wake.wait_for(lambda: not (self._wanted or self._busy or (self._queue and self._offline is None)))
 
     def finish(self, status: Status, message: str | None) -> None:
         """Store everything, then the status: only work that is wholly stored becomes FINISHED."""
         if self._file.closed:
             return
         message = None if message is None else visible(mask(message))
-        self.flush()
-        self._note({"end": status, "message": message})
-        if self._offline is None:
-            try:
-                end_run(self._client, self._spool.run_id, status, message)
-            except Exception as error:
-                self._go_offline(error)
-        with self._wake:
-            self._stopping = True
-            self._wake.notify_all()
-        self._thread.join(timeout=30)
-        self._file.close()
-
-    def _note(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()  # to the operating system: survives a kill of this process
+        try:
+            self.flush()
+            with self._wake:
+                self._file.write({"end": status, "message": message}, sync=True)
+            if self._offline is None:
+                try:
+                    end_run(self._client, self._spool.run_id, status, message)
+                except Exception as error:
+                    self._go_offline(error)
+        finally:
+            with self._wake:
+                self._stopping = True
+                self._wake.notify_all()
+            self._thread.join(timeout=30)
+            self._file.close()
 
     def _release(self) -> None:
         """The held step is complete: hand its values to the writer."""
@@ -150,12 +179,16 @@ class RunTracker:
         while True:
             with self._wake:
                 due = lambda: self._wanted or self._stopping or len(self._queue) >= BATCH  # noqa: E731
-                self._wake.wait_for(due, timeout=self._tracking.flush_seconds)
-                if self._stopping and not self._queue:
+                self._wake.wait_for(due, timeout=self._tracking.flush_seconds if self._offline is None else RETRY / 2)
+                if self._stopping and not (self._queue and self._offline is None):
                     return
-                items, self._wanted, self._busy = list(self._queue), False, True
-                self._queue.clear()
+                self._wanted, self._busy = False, True
             try:
+                if self._offline is not None and self._retry.is_due():
+                    self._reconnect()
+                with self._wake:
+                    items = list(self._queue)
+                    self._queue.clear()
                 if self._offline is None:
                     send(self._client, self._uri, str(self._spool.run_id), items)
             except Exception as error:
@@ -164,15 +197,43 @@ class RunTracker:
                 self._busy = False
                 self._wake.notify_all()
 
-    def _go_offline(self, error: BaseException) -> None:
-        """Spool only, from now on; said once."""
+    def _reconnect(self) -> None:
+        """Send what the spool holds and the store does not. Raises whatever the store still answers with."""
+        client, experiment = open_store(self._tracking)
+        spool, held = self._on_disk()
+        run_id, stored = attach(client, experiment, spool)
+        send(client, self._uri, run_id, missing(spool, stored, held))
+        with self._wake:  # nothing is logged meanwhile: what came since the last look follows through the queue
+            later, still_held = self._on_disk()
+            known = stored | {key: value for key, (value, _) in spool.points.items() if key not in held}
+            items = missing(later, known, still_held)
+            self._queue.extend(i for i in items if len(i) == 4 or i not in spool.artifacts)
+            self._stored = {key: value for key, value in known.items() if key[1] >= self._step}
+            if run_id != self._spool.run_id:
+                self._spool.run_id = run_id
+                self._file.write({"id": run_id})
+            self._client, self._offline = client, None
+        self._retry = Backoff()
+        log.warning("tracking: %s is there again: what was spooled is sent", self._tracking.uri)
+
+    def _on_disk(self) -> tuple[Spool, set[tuple[str, int]]]:
+        """The spool as it was written so far, and which of its points may still be replaced within their step."""
         with self._wake:
+            spool = Spool.read(self._spool.path)
+            held = {(key, self._step) for key in self._held}
+        spool.run_id = self._spool.run_id
+        return spool, held
+
+    def _go_offline(self, error: BaseException) -> None:
+        """Spool only, until the store is there again; said once each time."""
+        with self._wake:
+            self._retry.failed()
             if self._offline is None:
                 self._offline = first_line(error)
                 self._queue.clear()
                 log.warning(
-                    "tracking: %s cannot be reached (%s): the run goes on and is spooled; when it can be reached, "
-                    "upload it with: eprli-lab upload %s",
+                    "tracking: %s cannot be reached (%s): the run goes on and is spooled, and is sent when the store "
+                    "is there again; or upload it with: eprli-lab upload %s",
                     self._tracking.uri,
                     self._offline,
                     self._directory,
@@ -180,8 +241,43 @@ class RunTracker:
             self._wake.notify_all()
 
 
-def _header(spec: RunSpec, parent_run_id: str | None, token: str | None) -> dict[str, Any]:
-    """Everything that makes the run in a store. `token` names this spool, so that an upload finds its run again."""
+class Backoff:
+    """When to try again: after RETRY seconds, then twice as long each time, at most LONGEST_RETRY."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._at = 0.0  # monotonic, s
+
+    def failed(self) -> None:
+        """It was tried in vain."""
+        self._seconds = min(LONGEST_RETRY, max(RETRY, 2 * self._seconds))
+        self._at = time.monotonic() + self._seconds
+
+    def now(self) -> None:
+        """The next look is due at once."""
+        self._at = 0.0
+
+    def is_due(self) -> bool:
+        """Is it time to try again?"""
+        return time.monotonic() >= self._at
+
+
+def _spool_of(run_dir: Path) -> Spool:
+    """Raises UserError, with the way out, for a damaged one."""
+    try:
+        return Spool.read(run_dir / NAME)
+    except SpoolError as error:
+        raise UserError(
+            f"{error}: move it away where the tracking store has all of it; else remove {run_dir}, and the same "
+            "command makes the run again"
+        ) from None
+
+
+def _header(spec: RunSpec, parent_run_id: str | None, token: str | None, run_dir: Path) -> dict[str, Any]:
+    """Everything that makes the run in a store. `token` names this spool, so that an upload finds its run again.
+
+    `directory` and `cwd`, as they were: a folder that was moved since has its store in the new place.
+    """
     token = token or uuid.uuid4().hex
     name = f"{spec.arm}-seed{spec.seed}" if spec.arm else f"run-{spec.fingerprint()}"
     tags = {"kind": "run", "seed": str(spec.seed), "fingerprint": spec.fingerprint(), "eprli.token": token}
@@ -194,4 +290,5 @@ def _header(spec: RunSpec, parent_run_id: str | None, token: str | None) -> dict
     params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in spec.flat().items()}
     tracking = spec.tracking.model_dump() | {"uri": absolute(spec.tracking.uri)}
     tags |= process_tags()
-    return {"token": token, "name": name, "tags": tags, "params": masked(params), "tracking": tracking}
+    places = {"directory": str(run_dir.resolve()), "cwd": str(Path.cwd())}
+    return {"token": token, "name": name, "tags": tags, "params": masked(params), "tracking": tracking, **places}

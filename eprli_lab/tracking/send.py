@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eprli_lab.tracking.spool import Spool
 from eprli_lab.tracking.store import search_runs, set_tags
 from eprli_lab.tracking.uri import sqlite_file
 
-if TYPE_CHECKING:
-    pass
 Point = tuple[str, int, float, int]  # metric, step, value, milliseconds since 1970
 BATCH = 1000  # metrics in one log_batch, the limit of MLflow
 PARAMS = 100  # params in one log_batch, the limit of MLflow
@@ -33,6 +31,8 @@ def attach(client: Any, experiment: str, spool: Spool) -> tuple[str, dict[tuple[
     run = _existing(client, experiment, spool)
     if run is None:
         run = client.create_run(experiment, tags=tags, run_name=spool.header["name"])
+        if str(client.tracking_uri).startswith("http"):  # a request whose answer was late was made twice
+            run = _existing(client, experiment, spool) or run
     else:
         client.update_run(run.info.run_id, status="RUNNING")
         if "eprli.ended" in run.data.tags:
@@ -59,7 +59,12 @@ def _existing(client: Any, experiment: str, spool: Spool) -> Any:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
     found = search_runs(client, experiment, f"tags.`eprli.token` = '{spool.header['token']}'")
-    return found[0] if found else None
+    empty = [run for run in found if not run.data.metrics]  # a request that was answered too late, and made again
+    kept = next((run for run in found if run.data.metrics), found[0] if found else None)
+    for run in empty:
+        if run is not kept:
+            client.delete_run(run.info.run_id)
+    return kept
 
 
 def _stored_points(client: Any, run_id: str, keys: Iterable[str]) -> dict[tuple[str, int], float]:
@@ -78,6 +83,15 @@ def is_stored(stored: Mapping[tuple[str, int], float], point: Point) -> bool:
         return False
     there = stored[key, step]
     return key.startswith(WALL_CLOCK) or there == value or (there != there and value != value)
+
+
+def missing(
+    spool: Spool, stored: Mapping[tuple[str, int], float], held: Collection[tuple[str, int]] = ()
+) -> list[Point | tuple[str, str]]:
+    """What a spool has and the store has not: points by their time, then its files that are there. `held`: not yet."""
+    points = [(key, step, value, at) for (key, step), (value, at) in spool.points.items() if (key, step) not in held]
+    late = [point for point in sorted(points, key=lambda p: p[3]) if not is_stored(stored, point)]
+    return [*late, *(entry for entry in spool.artifacts if Path(entry[0]).is_file())]
 
 
 def send(client: Any, uri: str, run_id: str, items: Sequence[Point | tuple[str, str]]) -> None:
@@ -117,7 +131,10 @@ def insert(file: Path, run_id: str, points: Sequence[Point]) -> bool:
     for key, step, value, at in points:
         nan = math.isnan(value)  # stored as 0 with a mark; infinities as the largest doubles
         rows.append((key, 0.0 if nan else max(-LARGEST, min(LARGEST, value)), at, run_id, step, nan))
-    connection = sqlite3.connect(file, timeout=BUSY_SECONDS)
+    try:  # never makes the file: a store that was moved away is for `open_store` to make, whole
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
+    except sqlite3.OperationalError as error:
+        raise ConnectionError(f"{file} cannot be opened ({error})") from None
     try:
         for table in ("metrics", "latest_metrics"):
             if {column[1] for column in connection.execute(f"PRAGMA table_info({table})")} != METRIC_COLUMNS:

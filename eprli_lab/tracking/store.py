@@ -4,102 +4,151 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-import tempfile
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eprli_lab import __version__
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
+from eprli_lab.tracking.birth import check_store, damaged, ensure_store, exists, store_lock
+from eprli_lab.tracking.moved import ARTIFACTS, repair_locations
 from eprli_lab.tracking.process import ProcessIdentity
+from eprli_lab.tracking.quiet import quiet_mlflow
 from eprli_lab.tracking.uri import check_reachable, first_line, resolve_uri, sqlite_file
 
 log = logging.getLogger(__name__)
+BUSY_SECONDS = 20.0  # to wait for another process's write; MLflow's own wait in a SQLite file
 TAGS = 100  # in one log_batch, the limit of MLflow
 
 
 @functools.cache
 def mlflow_client(uri: str) -> Any:
     """An MlflowClient for a resolved URI; quiet, impatient, without telemetry."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    quiet_mlflow()
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # SQL of what it then raises
-    for name in ("urllib3", "mlflow.utils.requests_utils"):  # they announce every retry; we say it once ourselves
-        logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
-
-
-@contextmanager
-def _locked(uri: str) -> Iterator[None]:
-    """One process of this machine at a time for a store: creating its tables is not safe otherwise."""
-    from filelock import FileLock
-
-    name = uuid.uuid5(uuid.NAMESPACE_URL, uri).hex
-    with FileLock(Path(tempfile.gettempdir()) / f"eprli-{os.getuid()}-{name}.lock"):
-        yield
 
 
 def open_store(tracking: TrackingSpec) -> tuple[Any, str]:
     """(client, experiment id); creates database and experiment where they are missing.
 
-    Raises ConnectionError when the store cannot be reached, UserError when the experiment was deleted.
+    Raises ConnectionError when the store cannot be reached, UserError when the experiment was deleted or the URI is of
+    no store that outlives its process or of one whose driver is not installed, StoreError when the file is damaged or
+    of another version.
     """
     uri = resolve_uri(tracking.uri)
+    if uri.partition("?")[0] in ("sqlite:///:memory:", "sqlite://", "sqlite:///"):
+        raise UserError(f"tracking.uri: {tracking.uri} ends with its process: give a file, sqlite:///FILE")
     check_reachable(uri)
-    experiment = experiment_id(uri, tracking.experiment)  # first: a client creates missing tables, which needs the lock
-    return mlflow_client(uri), experiment
-
-
-@functools.cache
-def experiment_id(uri: str, name: str) -> str:
     file = sqlite_file(uri)
-    with _locked(uri):
-        client = mlflow_client(uri)
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            if file is not None:
-                _use_wal(file)
-            where = None if file is None else (Path.cwd() / "mlartifacts").as_uri()
-            tags = {
-                "mlflow.experimentKind": "custom_model_development",  # the UI opens in its "Model training" view
-                "mlflow.experiment.primaryMetric.name": "score",
-                "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
-            }
-            return str(client.create_experiment(name, artifact_location=where, tags=tags))
-    if experiment.lifecycle_stage == "deleted":
-        raise UserError(
-            f"tracking.experiment: '{name}' was deleted in {uri}: restore it (mlflow experiments restore "
-            f"--experiment-id {experiment.experiment_id}) or choose another name"
-        )
-    return str(experiment.experiment_id)
+    if file is not None and exists(file):
+        _wait_until_free(file)
+    try:
+        experiment = experiment_id(uri, tracking.experiment)  # first: a client would make missing tables in place
+        return mlflow_client(uri), experiment
+    except ModuleNotFoundError as error:
+        raise UserError(f"tracking.uri: {tracking.uri} needs the Python package {error.name}: install it") from None
 
 
-def _use_wal(file: Path) -> None:
-    """Readers and one writer at the same time; half the time of a write. The mode stays with the file."""
+def _wait_until_free(file: Path) -> None:
+    """Raises ConnectionError for a file that another process has been writing to for BUSY_SECONDS, or that is full."""
     import sqlite3
 
-    connection = sqlite3.connect(file, timeout=30)
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise ConnectionError(f"{file}: {first_line(error)}") from None
+    except sqlite3.DatabaseError as error:
+        raise damaged(file, error) from None
     finally:
         connection.close()
 
 
-def prepare(tracking: TrackingSpec) -> bool:
-    """Create database and experiment once, safely between processes. False when the store cannot be reached."""
+_opened: dict[tuple[str, str], tuple[Any, str]] = {}  # (uri, experiment's name) -> (which file it was, id)
+
+
+def experiment_id(uri: str, name: str) -> str:
+    """Of an experiment in the store of a resolved URI; both are made where they are missing."""
+    file = sqlite_file(uri)
+    if file is None:
+        if (uri, name) not in _opened:
+            _opened[uri, name] = None, _active(mlflow_client(uri), uri, name, None)
+        return _opened[uri, name][1]
+    known, experiment = _opened.get((uri, name), (None, ""))
+    if known is not None and known == _which(file):
+        return experiment
+    quiet_mlflow()
+    with store_lock(file):
+        if known is not None:
+            _let_go(uri)  # another file has its name by now
+        ensure_store(file)
+        experiment = _active(mlflow_client(uri), uri, name, (Path.cwd() / ARTIFACTS).as_uri())
+        sentence = repair_locations(file, name)
+    if sentence:
+        log.warning("tracking: %s", sentence)
+    _opened[uri, name] = _which(file), experiment
+    return experiment
+
+
+def _active(client: Any, uri: str, name: str, artifacts: str | None) -> str:
+    """Id of the experiment, made where it is missing. Raises UserError for a deleted one."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        tags = {
+            "mlflow.experimentKind": "custom_model_development",  # the UI opens in its "Model training" view
+            "mlflow.experiment.primaryMetric.name": "score",
+            "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+        }
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=tags))
+        except Exception:
+            experiment = client.get_experiment_by_name(name)  # another process was faster, or a retry found its own
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        raise deleted_experiment(uri, name, experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def deleted_experiment(uri: str, name: str, number: object) -> UserError:
+    """The sentence for an experiment in MLflow's trash."""
+    return UserError(
+        f"tracking.experiment: '{name}' was deleted in {uri}: restore it (MLFLOW_TRACKING_URI={uri} mlflow experiments "
+        f"restore --experiment-id {number}) or choose another name"
+    )
+
+
+def _which(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of its name."""
     try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _let_go(uri: str) -> None:
+    """Of a store that was replaced under a process: its open connections lead to the old file."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore._get_or_create_engine(uri).dispose()
+    for key in [k for k in _opened if k[0] == uri]:
+        del _opened[key]
+
+
+def prepare(tracking: TrackingSpec) -> bool:
+    """Create database and experiment once, safely between processes. False when the store cannot be reached.
+
+    Raises UserError for a store that cannot be used whatever one waits: damaged, of another version, deleted.
+    """
+    try:
+        file = sqlite_file(tracking.uri)
+        if file is not None:
+            check_store(file)
         open_store(tracking)
     except UserError:
         raise

@@ -33,7 +33,7 @@ from eprli_lab.reporting.tables.columns import chosen, columns
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.reporting.tables.verdicts import headline
-from eprli_lab.tracking.store import experiment_id, mlflow_client, prepare
+from eprli_lab.tracking.store import mlflow_client, prepare
 from eprli_lab.tracking.uri import check_reachable
 
 pytestmark = pytest.mark.slow  # real stores and figures
@@ -63,7 +63,6 @@ def store(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for module in ("store", "read"):
         monkeypatch.setattr(f"eprli_lab.tracking.{module}.mlflow_client", mlflow_client.__wrapped__)
-    monkeypatch.setattr("eprli_lab.tracking.store.experiment_id", experiment_id.__wrapped__)
 
     def execute(sql: str, *values: object) -> list:
         connection = sqlite3.connect("mlflow.db")

@@ -406,8 +406,9 @@ def test_an_unreachable_store_spools_says_so_once_and_uploads_later(here, base, 
     assert run.data.params["budget.unit"] == "tokens"
     assert run_of(run.data.tags["mlflow.parentRunId"]).info.run_name == mine.study
     assert tracking_upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)
-    spool = (tmp_path / "run" / "spool.jsonl").read_text().splitlines()
-    (tmp_path / "run" / "spool.jsonl").write_text("\n".join(line for line in spool if '"id"' not in line) + "\n")
+    spool = Spool.read(tmp_path / "run" / "spool.jsonl")
+    spool.run_id = None
+    spool.rewrite()
     assert tracking_upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)  # found by its token
     assert len(read_runs(TrackingSpec(), mine.study)) == 2  # parent and child
 
