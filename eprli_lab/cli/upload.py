@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from eprli_lab.cli.command import Command
@@ -27,7 +28,7 @@ def _upload(words: list[str]) -> None:
 
 def _is_key(word: str) -> bool:
     """A directory may have a `=` in its name."""
-    return "=" in word and not Path(word).exists()
+    return "=" in word and not os.path.exists(word)  # Path's raises for a name too long
 
 
 command = Command(
