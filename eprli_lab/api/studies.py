@@ -168,18 +168,20 @@ class Study:
 
 
 def load_study(
-    name: str, *, preset: str = "default", tracking_uri: str = "sqlite:///mlflow.db", experiment: str = "eprli_lab"
+    name: str, *, preset: str = "default", tracking_uri: str | None = None, experiment: str | None = None
 ) -> Study:
     """A study from its tracking store: of a sweep's name and preset, or by the whole name that it was given.
 
-    `tracking_uri`: a relative SQLite file is one of the working directory. Nothing is created. Raises UserError when
+    `tracking_uri`: a relative SQLite file is one of the working directory; None: $MLFLOW_TRACKING_URI, else mlflow.db
+    there. `experiment`: None: $MLFLOW_EXPERIMENT_NAME, else eprli_lab. Nothing is created. Raises UserError when
     the store, the experiment or the study is not there (with the nearest name), or the URI is none.
     """
     from eprli_lab.reporting.report.write import read
     from eprli_lab.tracking.uri import resolve_uri
 
     try:
-        tracking = TrackingSpec(uri=resolve_uri(tracking_uri), experiment=experiment)
+        tracking = TrackingSpec() if experiment is None else TrackingSpec(experiment=experiment)
+        tracking = TrackingSpec(uri=resolve_uri(tracking_uri or tracking.uri), experiment=tracking.experiment)
     except ValueError as error:
         reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
         raise UserError(f"tracking_uri: {reason}") from None

@@ -47,7 +47,7 @@ def job(cfg: DictConfig) -> None:
     try:
         _exit_codes.append(run_single(cfg))
     except (UserError, NonFiniteError, OSError) as error:
-        if cfg.study.job:  # in another process: the launcher carries it home
+        if getattr(cfg.get("study"), "job", None):  # in another process: the launcher carries it home
             raise
         _errors.append(error)
 

@@ -32,6 +32,7 @@ def run_single(cfg: DictConfig) -> int:
         return job(study, str(hydra_node.runtime.choices.get("preset")), list(hydra_node.overrides.task))
     if study.get("arms"):
         raise UserError(f"sweep={study.get('name')} is a sweep of several runs: add -m to the command line")
+    _refuse_study_words()
     spec = parse_spec(spec_tree(cfg))
     check_writable(Path.cwd())
     if dry_run([spec]):
@@ -69,6 +70,20 @@ def run_single(cfg: DictConfig) -> int:
         return 130
     print(_summary(directory, result))
     return 0
+
+
+def _refuse_study_words() -> None:
+    """Raises UserError for `study.seeds=[1,2]` of a single run: it has no study, and one seed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from eprli_lab.sweeping.comparable import key_of
+
+    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    word = next((w for w in words if key_of(w).partition(".")[0] == "study"), None)
+    if word is not None:
+        raise UserError(
+            f"{word}: one run has no study, so it would change nothing: add -m and sweep=NAME, or leave it out"
+        )
 
 
 def _ask_to_stop(asked: list[int], number: int) -> None:

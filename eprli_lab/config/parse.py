@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from eprli_lab.config.backend import BACKENDS
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.config.values import check_values
-from eprli_lab.errors import UserError, nearest, shortened
+from eprli_lab.errors import UserError, nearest, reason, shortened
 
 
 def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
@@ -27,6 +28,17 @@ def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
         inner = [a for a in args if isinstance(a, type) and issubclass(a, BaseModel)]
         node = inner[0] if inner else annotation
     return list(getattr(node, "model_fields", {}))
+
+
+def parse_json(text: str | bytes, where: str) -> RunSpec:
+    """The spec that a JSON text holds; `where` it stands, for messages. Raises UserError."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: more digits than Python reads, too
+        raise UserError(f"{where}: holds no JSON ({reason(error)}): take the spec as it was written") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{where}: holds no spec, but {shortened(repr(tree))}: take the spec as it was written")
+    return parse_spec(tree)
 
 
 def parse_spec(tree: dict[str, Any]) -> RunSpec:

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf, open_dict
 
 from eprli_lab.config.overrides import SEEDS
 from eprli_lab.errors import UserError, shortened
+from eprli_lab.sweeping.comparable import key_of
 from eprli_lab.sweeping.plan import Plan, build_plan
 from eprli_lab.sweeping.search import Compose
 
@@ -35,6 +36,7 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
     from eprli_lab.config.compose import parsed
 
     node = {k: v for k, v in node.items() if k not in ("job", "home")}
+    _refuse_values_without_sweep(node, arguments)
     node |= _study_sweeps([a for a in arguments if a.startswith("study.")])
     # `sweep=` stays in: what its file sets beside `study` is common to all arms
     of_config = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
@@ -49,7 +51,35 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
             spaces[str(override.key_or_group)] = line.partition("=")[2]
         else:
             values.append(line)
-    return build_plan(compose, node, preset, [*values, *named], spaces)
+    plan = build_plan(compose, node, preset, [*values, *named], spaces)
+    if plan.search is None:
+        _refuse_words_of_a_search(arguments)
+    return plan
+
+
+def _refuse_values_without_sweep(node: dict[str, Any], arguments: list[str]) -> None:
+    """Raises UserError for `-m seed=0,1` without a sweep: who writes several values of a key means arms, or seeds."""
+    from eprli_lab.config.compose import parsed
+
+    if node.get("arms"):
+        return
+    several = next((o for o in parsed(arguments) if o.is_sweep_override()), None)
+    if several is None:
+        return
+    key, _, text = str(several.input_line).partition("=")
+    advice = f"write {key}={text.split(',')[0]} and the others as arms into a file (arms: overrides: [{key}=...])"
+    if key == "seed":
+        advice = f"name a sweep and write study.seeds=[{text}]"
+    raise UserError(
+        f"{several.input_line}: several values of a key need a sweep that names its arms: {advice}: docs/sweeps.md"
+    )
+
+
+def _refuse_words_of_a_search(arguments: list[str]) -> None:
+    """Raises UserError for trials and seeds of a search in a sweep that has none: they would change nothing."""
+    word = next((a for a in arguments if key_of(a) in ("study.trials", "study.search_seeds")), None)
+    if word is not None:
+        raise UserError(f"{word}: this sweep has its own arms and no search, so it would change nothing: leave it out")
 
 
 def _study_sweeps(arguments: list[str]) -> dict[str, Any]:

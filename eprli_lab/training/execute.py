@@ -28,11 +28,11 @@ def execute(
     step, and {"point", "value"} (the objective) at every evaluation after the start: point i of curve_points + 1.
     Returns {"objective", "metrics" (last values), "run_id", "starved"}. Raises UserError, NonFiniteError, Interrupted.
     """
-    from eprli_lab.config.parse import parse_spec
+    from eprli_lab.config.parse import parse_json
     from eprli_lab.tracking.run import RunTracker
     from eprli_lab.tracking.send import PRUNED
 
-    spec = parse_spec(json.loads(spec_json))
+    spec = parse_json(spec_json, "the spec of the run")
     directory = Path(run_dir)
     trainer, closing, prompts = assemble(spec, directory, stop, on_progress)
     note = directory / "run.json"
