@@ -31,7 +31,7 @@ with contextlib.suppress(ImportError):  # the environment of the OpenRLHF rehear
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev"))
 
 
 @pytest.fixture(scope="session", autouse=True)
