@@ -1,5 +1,8 @@
 # One command a target, run in the active environment (pip install -c constraints.txt -e '.[dev]'); .ci/run calls them.
-.PHONY: help quick test exhaustive lint format types docs sweeps rehearsal wheel ci
+.PHONY: help quick test exhaustive nightly lint format types docs sweeps rehearsal wheel ci
+
+HYPOTHESIS_PROFILE ?= ci
+export HYPOTHESIS_PROFILE
 
 help:       ## the targets
 	@grep -E '^[a-z]+: +##' Makefile | sed 's/: *## */\t/' | expand -t 12
@@ -9,6 +12,8 @@ test:       ## the tests
 	python -m pytest -n 2
 exhaustive: ## every launcher, storage and entry once more, and the notebook
 	python -m pytest -n 2 -m exhaustive
+nightly:    ## random inputs for an hour: command lines, files, specs, answers; what fails is printed as a small case
+	HYPOTHESIS_PROFILE=nightly EPRLI_FUZZ_EXAMPLES=$${EPRLI_FUZZ_EXAMPLES:-6000} python -m pytest -n 2 --maxfail=20 -m '' tests/fuzz
 lint:       ## ruff's rules
 	ruff check .
 format:     ## is every file as ruff would write it?

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 from eprli_lab.escaping import visible
 from eprli_lab.masking import mask
+
+# What an OSError says of a place that is full, read-only or another user's.
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
 class UserError(Exception):
@@ -31,6 +35,16 @@ class NonFiniteError(Exception):
 
 class Interrupted(Exception):
     """Somebody asked the run to stop (Ctrl-C, SIGTERM); its state was saved at the last safe point."""
+
+
+def shortened(text: str, most: int = 120) -> str:
+    """The text, or its beginning and end where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 23]}...{text[-20:]}"
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what a library raised, of bounded length; its name where it says nothing."""
+    return shortened((str(error).strip().splitlines() or [type(error).__name__])[0], 200)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

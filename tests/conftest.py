@@ -18,10 +18,20 @@ LONGEST = ("test_end_to_end", "test_sweeping_faults", "test_sweeping_launchers",
 LEFT_BEHIND = ("mlflow.db", "mlruns", "mlartifacts", "outputs", "multirun", "reports", "studies")
 
 with contextlib.suppress(ImportError):  # the environment of the OpenRLHF rehearsal has no hypothesis
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("tests", deadline=None, database=None)  # no clock, and no files in the repository
-    settings.load_profile("tests")
+    # No clock, and no files in the repository. HYPOTHESIS_PROFILE or pytest's --hypothesis-profile chooses.
+    settings.register_profile("dev", deadline=None, database=None)
+    settings.register_profile("ci", deadline=None, database=None, derandomize=True)  # the same cases every time
+    settings.register_profile(
+        "nightly",
+        deadline=None,
+        database=None,
+        max_examples=int(os.environ.get("EPRLI_FUZZ_EXAMPLES", "3000")),
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -168,18 +168,21 @@ class Study:
 
 
 def load_study(
-    name: str, *, preset: str = "default", tracking_uri: str = "sqlite:///mlflow.db", experiment: str = "eprli_lab"
+    name: str, *, preset: str = "default", tracking_uri: str | None = None, experiment: str | None = None
 ) -> Study:
     """A study from its tracking store: of a sweep's name and preset, or by the whole name that it was given.
 
-    `tracking_uri`: a relative SQLite file is one of the working directory. Nothing is created. Raises UserError when
+    `tracking_uri`: a relative SQLite file is one of the working directory; None: $MLFLOW_TRACKING_URI, else mlflow.db
+    there. `experiment`: None: $MLFLOW_EXPERIMENT_NAME, else eprli_lab. Nothing is created. Raises UserError when
     the store, the experiment or the study is not there (with the nearest name), or the URI is none.
     """
     from eprli_lab.config.parse import parse_tracking
     from eprli_lab.reporting.report.write import read
     from eprli_lab.tracking.uri import absolute
 
-    tracking = parse_tracking("tracking_uri", uri=absolute(tracking_uri), experiment=experiment)
+    given = {"uri": tracking_uri, "experiment": experiment}
+    tracking = parse_tracking("tracking_uri", **{key: value for key, value in given.items() if value is not None})
+    tracking = tracking.model_copy(update={"uri": absolute(tracking.uri)})
     study = name if preset == "default" else f"{name}-{preset}"
     return Study(read(tracking.uri, tracking.experiment, study), tracking)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from eprli_lab.backends.local.policy import check_source
 from eprli_lab.config.data import ModelSpec
-from eprli_lab.errors import UserError
+from eprli_lab.errors import UserError, reason
 
 SCALED = ("yarn", "linear", "dynamic")  # kinds of RoPE whose factor lengthens the context
 
@@ -22,8 +22,8 @@ def read_tokenizer(model: ModelSpec, family: str | None) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=model.trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model.path: {model.path} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    except Exception as error:  # whatever a file, or the code beside it, makes the library raise
+        raise UserError(f"model.path: {model.path} cannot be loaded: {reason(error)}") from None
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):  # what transformers makes of no files
         raise UserError(
             f"model.path: {model.path} holds no tokenizer: save it beside the weights (tokenizer.save_pretrained)"
@@ -44,7 +44,12 @@ def read_generation_config(where: str) -> Any:
 def context_tokens(model: ModelSpec) -> int | None:
     """Prompt and response tokens that the model has positions for; None where its config says nothing of it."""
     if model.config is not None and "max_position_embeddings" in model.config:
-        return int(model.config["max_position_embeddings"])
+        given = model.config["max_position_embeddings"]
+        if type(given) is not int or given < 1:
+            raise UserError(
+                f"model.config.max_position_embeddings: a whole number of at least 1 is needed, not {given!r}"
+            )
+        return given
     from transformers import AutoConfig
 
     try:
@@ -55,9 +60,11 @@ def context_tokens(model: ModelSpec) -> int | None:
             where = check_source(model, None)
             assert where is not None
             config = AutoConfig.from_pretrained(where, trust_remote_code=model.trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # as above
         source = "model.config" if model.config is not None else f"model.path: {model.path}"
-        raise UserError(f"{source} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"{source} cannot be loaded: {reason(error)}") from None
     return context_of(config)
 
 

@@ -17,11 +17,13 @@ from types import TracebackType
 
 import click
 
-from eprli_lab.errors import NonFiniteError, UserError
+from eprli_lab.errors import NOT_WRITABLE, NonFiniteError, UserError, shortened
 from eprli_lab.escaping import visible
 from eprli_lab.masking import MaskedFormatter, mask
 
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+# What an OSError says of a path that names no file and no directory.
+_NO_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+LONGEST = 1200  # characters of a sentence
 
 
 def exit_code(
@@ -72,8 +74,10 @@ def _mistake(error: Exception, output: str) -> str | None:
         from eprli_lab.config.compose import hydra_error_sentence
 
         return hydra_error_sentence(error)  # some of Hydra's are OSErrors as well
-    if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         return f"{error.filename or output} cannot be written ({error.strerror})"
+    if isinstance(error, OSError) and error.errno in _NO_PLACE and error.filename is not None:
+        return f"{shortened(str(error.filename))} cannot be used ({error.strerror}): give another path"
     return None
 
 
@@ -83,8 +87,17 @@ def _print_masked(kind: type[BaseException], error: BaseException, where: Traceb
 
 
 def _refuse(sentence: str, code: int) -> int:
-    print(f"eprli_lab: {visible(mask(sentence))}", file=sys.stderr)
+    print(f"eprli_lab: {visible(mask(in_one_line(sentence)))}", file=sys.stderr)
     return code
+
+
+def in_one_line(sentence: str) -> str:
+    """The sentence as a terminal may show it: its control characters are escaped, of a very long one the middle goes.
+
+    A file's name may hold a line end, a value an escape sequence of terminals, or half a surrogate pair.
+    """
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 300]} ... {plain[-295:]}"
 
 
 def _write_nowhere() -> None:

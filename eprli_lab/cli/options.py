@@ -25,10 +25,15 @@ MARGIN = Key("margin", "the smallest difference in the objective that matters (d
 
 
 def study_name(options: dict[str, str], usage: str) -> str:
-    """`study` if given, else the sweep's name, with the preset's unless that is the default one."""
+    """`study` if given, else the sweep's name, with the preset's unless that is the default one. Raises UserError."""
     from eprli_lab.config.fields import checked_name
 
     if "study" in options:
+        idle = next((key for key in ("sweep", "preset") if key in options), None)
+        if idle:
+            raise UserError(
+                f"{idle}={options[idle]}: study={options['study']} is the whole name already: leave one out"
+            )
         return checked_name("study", options["study"])
     if "sweep" not in options:
         raise UserError(f"which study? {usage}")

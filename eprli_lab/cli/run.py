@@ -48,7 +48,7 @@ def job(cfg: DictConfig) -> None:
     try:
         _exit_codes.append(run_single(cfg))
     except (UserError, NonFiniteError, OSError) as error:
-        if cfg.study.job:  # in another process: the launcher carries it home
+        if getattr(cfg.get("study"), "job", None):  # in another process: the launcher carries it home
             raise
         _errors.append(error)
 
@@ -72,6 +72,7 @@ def application(arguments: Sequence[str]) -> int:
     """Hydra's main over these words; the exit code of the run or the study. Raises what kept it from an end."""
     import hydra
 
+    from eprli_lab.config.compose import composing
     from eprli_lab.config.credentials import hide_words
     from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
 
@@ -80,10 +81,25 @@ def application(arguments: Sequence[str]) -> int:
     sys.argv = [f"{PROGRAM} run", *defer_level_overrides(expand_shortcuts(hide_words(arguments)))]
     _exit_codes.clear()
     _errors.clear()
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
+    _check_options(sys.argv[1:])
+    with composing():
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
     for error in _errors:
         raise error
     return max(_exit_codes, default=0)
+
+
+def _check_options(words: list[str]) -> None:
+    """Raises UserError for options that Hydra does not have: by itself it prints its usage and exits."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> None:
+        raise UserError(f"{message}; eprli-lab run --help says more")
+
+    parser: Any = get_args_parser()
+    parser.error = refuse
+    if parser.parse_args(words).experimental_rerun is not None:
+        raise UserError("--experimental-rerun reads a pickle, which could run anything: give the overrides themselves")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from eprli_lab.config.compose import spec_tree
+from eprli_lab.config.compose import spec_tree, study_node
 from eprli_lab.errors import Interrupted, UserError
 
 
@@ -22,16 +22,17 @@ def run_single(cfg: DictConfig) -> int:
     from eprli_lab.training.preflight import check_writable, dry_run
     from eprli_lab.training.single import has_checkpoint, start_run
 
-    if cfg.get("study") and cfg.study.get("job"):
+    study = study_node(cfg)
+    if study.get("job"):
         from hydra.core.hydra_config import HydraConfig
 
         from eprli_lab.sweeping.launchers import job
 
         hydra_node: Any = HydraConfig.get()
-        node: Any = OmegaConf.to_container(cfg.study, resolve=True)
-        return job(node, str(hydra_node.runtime.choices.get("preset")), list(hydra_node.overrides.task))
-    if cfg.get("study") and cfg.study.get("arms"):
-        raise UserError(f"sweep={cfg.study.name} is a sweep of several runs: add -m to the command line")
+        return job(study, str(hydra_node.runtime.choices.get("preset")), list(hydra_node.overrides.task))
+    if study.get("arms"):
+        raise UserError(f"sweep={study.get('name')} is a sweep of several runs: add -m to the command line")
+    _refuse_study_words()
     spec = parse_spec(spec_tree(cfg))
     check_writable(Path.cwd())
     if dry_run([spec]):
@@ -69,6 +70,20 @@ def run_single(cfg: DictConfig) -> int:
         return 130
     print(_summary(directory, result))
     return 0
+
+
+def _refuse_study_words() -> None:
+    """Raises UserError for `study.seeds=[1,2]` of a single run: it has no study, and one seed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from eprli_lab.sweeping.comparable import key_of
+
+    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    word = next((w for w in words if key_of(w).partition(".")[0] == "study"), None)
+    if word is not None:
+        raise UserError(
+            f"{word}: one run has no study, so it would change nothing: add -m and sweep=NAME, or leave it out"
+        )
 
 
 def _ask_to_stop(asked: list[int], number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def _upload(words: list[str]) -> None:
 
 def _is_key(word: str) -> bool:
     """A directory may have a `=` in its name."""
-    return "=" in word and not Path(word).exists()
+    return "=" in word and not os.path.exists(word)  # Path's raises for a name too long
 
 
 command = Command(

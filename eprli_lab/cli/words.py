@@ -53,7 +53,8 @@ def split(words: Sequence[str], keys: Iterable[str]) -> tuple[dict[str, str], li
     overrides = []
     for word in words:
         key, _, value = word.partition("=")
-        if key == "sweep" or key.startswith("study."):
+        bare = key.lstrip("+~")
+        if bare in ("sweep", "study") or bare.startswith("study."):
             raise UserError(f"{word}: there is no study here, so it would change nothing: leave it out")
         if key not in known:
             overrides.append(word)

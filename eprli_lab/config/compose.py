@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -19,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.paths import CONF_DIR
 from eprli_lab.config.spec import RunSpec
-from eprli_lab.errors import UserError, nearest
+from eprli_lab.errors import NOT_WRITABLE, UserError, nearest, shortened
 
 
 @contextmanager
@@ -45,14 +46,53 @@ def compose_tree(overrides: list[str], leave_out: tuple[str, ...] = ()) -> dict[
 
     `leave_out`: top-level keys that the caller has no use for; what is missing in them is not asked for.
     """
-    try:
-        with hydra_session():
-            config = compose("config", overrides=overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(hydra_error_sentence(error, overrides)) from None
+    with hydra_session(), composing(overrides):
+        config = compose("config", overrides=overrides)
     for key in leave_out:
         config[key] = None
     return {k: v for k, v in spec_tree(config).items() if k not in leave_out}
+
+
+class composing:
+    """What Hydra and OmegaConf raise within becomes a UserError: their own errors, and whatever else breaks in them.
+
+    Text that they do not expect (`data=[1,2]`, 5,000 digits, brackets nested 400 deep) leaves them as AssertionError,
+    ValueError, RecursionError. An error that passed through this package on its way is the program's, and stays.
+    `overrides`: what is composed; None: the command line.
+    """
+
+    def __init__(self, overrides: Sequence[str] | None = None) -> None:
+        self.overrides = overrides
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, UserError):
+            return
+        if not isinstance(error, (HydraException, OmegaConfBaseException)):
+            if _passed_through_us(trace) or (isinstance(error, OSError) and error.errno in NOT_WRITABLE):
+                return
+        raise UserError(hydra_error_sentence(error, self.overrides)) from None
+
+
+def _passed_through_us(trace: TracebackType | None) -> bool:
+    """Whether an error, seen from a `with composing()`, was raised by code of this package that Hydra had called."""
+    within = trace.tb_next if trace is not None else None
+    while within is not None:
+        if within.tb_frame.f_globals.get("__name__", "").startswith("eprli_lab."):
+            return True
+        within = within.tb_next
+    return False
+
+
+def parsed(overrides: list[str]) -> list[Any]:
+    """The words in Hydra's grammar, one `Override` each. Raises UserError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with composing(overrides):
+        found: list[Any] = OverridesParser.create().parse_overrides(overrides)
+    return found
 
 
 def compose_spec(overrides: list[str]) -> RunSpec:
@@ -68,13 +108,25 @@ def compose_data(overrides: list[str]) -> RunSpec:
     unused = {"generated": {"family": "mod10", "problems": 1}}  # nothing is evaluated
     tree["evaluation"] = {"suites": {"unused": unused}}
     data = tree.get("data", {})
-    if data.get("difficulty_file") is None and data.get("difficulty_by", "label") == "label":
+    if isinstance(data, dict) and data.get("difficulty_file") is None and data.get("difficulty_by", "label") == "label":
         data["difficulty_file"] = UNMEASURED
     return parse_spec(tree)
 
 
 UNMEASURED = "to be measured"
 NOT_OF_THE_RUN = ("study", "sweep", "hydra", "preset")
+
+
+def study_node(cfg: DictConfig) -> dict[str, Any]:
+    """The `study` node of a composed config as plain data. Raises UserError where it is none, or misses a value."""
+    with composing():
+        given: Any = cfg.get("study")
+        study = OmegaConf.to_container(given, resolve=True, throw_on_missing=True) if OmegaConf.is_dict(given) else None
+    if not isinstance(study, dict):
+        raise UserError(
+            f"study: {shortened(str(given))} is no study: name one by sweep=NAME, or set its keys, study.seeds=[0,1]"
+        )
+    return {str(key): value for key, value in study.items()}
 
 
 def spec_tree(cfg: DictConfig) -> dict[str, Any]:
@@ -93,21 +145,38 @@ def spec_tree(cfg: DictConfig) -> dict[str, Any]:
 
 
 def hydra_error_sentence(error: Exception, overrides: Sequence[str] | None = None) -> str:
-    """One sentence for Hydra's and OmegaConf's own errors, with the nearest name.
+    """One sentence for what Hydra and OmegaConf raise, with the nearest name or the word that they cannot take.
 
     `overrides`: what was composed; None: the command line.
     """
+    given = sys.argv[1:] if overrides is None else overrides
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name}: there is no such {group}{nearest(name, error.options or [])}"
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        word = _refused_word(error, given)
+        return f"{shortened(word) if word else 'the command line'}: Hydra cannot read this ({shortened(text)})"
     found = re.match(r"Could not override '([^']+)'", text)
     if found:
-        return f"{found[1]}: unknown key{_nearest_key(found[1], sys.argv[1:] if overrides is None else overrides)}"
+        return f"{found[1]}: unknown key{_nearest_key(found[1], given)}"
     cause = (
         f" ({' '.join(str(error.__cause__).split())})" if error.__cause__ and str(error.__cause__) not in text else ""
     )
     return text + cause
+
+
+def _refused_word(error: Exception, overrides: Sequence[str]) -> str:
+    """The first word that breaks Hydra in the same way when it stands alone; '' where none does."""
+    for word in overrides:
+        try:
+            with hydra_session():
+                compose("config", overrides=[word])
+        except type(error):
+            return word
+        except Exception:  # another error: not this one
+            continue
+    return ""
 
 
 def _nearest_key(path: str, overrides: Sequence[str]) -> str:
@@ -117,7 +186,7 @@ def _nearest_key(path: str, overrides: Sequence[str]) -> str:
     with hydra_session():
         try:
             node: Any = compose("config", overrides=chosen)
-        except HydraException:
+        except Exception:  # whatever is wrong with these is said another time
             node = compose("config")
     for part in path.split("."):
         if not isinstance(node, DictConfig):

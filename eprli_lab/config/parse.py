@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from eprli_lab.config.backend import BACKENDS
 from eprli_lab.config.spec import RunSpec, TrackingSpec
-from eprli_lab.errors import UserError, nearest
-
-TEXTS = ("planned", "study", "arm", "name", "experiment", "path", "id")  # keys whose values are never numbers
+from eprli_lab.config.values import check_values
+from eprli_lab.errors import UserError, nearest, reason, shortened
 
 
 def _choices(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
@@ -40,16 +40,28 @@ def parse_tracking(key: str, **values: Any) -> TrackingSpec:
         raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
+def parse_json(text: str | bytes, where: str) -> RunSpec:
+    """The spec that a JSON text holds; `where` it stands, for messages. Raises UserError."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: more digits than Python reads, too
+        raise UserError(f"{where}: holds no JSON ({reason(error)}): take the spec as it was written") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{where}: holds no spec, but {shortened(repr(tree))}: take the spec as it was written")
+    return parse_spec(tree)
+
+
 def parse_spec(tree: dict[str, Any]) -> RunSpec:
     """Validate a plain tree. Raises UserError with one sentence that names the key, the value and the rule."""
+    check_values(tree)
     try:
-        return RunSpec.model_validate(_whole_floats(tree))
+        return RunSpec.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         loc = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]  # the message has the name
         if loc[:1] == ("backend",) and len(loc) > 1 and loc[1] in BACKENDS:
             kind, loc = str(loc[1]), (loc[0], *loc[2:])
-        where = ".".join(str(p) for p in loc) or "config"
+        where = shortened(".".join(str(p) for p in loc)) or "config"
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             choices = list(BACKENDS[kind].model_fields) if loc[0] == "backend" else _choices(RunSpec, loc)
@@ -60,22 +72,6 @@ def parse_spec(tree: dict[str, Any]) -> RunSpec:
         elif first["type"] == "missing":
             message = "is missing"
         elif not first["msg"].startswith("Value error"):
-            message = f"{message[0].lower()}{message[1:]}, not {first['input']!r}"
+            message = f"{message[0].lower()}{message[1:]}, not {shortened(repr(first['input']))}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UserError(f"{where}: {message}{more}") from None
-
-
-def _whole_floats(tree: Any) -> Any:
-    """YAML writes 1e5 as a string and 30000 as an int: leave ints alone, read '1e5' as the number it is.
-
-    A text that looks like one stays a text where a text belongs: a digest of 2530155e07, a study named 1e5.
-    """
-    if isinstance(tree, dict):
-        return {k: v if k in TEXTS and isinstance(v, str) else _whole_floats(v) for k, v in tree.items()}
-    if isinstance(tree, list):
-        return [_whole_floats(v) for v in tree]
-    if isinstance(tree, str):
-        head = tree.replace("e", "").replace("-", "").replace("+", "").replace(".", "")
-        if head.isdigit() and "e" in tree and tree[0].isdigit():
-            return float(tree)
-    return tree

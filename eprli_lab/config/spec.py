@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -88,10 +89,11 @@ class VerifySpec(Strict):
 
 
 class TrackingSpec(Strict):
-    """Where runs are logged."""
+    """Where runs are logged. MLflow's own variables are obeyed where the config names no place (docs/tracking.md)."""
 
-    uri: str = "sqlite:///mlflow.db"  # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
-    experiment: Label = "eprli_lab"
+    # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
+    uri: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
+    experiment: Label = Field(default_factory=lambda: os.environ.get("MLFLOW_EXPERIMENT_NAME", "eprli_lab"))
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
 

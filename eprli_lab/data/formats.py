@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from eprli_lab.data.bombs import Unpacked, check_parquet
 from eprli_lab.data.rows import Row, RowError, parse_json
 from eprli_lab.data.shards import file_format
 from eprli_lab.errors import UserError
@@ -22,7 +23,8 @@ from eprli_lab.errors import UserError
 BOM = b"\xef\xbb\xbf"
 MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
 HEAD = 512  # bytes that are looked at
-_FIELD = 1 << 30  # characters of one cell of a CSV file
+LONGEST_ROW = 1 << 24  # bytes of one line, characters of one cell: a prompt that any model takes is far shorter
+ROWS_AT_ONCE = 1024  # of a parquet file
 _UTF16 = "UTF-16: write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (  # of a file that is to be plain text, and what such a file is
     (MAGIC[".gz"], "gzip, whatever its name says: let the name end with .gz"),
@@ -66,6 +68,8 @@ def _words(error: Exception) -> str:
 
 def _opened(path: Path, packed: str) -> io.BufferedReader:
     """The file's bytes, unpacked. Raises UserError where its name says another compression than its bytes."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe that nobody writes to, an endless device
+        raise UserError(f"{path} is no regular file: copy its content into one")
     raw = open(path, "rb")  # closed with what is made of it
     head = raw.peek(HEAD)[:HEAD]
     if packed and not head.startswith(MAGIC[packed]):
@@ -73,12 +77,24 @@ def _opened(path: Path, packed: str) -> io.BufferedReader:
         empty = "is empty" if not head else f"is not compressed as its name says ({packed})"
         raise UserError(f"{path} {empty}: let the name end otherwise, or compress it")
     if packed == ".gz":
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw))
+        return io.BufferedReader(Unpacked(path, gzip.GzipFile(fileobj=raw)))
     if packed == ".zst":
         import pyarrow as pa
 
-        return io.BufferedReader(pa.CompressedInputStream(raw, "zstd"))
+        return io.BufferedReader(Unpacked(path, pa.CompressedInputStream(raw, "zstd")))
     return raw
+
+
+def _by_line(path: Path, stream: io.BufferedReader) -> Iterator[bytes]:
+    """The lines of a file. Raises UserError for one that is longer than LONGEST_ROW."""
+    number = 0
+    while line := stream.readline(LONGEST_ROW + 1):
+        number += 1
+        if len(line) > LONGEST_ROW:
+            raise UserError(
+                f"{path}:{number}: a line of more than {LONGEST_ROW >> 20} MB is no row: write one row a line"
+            )
+        yield line
 
 
 def _text(path: Path, stream: io.BufferedReader) -> None:
@@ -107,7 +123,7 @@ Numbered = tuple[str, str, dict[str, Any] | RowError]  # place, number, cells
 
 def _lines(path: Path, stream: io.BufferedReader) -> Iterator[Numbered]:
     _text(path, stream)
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(_by_line(path, stream), 1):
         if not line.strip():
             continue
         try:
@@ -166,12 +182,13 @@ def _parquet(path: Path, stream: BinaryIO) -> Iterator[Numbered]:
     plain = isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
     try:
         table = pq.ParquetFile(path if plain else pa.BufferReader(stream.read()))
+        check_parquet(path, table.metadata)
         names = table.schema_arrow.names
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise UserError(f"{path}: the column '{twice[0]}' is there twice: name the columns apart")
         number = 0
-        for batch in table.iter_batches():
+        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
             for row in batch.to_pylist():
                 yield f"{path} row {number}", str(number), row
                 number += 1
@@ -183,11 +200,11 @@ def _table(path: Path, stream: io.BufferedReader) -> Iterator[Numbered]:
     """The rows of a CSV or TSV file; the first line names the columns, every cell is a text."""
     _text(path, stream)
     tabs = (file_format(path) or ("",))[0] == ".tsv"
-    csv.field_size_limit(_FIELD)
+    csv.field_size_limit(LONGEST_ROW)
     line = 0
 
     def decoded() -> Iterator[str]:
-        for number, data in enumerate(stream, 1):
+        for number, data in enumerate(_by_line(path, stream), 1):
             try:
                 yield _decoded(data)
             except RowError as error:

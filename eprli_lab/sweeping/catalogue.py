@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.config.paths import SWEEPS_DIR
-from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import Plan
 
 
@@ -22,19 +21,15 @@ def names() -> list[str]:
 def planner() -> Iterator[Any]:
     """A function (sweep, overrides) -> Plan; all arms at the price of one start of Hydra."""
     from hydra import compose
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf, open_dict
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf import open_dict
 
-    from eprli_lab.config.compose import hydra_error_sentence, hydra_session, spec_tree
+    from eprli_lab.config.compose import composing, hydra_session, spec_tree, study_node
     from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
     from eprli_lab.sweeping.compose_plan import plan_from
 
     def config(overrides: list[str]) -> Any:
-        try:
+        with composing(overrides):
             return compose("config", overrides=overrides, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(hydra_error_sentence(error, overrides)) from None
 
     def tree(overrides: list[str]) -> dict[str, Any]:
         composed = config(overrides)
@@ -45,8 +40,7 @@ def planner() -> Iterator[Any]:
     def plan(sweep: str, overrides: list[str]) -> Plan:
         arguments = defer_level_overrides(expand_shortcuts(["-m", f"sweep={sweep}", *overrides]))[1:]
         composed = config(arguments)
-        node: Any = OmegaConf.to_container(composed.study, resolve=True)
-        return plan_from(tree, node, str(composed.hydra.runtime.choices.get("preset")), arguments)
+        return plan_from(tree, study_node(composed), str(composed.hydra.runtime.choices.get("preset")), arguments)
 
     with hydra_session():
         yield plan

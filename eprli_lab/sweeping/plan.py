@@ -142,7 +142,10 @@ def build_plan(
 
 def _study(node: dict[str, Any]) -> StudySpec:
     if not node.get("arms"):
-        raise UserError("-m with the ablation sweeper needs a sweep with arms: for instance sweep=levels")
+        raise UserError(
+            "-m needs a sweep, a file that names its arms: choose one (sweep=levels; eprli-lab sweeps lists them), or "
+            "write your own into ./sweeps (docs/sweeps.md)"
+        )
     arms = {name: (arm or {}) for name, arm in node["arms"].items()}
     try:
         study = StudySpec.model_validate({**node, "arms": arms, "objectives": node.get("objectives") or []})

@@ -93,15 +93,15 @@ class Dimension:
 
 def parse_dimension(key: str, text: str) -> Dimension:
     """Raises UserError when the text is no space."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
-    from hydra.errors import HydraException
+
+    from eprli_lab.config.compose import parsed
 
     where = f"study.search.space.{key}: '{text}'"
     try:
-        override = OverridesParser.create().parse_override(f"x={text}")  # of the grammar, a key has no `*`
+        [override] = parsed([f"x={text}"])  # of the grammar, a key has no `*`
         value = override.value()
-    except HydraException:
+    except UserError:
         raise UserError(
             f"{where} cannot be read: write choice(a,b), range(start,stop,step) or interval(low,high)"
         ) from None
@@ -116,6 +116,8 @@ def parse_dimension(key: str, text: str) -> Dimension:
         return Dimension(key, choices=choices)
     if isinstance(value, RangeSweep) and not log:
         start, stop, step = (getattr(value, n) for n in ("start", "stop", "step"))
+        if not all(isinstance(x, int | float) and math.isfinite(x) for x in (start, stop, step)):
+            raise UserError(f"{where}: needs finite numbers")
         count = math.ceil((stop - start) / step - 1e-9) if step else 0
         if step <= 0 or count < 2:
             raise UserError(f"{where} has fewer than two values (the stop is excluded): widen it")
@@ -124,7 +126,7 @@ def parse_dimension(key: str, text: str) -> Dimension:
     if isinstance(value, IntervalSweep):
         low = value.start
         high = value.end
-        if low is None or high is None or not low < high or (log and low <= 0):
+        if low is None or high is None or not -math.inf < low < high < math.inf or (log and low <= 0):
             raise UserError(f"{where}: needs low < high{', both positive' if log else ''}")
         return Dimension(key, low=low, high=high, log=log)
     raise UserError(f"{where} is no space: write choice(a,b), range(start,stop,step) or interval(low,high)")

@@ -42,9 +42,9 @@ def execute(
     step, and {"point", "value"} (the objective) at every evaluation after the start: point i of curve_points + 1.
     Returns {"objective", "metrics" (last values), "run_id", "starved"}. Raises UserError, NonFiniteError, Interrupted.
     """
-    from eprli_lab.config.parse import parse_spec
+    from eprli_lab.config.parse import parse_json
 
-    spec, directory = parse_spec(json.loads(spec_json)), Path(run_dir)
+    spec, directory = parse_json(spec_json, "the spec of the run"), Path(run_dir)
     trainer, closing, prompts = assemble(spec, directory, stop, on_progress)
     try:
         with disk_sentences(trainer.store.last_good):
@@ -110,6 +110,8 @@ def dumped(spec: RunSpec) -> str:
     tree = spec.model_dump(mode="json")
     shown = masked(tree)
     return spec.model_dump_json(indent=1) if shown == tree else json.dumps(shown, indent=1)
+
+
 @contextlib.contextmanager
 def disk_sentences(last_good: Callable[[], str]) -> Iterator[None]:
     """A disk that is full, read-only or gone, as one sentence. Raises UserError."""

@@ -37,7 +37,7 @@ OF_THE_COMMAND = {"job", "home"}
 
 
 def tree(path: str) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / path))
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / path), resolve=path.startswith("tracking/"))
     return {k: v for k, v in content.items() if k not in ("defaults", "hydra")}
 
 

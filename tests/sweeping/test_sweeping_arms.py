@@ -100,7 +100,7 @@ def test_the_binding_knows_no_seeds_and_no_tracking() -> None:
         ({"seeds": []}, "study.seeds is empty"),
         ({"seeds": [1, 2, 1]}, "names a seed twice"),
         ({"seeds": [-1]}, "seed"),
-        ({"arms": {}}, "needs a sweep with arms"),
+        ({"arms": {}}, "-m needs a sweep"),
         ({"retrys": 2}, "study.retrys"),
         ({"workers": 0}, "study.workers"),
         ({"arms": {"a": {}, "b": {}}}, "arms a and b are the same configuration"),

@@ -13,7 +13,7 @@ from eprli_lab.backends.manifest import check_folder
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.extensions import is_path, source_digests
 from eprli_lab.config.paths import ASSETS_DIR
-from eprli_lab.errors import UserError
+from eprli_lab.errors import UserError, reason
 from eprli_lab.files import digest, read_json
 
 RECIPE_VERSION = 1  # of the warm start's code: raise it when the same recipe would give other weights
@@ -47,12 +47,12 @@ def build_model(config: dict[str, Any], seed: int) -> Any:
 
     values = {"vocab_size": SIZE, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, **config}
     kind = values.pop("model_type")
+    torch.manual_seed(seed)
     try:
         made = AutoConfig.for_model(kind, **values)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"model.config: {error}".splitlines()[0]) from None
-    torch.manual_seed(seed)
-    return with_fast_attention(lambda kind: AutoModelForCausalLM.from_config(made, attn_implementation=kind))
+        return with_fast_attention(lambda kind: AutoModelForCausalLM.from_config(made, attn_implementation=kind))
+    except Exception as error:  # a size of 0, heads that do not divide it, a kind that has no such key: anything
+        raise UserError(f"model.config: transformers cannot build this model: {reason(error)}") from None
 
 
 def with_fast_attention(make: Callable[[str], Any]) -> Any:
