@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from eprli_lab.config.fields import checked_name
 from eprli_lab.config.parse import parse_tracking
 from eprli_lab.errors import UserError
 from eprli_lab.tracking.parent import open_parent
@@ -31,7 +30,6 @@ def upload(run_dir: Path, uri: str | None = None) -> tuple[str, int]:
     try:
         client, experiment = open_store(tracking)
         if "study" in tags:
-            checked_name(f"{spool.path}: study", tags["study"])
             found = search_runs(client, experiment, f"tags.study = {quoted(tags['study'])} and tags.kind = 'study'")
             parent = found[0].info.run_id if found else open_parent(tracking, tags["study"], None)
             tags["mlflow.parentRunId"] = parent
