@@ -30,42 +30,7 @@ def upload(run_dir: Path, uri: str | None = None, parent: str | None = None) -> 
         raise UserError(f"{run_dir}: its run is still going on (process {tags['pid']}): upload it when it ended")
     tracking = tracking_of(spool, uri)
     try:
-<<<<<<< HEAD
         return send_spool(spool, tracking, parent)
-||||||| f76ce01
-        client, experiment = open_store(tracking)
-        if "study" in tags:
-            checked_name(f"{spool.path}: study", tags["study"])
-            found = search_runs(client, experiment, f"tags.study = {quoted(tags['study'])} and tags.kind = 'study'")
-            parent = found[0].info.run_id if found else open_parent(tracking, tags["study"], None)
-            tags["mlflow.parentRunId"] = parent
-        spool.run_id, stored = attach(client, experiment, spool)
-        points = [(key, step, value, at) for (key, step), (value, at) in spool.points.items()]
-        missing = [p for p in sorted(points, key=lambda p: p[3]) if not is_stored(stored, p)]
-        send(
-            client,
-            resolve_uri(tracking.uri),
-            spool.run_id,
-            [*missing, *(entry for entry in spool.artifacts if Path(entry[0]).is_file())],
-        )
-        end_run(client, spool.run_id, *(spool.end or ("FAILED", "process died")))
-=======
-        client, experiment = open_store(tracking)
-        if "study" in tags:
-            found = search_runs(client, experiment, f"tags.study = {quoted(tags['study'])} and tags.kind = 'study'")
-            parent = found[0].info.run_id if found else open_parent(tracking, tags["study"], None)
-            tags["mlflow.parentRunId"] = parent
-        spool.run_id, stored = attach(client, experiment, spool)
-        points = [(key, step, value, at) for (key, step), (value, at) in spool.points.items()]
-        missing = [p for p in sorted(points, key=lambda p: p[3]) if not is_stored(stored, p)]
-        send(
-            client,
-            resolve_uri(tracking.uri),
-            spool.run_id,
-            [*missing, *(entry for entry in spool.artifacts if Path(entry[0]).is_file())],
-        )
-        end_run(client, spool.run_id, *(spool.end or ("FAILED", "process died")))
->>>>>>> words
     except UserError:
         raise
     except Exception as error:
@@ -77,7 +42,6 @@ def send_spool(spool: Spool, tracking: TrackingSpec, parent: str | None = None) 
     client, experiment = open_store(tracking)
     tags = spool.header["tags"]
     if "study" in tags:
-        checked_name(f"{spool.path}: study", tags["study"])
         tags["mlflow.parentRunId"] = parent or _parent(tracking, client, experiment, tags["study"])
     spool.run_id, stored = attach(client, experiment, spool)
     items = missing(spool, stored)
