@@ -74,7 +74,7 @@ def _processes(notes: Mapping[str, dict[str, Any]], running: Sequence[Any]) -> l
         process = ProcessIdentity.parse(identity)
         if process.is_alive(elsewhere=True):
             held = ", ".join(_name(t) for t in running if t.user_attrs.get("owner") == identity)
-            age = seconds_since(note["at"])
+            age = max(0.0, seconds_since(note["at"]))  # somebody may have set a clock
             lines.append(f"process {process.pid} on {process.host}, heard {age:.0f} s ago: {held or 'waiting'}")
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,42 @@ def test_the_working_directory_is_deleted_under_a_sweep(tmp_path: Path) -> None:
     assert sweep.wait(60) == 2
     text = (tmp_path / "log").read_text()
     assert "Traceback" not in text and "No such file or directory" in text.splitlines()[-1]
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    """A file system of that size. Skips where this user may not mount one."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if os.getuid() != 0 or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no small file system can be mounted here (needs root)")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_disk_that_is_full_for_a_while_is_waited_for(kind: str) -> None:
+    node = {"arms": arms("a", "b"), "seeds": [0], "workers": 1, "lease_seconds": 1.0}
+    behave(a_0={"seconds": 0.3})
+    with small_disk(Path("studies"), "2m"):
+        if kind == "sqlite":
+            node["storage"] = "sqlite:///studies/all.db"
+        sweep = start(node, "sweep")
+        until(lambda: Path("outputs/study/a/seed0/state.json").exists())
+        for i in range(5):  # what a write in progress frees is filled, too
+            fill(Path(f"studies/filler{i}"))
+            time.sleep(0.05)
+        until(lambda: "waiting for studies/" in Path("sweep.log").read_text())
+        for filler in Path("studies").glob("filler*"):
+            filler.unlink()
+        assert sweep.wait(60) == 0, Path("sweep.log").read_text()
+        assert "Traceback" not in Path("sweep.log").read_text()
+        assert_each_run_once(node)
