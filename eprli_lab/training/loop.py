@@ -46,7 +46,7 @@ class Trainer:
     suites: Mapping[str, Sequence[Problem]]
     store: RunStore
     log: Callable[[dict[str, float], int], None]  # (metrics, step)
-    stop: Callable[[], bool] = lambda: False
+    stop: Callable[[], bool | str] = lambda: False
     on_progress: Callable[[dict[str, float]], None] = lambda _: None
     starved: list[str] = field(default_factory=list)  # sentences
 
