@@ -111,7 +111,7 @@ def test_a_second_interrupt_does_not_wait(workspace) -> None:
 
 @pytest.mark.slow
 def test_an_empty_run_json_and_a_damaged_checkpoint_change_nothing(workspace, capfd, caplog) -> None:
-    spec = eprli_lab.compose([*OVERRIDES, "seed=4"])
+    spec = eprli_lab.compose([*OVERRIDES, "seed=4", "curriculum.weights=separate"])
     whole = eprli_lab.train(spec, directory="undisturbed")
     place = Path("damaged")
 
@@ -124,14 +124,17 @@ def test_an_empty_run_json_and_a_damaged_checkpoint_change_nothing(workspace, ca
     known = json.loads((place / "run.json").read_text())["run_id"]
     older, newest = sorted(place.glob("checkpoint-*"))
     (place / "run.json").write_bytes(b"")
-    weights = newest / "policy" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    for weights in (newest / "policy" / "model.safetensors", place / "policies" / "initial" / "optimizer.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     result = eprli_lab.train(spec, directory=place)
     assert "run.json is empty: it is written anew, with the run's id from spool.jsonl" in caplog.text
     assert (
         f"{newest.name}/policy/model.safetensors is not what was written: the run goes on from the older" in caplog.text
     )
-    assert older.name in caplog.text
+    assert (
+        older.name in caplog.text
+        and "initial/optimizer.safetensors is not what was written: it was made again" in caplog.text
+    )
     for table in ("ledger", "outcomes", "samples"):
         assert (place / f"{table}.jsonl").read_bytes() == (Path("undisturbed") / f"{table}.jsonl").read_bytes()
     assert result.run_id == known and result.score == whole.score
