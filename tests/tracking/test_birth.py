@@ -14,13 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import small_spec
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.tracking import birth
 from eprli_lab.tracking.birth import ensure_store, exists, schema_fault, store_lock
 from eprli_lab.tracking.quiet import quiet_mlflow
+from eprli_lab.tracking.run import RunTracker
 from eprli_lab.tracking.store import open_store, prepare
+from eprli_lab.tracking.upload import upload
 
 FORK = mp.get_context("fork")  # MLflow is imported once
 
@@ -214,6 +217,36 @@ def test_a_disk_that_is_full_while_it_is_made_leaves_nothing(whole: Path, tmp_pa
     if size == 600_000:
         make(file)
         assert schema_fault(file) == ""
+
+
+def test_a_disk_that_becomes_full_leaves_a_store_that_goes_on(store: Path, tmp_path: Path) -> None:
+    """A run whose store may not grow any more is spooled; once there is space, all of it is sent, and nothing twice."""
+    mine = small_spec("tracking.flush_seconds=0.01").model_copy(update={"arm": "a", "study": "s"})
+    directory = tmp_path / "run"
+    open_store(TrackingSpec())
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        room = max(store.stat().st_size, store.with_name("mlflow.db-wal").stat().st_size) + 30_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        tracker = RunTracker(mine, parent_run_id=None, run_id=None, run_dir=directory)
+        for step in range(40):
+            tracker.log({f"metric/{i}": step / 7 + i for i in range(50)}, step)
+            tracker.flush()
+        tracker.finish("FINISHED", None)
+
+    assert in_child(limited) == 0
+    with sqlite3.connect(store) as db:
+        assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        before = db.execute("SELECT count(*) FROM metrics").fetchone()[0]
+    db.close()
+    assert before < 2000, "the limit was not reached"
+    upload(directory)
+    with sqlite3.connect(store) as db:
+        count = "SELECT count(*), count(DISTINCT key || '@' || step) FROM metrics"
+        assert db.execute(count).fetchone() == (2000, 2000)
+        assert db.execute("SELECT status FROM runs WHERE name = 'a-seed0'").fetchall() == [("FINISHED",)]
+    db.close()
 
 
 def test_a_store_that_ends_with_its_process_is_refused() -> None:
