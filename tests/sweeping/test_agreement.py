@@ -254,3 +254,30 @@ def test_a_sweep_whose_runs_are_not_all_stored_ends_with_1(
         command.sweep(None, None, [])
     assert end.value.code == 1
     assert capsys.readouterr().err == "not in the table: a seed 0, b seed 1: gone: do this\n"
+
+
+def test_a_store_that_is_there_only_at_the_end_gets_parent_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that was still starting: nothing of the study was in it while its runs were made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("eprli_lab.tracking.run.RETRY", 1000.0)
+    where = TrackingSpec(uri=f"sqlite:///{tmp_path}/later/mlflow.db")
+    plan = make_plan(NODE, [f"tracking.uri={where.uri}"])
+    assert run(plan) == "", "no parent"
+    away = agree(plan, KEYS, "", [], patience=0.0)
+    assert set(away.missing) == KEYS and "does not exist" in away.away and not away.restored
+    (tmp_path / "later").mkdir()
+    agreed = again(plan)
+    assert len(agreed.restored) == 4 and not agreed.missing
+    data = load_study(where.uri, "eprli_lab", "study")
+    assert data.parent_run_id == agreed.parent and data.description.baseline == "a"
+    assert {r.tags["mlflow.parentRunId"] for r in data.runs} == {agreed.parent}
+    assert sorted((r.arm, r.seed) for r in data.runs) == sorted(KEYS) and not data.unfinished
+    assert not again(plan).restored
+
+
+def test_runs_that_were_sent_before_there_was_a_parent_go_below_it(plan: Plan, done: Path) -> None:
+    change("DELETE FROM tags WHERE key = 'mlflow.parentRunId'")
+    assert not again(plan).restored, "nothing is sent for it"
+    assert table() == scores(done)
