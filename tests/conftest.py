@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from eprli_lab import masking
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -44,6 +46,21 @@ def _never_in_the_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     os.chdir(started)
     left = {name for name in LEFT_BEHIND if (REPO / name).exists()} - before
     assert not left, f"tests wrote into the repository: {sorted(left)}"
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test remembers as a secret is an ordinary word to the next."""
+    monkeypatch.setattr(masking, "_known", set())
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_another_test() -> Iterator[None]:
+    """MLflow sets its variable by itself, and it would be the next test's default store."""
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(variable, None)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(scope="session")

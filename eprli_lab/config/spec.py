@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
 from eprli_lab.config.credentials import hide, is_reference, reveal
@@ -90,6 +90,8 @@ class VerifySpec(Strict):
 
 class TrackingSpec(Strict):
     """Where runs are logged. MLflow's own variables are obeyed where the config names no place (docs/tracking.md)."""
+
+    model_config = ConfigDict(validate_default=True)  # what the variables hold, too
 
     # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
     uri: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))

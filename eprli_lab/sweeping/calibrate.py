@@ -32,7 +32,7 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
     from eprli_lab.reporting.controls import check_control
     from eprli_lab.reporting.report.write import read
     from eprli_lab.sweeping.catalogue import planner
-    from eprli_lab.sweeping.command import run_plan
+    from eprli_lab.sweeping.command import by_reason, run_plan
     from eprli_lab.sweeping.workers import end_all
 
     for name in only or ():
@@ -57,7 +57,11 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
                 return Calibration(tuple(records), failed, f"{plan.study}: {outcome.interrupted}")
             for (arm, seed), reason in outcome.failed.items():
                 print(visible(f"failed: {plan.study}, {arm} seed {seed}: {reason}"), file=sys.stderr)
-            failed += len(outcome.failed)
+            failed += len(outcome.failed) + len(outcome.unstored)
+            for reason, runs in by_reason(outcome.unstored).items():
+                print(visible(f"not in the table of {plan.study}: {', '.join(runs)}: {reason}"), file=sys.stderr)
+            if outcome.unstored:  # no verdict on a part of the runs
+                continue
             where = plan.sample.tracking
             record = check_control(read(where.uri, where.experiment, plan.study))
             if record is not None:

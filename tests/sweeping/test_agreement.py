@@ -29,6 +29,7 @@ from eprli_lab.tracking import send, store
 from eprli_lab.tracking.spool import NAME, Spool
 from eprli_lab.tracking.store import open_store
 
+pytestmark = pytest.mark.slow  # stores are made, which takes a second each
 NODE = {"arms": {"a": {}, "b": {"overrides": ["optim.weight_decay=0.5"]}}, "seeds": [0, 1]}
 KEYS = {("a", 0), ("a", 1), ("b", 0), ("b", 1)}
 
@@ -107,7 +108,7 @@ def test_a_study_that_agrees_is_left_as_it_is(plan: Plan, done: Path) -> None:
     assert table() == scores(done)
 
 
-@pytest.mark.parametrize("how", ["lost", "replaced", "not a database"])
+@pytest.mark.parametrize("how", ["replaced", "not a database"])
 def test_a_store_that_is_gone_is_restored_from_outputs(plan: Plan, done: Path, how: str) -> None:
     for file in Path().glob("mlflow.db*"):
         file.unlink()
@@ -202,7 +203,6 @@ sys.stdin.readline()
 """
 
 
-@pytest.mark.slow
 def test_a_store_that_another_writer_holds_costs_exit_code_1_and_heals_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,3 +254,30 @@ def test_a_sweep_whose_runs_are_not_all_stored_ends_with_1(
         command.sweep(None, None, [])
     assert end.value.code == 1
     assert capsys.readouterr().err == "not in the table: a seed 0, b seed 1: gone: do this\n"
+
+
+def test_a_store_that_is_there_only_at_the_end_gets_parent_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that was still starting: nothing of the study was in it while its runs were made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("eprli_lab.tracking.run.RETRY", 1000.0)
+    where = TrackingSpec(uri=f"sqlite:///{tmp_path}/later/mlflow.db")
+    plan = make_plan(NODE, [f"tracking.uri={where.uri}"])
+    assert run(plan) == "", "no parent"
+    away = agree(plan, KEYS, "", [], patience=0.0)
+    assert set(away.missing) == KEYS and "does not exist" in away.away and not away.restored
+    (tmp_path / "later").mkdir()
+    agreed = again(plan)
+    assert len(agreed.restored) == 4 and not agreed.missing
+    data = load_study(where.uri, "eprli_lab", "study")
+    assert data.parent_run_id == agreed.parent and data.description.baseline == "a"
+    assert {r.tags["mlflow.parentRunId"] for r in data.runs} == {agreed.parent}
+    assert sorted((r.arm, r.seed) for r in data.runs) == sorted(KEYS) and not data.unfinished
+    assert not again(plan).restored
+
+
+def test_runs_that_were_sent_before_there_was_a_parent_go_below_it(plan: Plan, done: Path) -> None:
+    change("DELETE FROM tags WHERE key = 'mlflow.parentRunId'")
+    assert not again(plan).restored, "nothing is sent for it"
+    assert table() == scores(done)

@@ -27,6 +27,8 @@ from eprli_lab.tracking.spool import NAME, Spool
 from eprli_lab.tracking.store import prepare
 from eprli_lab.tracking.upload import upload
 
+pytestmark = pytest.mark.slow  # stores are made, which takes a second each
+
 
 class Door:
     """One address. `mode`: through, hang (until it is changed), error (500), lost (done, but the answer is not sent)."""

@@ -14,14 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import small_spec
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.tracking import birth
 from eprli_lab.tracking.birth import ensure_store, exists, schema_fault, store_lock
 from eprli_lab.tracking.quiet import quiet_mlflow
+from eprli_lab.tracking.run import RunTracker
 from eprli_lab.tracking.store import open_store, prepare
+from eprli_lab.tracking.upload import upload
 
+pytestmark = pytest.mark.slow  # stores are made, which takes a second each
 FORK = mp.get_context("fork")  # MLflow is imported once
 
 
@@ -80,7 +84,6 @@ def test_a_store_is_born_whole_with_nothing_beside_it(whole: Path) -> None:
     db.close()
 
 
-@pytest.mark.slow
 def test_a_kill_while_it_is_made_leaves_nothing_that_the_next_start_stumbles_over(whole: Path, tmp_path: Path) -> None:
     file = tmp_path / "mlflow.db"
     child = FORK.Process(target=make, args=(file,))
@@ -96,7 +99,6 @@ def test_a_kill_while_it_is_made_leaves_nothing_that_the_next_start_stumbles_ove
     assert schema_fault(file) == "" and not list(tmp_path.glob(".mlflow.db.new*"))
 
 
-@pytest.mark.slow
 def test_eight_processes_at_once_make_one(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     children = [FORK.Process(target=open_store, args=(TrackingSpec(),)) for _ in range(8)]
@@ -114,10 +116,9 @@ def test_eight_processes_at_once_make_one(whole: Path, tmp_path: Path, monkeypat
     "statement",
     [
         "UPDATE alembic_version SET version_num = '451aebb31d03'",
-        "DELETE FROM alembic_version",
         "DROP TABLE latest_metrics",
     ],
-    ids=["an earlier version", "no version", "a table missing"],
+    ids=["an earlier version", "a table missing"],
 )
 def test_a_half_made_store_without_runs_is_made_anew_and_said(
     store: Path, caplog: pytest.LogCaptureFixture, statement: str
@@ -183,6 +184,7 @@ def test_the_log_of_a_store_that_was_moved_away_is_not_taken_for_the_new_ones(st
     assert store.with_name("mlflow.db.left-1-wal").read_bytes() == log
 
 
+@pytest.mark.exhaustive
 def test_an_empty_file_is_no_store_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mlflow.db").touch()
@@ -199,7 +201,7 @@ def test_a_store_that_was_replaced_under_a_process_is_opened_anew(store: Path, w
     assert rows == [(kept,)] and lost != kept
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", [300_000, 600_000])
 def test_a_disk_that_is_full_while_it_is_made_leaves_nothing(whole: Path, tmp_path: Path, size: int) -> None:
     file = tmp_path / "mlflow.db"
@@ -214,6 +216,36 @@ def test_a_disk_that_is_full_while_it_is_made_leaves_nothing(whole: Path, tmp_pa
     if size == 600_000:
         make(file)
         assert schema_fault(file) == ""
+
+
+def test_a_disk_that_becomes_full_leaves_a_store_that_goes_on(store: Path, tmp_path: Path) -> None:
+    """A run whose store may not grow any more is spooled; once there is space, all of it is sent, and nothing twice."""
+    mine = small_spec("tracking.flush_seconds=0.01").model_copy(update={"arm": "a", "study": "s"})
+    directory = tmp_path / "run"
+    open_store(TrackingSpec())
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        room = max(store.stat().st_size, store.with_name("mlflow.db-wal").stat().st_size) + 30_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        tracker = RunTracker(mine, parent_run_id=None, run_id=None, run_dir=directory)
+        for step in range(40):
+            tracker.log({f"metric/{i}": step / 7 + i for i in range(50)}, step)
+            tracker.flush()
+        tracker.finish("FINISHED", None)
+
+    assert in_child(limited) == 0
+    with sqlite3.connect(store) as db:
+        assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        before = db.execute("SELECT count(*) FROM metrics").fetchone()[0]
+    db.close()
+    assert before < 2000, "the limit was not reached"
+    upload(directory)
+    with sqlite3.connect(store) as db:
+        count = "SELECT count(*), count(DISTINCT key || '@' || step) FROM metrics"
+        assert db.execute(count).fetchone() == (2000, 2000)
+        assert db.execute("SELECT status FROM runs WHERE name = 'a-seed0'").fetchall() == [("FINISHED",)]
+    db.close()
 
 
 def test_a_store_that_ends_with_its_process_is_refused() -> None:

@@ -21,6 +21,7 @@ from eprli_lab.tracking.run import RunTracker
 from eprli_lab.tracking.spool import NAME, Spool
 from eprli_lab.tracking.store import prepare
 
+pytestmark = pytest.mark.slow  # stores are made, which takes a second each
 FOUND = "found"  # the comparison with the spool sees that the store is not what was logged, and sends the run again
 
 

@@ -18,6 +18,8 @@ from eprli_lab.tracking.spool import NAME, Spool
 from eprli_lab.tracking.store import mlflow_client, open_store, prepare
 from eprli_lab.tracking.upload import tracking_of, upload
 
+pytestmark = pytest.mark.slow  # stores are made, which takes a second each
+
 
 @pytest.fixture(scope="module")
 def base() -> RunSpec:

@@ -72,6 +72,7 @@ def test_what_was_logged_is_what_is_read_and_written_again(finished: Path, tmp_p
     assert content(copy.path) == before
 
 
+@pytest.mark.slow
 def test_500_random_damages_change_no_number_unseen(finished: Path, tmp_path: Path) -> None:
     whole = (finished / NAME).read_bytes()
     good = prefixes(finished / NAME)
