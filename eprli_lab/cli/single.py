@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from eprli_lab.config.compose import spec_tree, study_node
 from eprli_lab.errors import Interrupted, UserError
@@ -29,7 +29,7 @@ def run_single(cfg: DictConfig) -> int:
         from eprli_lab.sweeping.launchers import job
 
         hydra_node: Any = HydraConfig.get()
-        return job(study, str(hydra_node.runtime.choices.get("preset")), list(hydra_node.overrides.task))
+        return job(study, str(hydra_node.runtime.choices.get("preset")), _words())
     if study.get("arms"):
         raise UserError(f"sweep={study.get('name')} is a sweep of several runs: add -m to the command line")
     _refuse_study_words()
@@ -72,14 +72,21 @@ def run_single(cfg: DictConfig) -> int:
     return 0
 
 
-def _refuse_study_words() -> None:
-    """Raises UserError for `study.seeds=[1,2]` of a single run: it has no study, and one seed."""
+def _words() -> list[str]:
+    """The overrides of the command line as they were typed: an interpolation in one of them is not resolved."""
     from hydra.core.hydra_config import HydraConfig
 
+    if not HydraConfig.initialized():
+        return []
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in words]
+
+
+def _refuse_study_words() -> None:
+    """Raises UserError for `study.seeds=[1,2]` of a single run: it has no study, and one seed."""
     from eprli_lab.sweeping.comparable import key_of
 
-    words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    word = next((w for w in words if key_of(w).partition(".")[0] == "study"), None)
+    word = next((w for w in _words() if key_of(w).partition(".")[0] == "study"), None)
     if word is not None:
         raise UserError(
             f"{word}: one run has no study, so it would change nothing: add -m and sweep=NAME, or leave it out"

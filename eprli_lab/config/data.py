@@ -114,7 +114,7 @@ class GeneratedSpec(Strict):
     family: FamilyName
     # Which numbers of operations are drawn, in turn: one that is named twice is drawn twice as often.
     operations: Annotated[tuple[Positive, ...], AsTuple] = (1, 2, 3, 4, 5, 6, 7, 8)
-    problems: Positive = 4096  # distinct training problems
+    problems: Annotated[int, Field(ge=1, le=1_000_000)] = 4096  # distinct training problems
     seed: int = 0
 
     @model_validator(mode="after")
@@ -175,7 +175,7 @@ class EvaluationSpec(Strict):
     """The same suites, problems and sampling seeds in every arm."""
 
     suites: dict[Name, SuiteSpec]
-    samples: Positive = 4  # k: responses a problem
+    samples: Annotated[int, Field(ge=1, le=100_000)] = 4  # k: responses a problem
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0  # 0: greedy, one sample a problem
     top_p: Annotated[float, Field(gt=0.0, le=1.0), Later(1.0)] = 1.0
     top_k: Annotated[int, Field(ge=0), Later(0)] = 0  # 0: all tokens

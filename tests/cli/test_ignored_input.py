@@ -30,6 +30,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("run hydra.mode=MULTIRUN", "-m needs a sweep"),
         ("run study.seeds=[1,2]", "study.seeds=[1,2]: one run has no study, so it would change nothing"),
         ("run ++study.workers=2", "one run has no study"),
+        ("run curriculum.target.start=${oc.decode:5}", "curriculum.target.start: TypeError raised while resolving"),
         ("run study=two", "study: two is no study"),
         ("run -m sweep=smoke study.trials=3", "study.trials=3: this sweep has its own arms and no search"),
         ("run -m sweep=smoke study.search_seeds=[7,8]", "this sweep has its own arms and no search"),
@@ -48,6 +49,7 @@ def test_one_sentence(words: str, said: str, capsys: pytest.CaptureFixture[str])
     error = capsys.readouterr().err
     sentences = [line for line in error.splitlines() if line.startswith("eprli_lab: ")]
     assert len(sentences) == 1
+    assert "Error executing job" not in error
     assert said in sentences[0]
     assert not any(Path.cwd().iterdir()), "nothing was started"
 

@@ -15,11 +15,13 @@ from eprli_lab.cli.errors import LONGEST, exit_code
 SECONDS = 60  # a hang, on the slowest machine
 
 
-def examples(few: int) -> Any:
-    """`few` examples in an ordinary run of the tests, in the profile `nightly` as many as that says."""
+def examples(few: int, share: float = 1.0) -> Any:
+    """`few` examples in an ordinary run of the tests, in the profile `nightly` a `share` of those that it says."""
     nightly = settings.get_profile("nightly").max_examples
-    count = nightly if settings.default is not None and settings.default.max_examples == nightly else few
-    return settings(max_examples=count, suppress_health_check=list(HealthCheck))
+    chosen = settings.default is not None and settings.default.max_examples == nightly
+    return settings(
+        max_examples=max(1, int(share * nightly)) if chosen else few, suppress_health_check=list(HealthCheck)
+    )
 
 
 def outcome(work: Callable[[], Any]) -> str:

@@ -26,7 +26,7 @@ def grader() -> Iterator[Grader]:
 
 
 @pytest.mark.slow
-@examples(8)
+@examples(8, share=0.1)
 @given(st.lists(st.tuples(response(), text().map(lambda t: (t,))), min_size=1, max_size=8))
 def test_every_response_gets_a_grade_in_time(grader: Grader, pairs: list[tuple[str, tuple[str, ...]]]) -> None:
     began = time.monotonic()
@@ -36,7 +36,7 @@ def test_every_response_gets_a_grade_in_time(grader: Grader, pairs: list[tuple[s
 
 
 @pytest.mark.slow
-@examples(10)
+@examples(10, share=0.2)
 @given(st.lists(unequal(), min_size=10, max_size=40))
 def test_other_values_are_wrong(grader: Grader, pairs: list[tuple[str, str]]) -> None:
     grades = grader.grade([(rf"\boxed{{{answer}}}", (gold,)) for gold, answer in pairs])

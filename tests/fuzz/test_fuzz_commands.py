@@ -67,7 +67,7 @@ def test_one_run(words: list[str]) -> None:
 
 
 @pytest.mark.slow
-@examples(12)
+@examples(12, share=0.5)
 @given(sweep_words())
 def test_one_sweep(words: list[str]) -> None:
     started(words)

@@ -98,7 +98,7 @@ def damaged_sweep(draw: st.DrawFn) -> str:
 
 
 @pytest.mark.slow
-@examples(15)
+@examples(15, share=0.5)
 @given(damaged_sweep())
 def test_a_sweep_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
