@@ -322,6 +322,7 @@ def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="there is no /proc here")
+@pytest.mark.exhaustive
 def test_what_a_killed_driver_leaves_is_ended_and_nothing_else(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time\n"

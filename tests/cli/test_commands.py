@@ -244,7 +244,9 @@ def test_no_command_imports_what_is_heavy(tmp_path):
     ("door", "command"),
     [
         (["eprli_lab.sweeps", "status", "levels"], ["status", "levels"]),
-        (["eprli_lab.sweeps", "budget.amount=-1"], ["sweeps", "budget.amount=-1"]),
+        pytest.param(
+            ["eprli_lab.sweeps", "budget.amount=-1"], ["sweeps", "budget.amount=-1"], marks=pytest.mark.exhaustive
+        ),
         (["eprli_lab.difficulty", "k=0"], ["difficulty", "k=0"]),
         (["eprli_lab.warmstart", "data=jsonl"], ["warmstart", "data=jsonl"]),
         (["eprli_lab.tracking", "upload", "nowhere"], ["upload", "nowhere"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import tempfile
 from pathlib import Path
 
@@ -53,7 +52,8 @@ def main() -> None:
         except UserError as error:
             print("refused:", error)
         Path(file).unlink()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]))  # kB; ru_maxrss would count its parent's too
 
 
 if __name__ == "__main__":

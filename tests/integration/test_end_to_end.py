@@ -204,6 +204,7 @@ def test_a_changed_config_under_the_same_name_is_refused(swept):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.exhaustive
 def test_the_same_seed_gives_the_same_numbers(whole, tmp_path):
     assert lab(*ONE, cwd=tmp_path).returncode == 0
     store = Store(tmp_path)
@@ -233,6 +234,7 @@ def test_killed_at_three_points_and_resumed_equals_uninterrupted(whole, tmp_path
     assert not store.runs("RUNNING")
 
 
+@pytest.mark.exhaustive
 def test_interrupted_run_says_how_to_resume(whole, tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "eprli_lab.run", *ONE], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True

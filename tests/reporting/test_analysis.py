@@ -370,7 +370,9 @@ def test_names_of_studies():
     assert options.study_name({"sweep": "levels"}, "") == "levels"
     assert options.study_name({"sweep": "levels", "preset": "default"}, "") == "levels"
     assert options.study_name({"sweep": "levels", "preset": "smoke"}, "") == "levels-smoke"
-    assert options.study_name({"sweep": "levels", "study": "mine"}, "") == "mine"
+    assert options.study_name({"study": "mine"}, "") == "mine"
+    with pytest.raises(UserError, match="sweep=levels: study=mine is the whole name already"):
+        options.study_name({"sweep": "levels", "study": "mine"}, "")
 
 
 def test_the_command_works_from_any_directory(here, tmp_path):

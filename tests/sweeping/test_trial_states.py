@@ -167,6 +167,7 @@ class StudyMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_study_keeps_to_the_table() -> None:
     run_state_machine_as_test(
         StudyMachine,

@@ -463,6 +463,7 @@ print(tracker.run_id)
 """
 
 
+@pytest.mark.exhaustive
 def test_processes_create_and_write_one_store_at_once(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = WRITER.format(repo=str(REPO), tests=str(REPO / "tests" / "tracking"))
@@ -512,6 +513,7 @@ def stop(server: subprocess.Popen) -> None:
     server.wait()
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_dies_in_the_middle_of_a_run(base, tmp_path, caplog):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"

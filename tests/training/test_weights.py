@@ -87,6 +87,7 @@ def numbers(log: dict[tuple[int, str], float]) -> dict[tuple[int, str], float]:
 
 @pytest.mark.parametrize("weights", ["separate", "snapshot"])
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_kill_at_any_call_and_a_resume_equal_the_uninterrupted_run(tmp_path: Path, weights: str) -> None:
     change = ("curriculum=l3", "budget.amount=3000", "optim.schedule=linear", "optim.warmup_updates=2")
     spec = small_spec(*TINY, *change, f"curriculum.weights={weights}")

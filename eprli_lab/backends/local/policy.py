@@ -39,7 +39,7 @@ def check_source(model: ModelSpec, family: str | None) -> str | None:
             "written with model.lora.merged=true"
         )
     if looks_local and local.is_dir():
-        refuse_pickles(local, f"model.path: {model.path}")
+        refuse_pickles(local, "model.path")
     if looks_local and not (local / "config.json").is_file():
         raise UserError(
             f"model.path: {model.path} holds no checkpoint (no config.json): give a directory or a model id"
