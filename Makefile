@@ -14,7 +14,7 @@ exhaustive: ## every launcher, storage and entry once more, and the notebook
 	python -m pytest -n 2 -m exhaustive
 nightly:    ## random inputs and damages for an hour; what fails is printed as a small case
 	HYPOTHESIS_PROFILE=nightly EPRLI_FUZZ_EXAMPLES=$${EPRLI_FUZZ_EXAMPLES:-3000} python -m pytest -n 2 --maxfail=20 -m '' \
-		tests/fuzz $(wildcard tests/*/test_damaged_runs.py tests/*/test_study_damage.py tests/*/test_damaged_store.py)
+		tests/fuzz $(wildcard tests/*/test_damaged_runs.py tests/*/test_study_damage.py tests/*/test_damaged_store.py tests/*/test_spool.py)
 lint:       ## ruff's rules
 	ruff check .
 format:     ## is every file as ruff would write it?

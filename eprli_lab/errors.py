@@ -6,8 +6,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-from eprli_lab.escaping import visible
-from eprli_lab.masking import mask
+from eprli_lab.escaping import shown
 
 # What an OSError says of a place that is full, read-only or another user's.
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
@@ -22,7 +21,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(visible(mask(message)))
+        super().__init__(shown(message))
 
 
 class EngineError(UserError):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import html as _html
 import re
 
+from eprli_lab.masking import mask
+
 # Control characters; what turns the order of reading round or cannot be seen; halves of a pair; noncharacters.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
@@ -36,6 +38,11 @@ def visible(text: str) -> str:
     Line feeds and tabs stay; a carriage return before a line feed goes.
     """
     return _UNSEEN.sub(_named, text.replace("\r\n", "\n"))
+
+
+def shown(text: str) -> str:
+    """A text for a terminal or a log: control characters written out, credentials masked."""
+    return visible(mask(text))
 
 
 def _named(match: re.Match[str]) -> str:

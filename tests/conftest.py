@@ -33,7 +33,7 @@ with contextlib.suppress(ImportError):  # the environment of the OpenRLHF rehear
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev"))
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="session", autouse=True)

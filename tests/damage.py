@@ -10,6 +10,7 @@ of a file from an earlier time below `earlier`; without one the kind is not draw
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 import shutil
@@ -23,6 +24,11 @@ from eprli_lab.errors import UserError
 UNDISTURBED, REFUSED, TRACEBACK, SILENT = "undisturbed", "refused", "traceback", "silent"
 
 BLOCK = 512  # bytes that are zeroed at once
+
+
+def seeds(usual: int) -> range:
+    """Of a campaign: `usual` many, or as many as EPRLI_FUZZ_EXAMPLES says (`make nightly`)."""
+    return range(int(os.environ.get("EPRLI_FUZZ_EXAMPLES", usual)))
 
 
 def flip(path: Path, rng: random.Random) -> None:

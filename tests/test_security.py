@@ -29,8 +29,9 @@ def test_no_module_reads_pickle_evaluates_text_or_starts_a_shell():
         assert RUN.search(planted), planted
 
 
-def test_every_test_that_the_page_names_is_there():
-    named = re.findall(r"`(?:(tests/[\w/]+\.py)(?:::)?)?(test_\w+)?`", (REPO / "SECURITY.md").read_text())
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/reliability.md"])
+def test_every_test_that_the_page_names_is_there(page):
+    named = re.findall(r"`(?:(tests/[\w/]+\.py)(?:::)?)?(test_\w+)?`", (REPO / page).read_text())
     sources = "".join(p.read_text() for p in (REPO / "tests").rglob("test_*.py"))
     assert len([1 for file, function in named if file or function]) > 12
     for file, function in named:

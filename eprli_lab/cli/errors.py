@@ -18,8 +18,8 @@ from types import TracebackType
 import click
 
 from eprli_lab.errors import NOT_WRITABLE, NonFiniteError, UserError, shortened
-from eprli_lab.escaping import visible
-from eprli_lab.masking import MaskedFormatter, mask
+from eprli_lab.escaping import shown
+from eprli_lab.masking import MaskedFormatter
 
 # What an OSError says of a path that names no file and no directory.
 _NO_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
@@ -83,11 +83,11 @@ def _mistake(error: Exception, output: str) -> str | None:
 
 def _print_masked(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """What Python prints of an error that nobody caught, without credentials: libraries quote the URI."""
-    print(visible(mask("".join(traceback.format_exception(kind, error, where)))), end="", file=sys.stderr)
+    print(shown("".join(traceback.format_exception(kind, error, where))), end="", file=sys.stderr)
 
 
 def _refuse(sentence: str, code: int) -> int:
-    print(f"eprli_lab: {visible(mask(in_one_line(sentence)))}", file=sys.stderr)
+    print(f"eprli_lab: {shown(in_one_line(sentence))}", file=sys.stderr)
     return code
 
 

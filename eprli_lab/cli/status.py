@@ -6,8 +6,7 @@ from eprli_lab.cli.command import Command
 from eprli_lab.cli.options import of_preset
 from eprli_lab.cli.words import Key, parse, preset_names, sweep_names
 from eprli_lab.errors import UserError
-from eprli_lab.escaping import visible
-from eprli_lab.masking import mask
+from eprli_lab.escaping import shown
 
 KEYS = (
     Key("preset", "the preset that the sweep was started with (default: default)", preset_names, "smoke"),
@@ -23,7 +22,7 @@ def _status(words: list[str]) -> None:
     if len(names) != 1:
         raise UserError(USAGE)
     given = parse([word for word in words if "=" in word], [key.name for key in KEYS], USAGE)
-    print(visible(mask(status(of_preset(names[0], given), given.get("study.storage")))))
+    print(shown(status(of_preset(names[0], given), given.get("study.storage"))))
 
 
 command = Command(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.escaping import visible
+from eprli_lab.escaping import shown
 from eprli_lab.reporting.controls import ControlRecord
 
 CONTROLS = ("aa", "control_ladder", "control_interference", "control_hints", "control_limits")
@@ -56,10 +56,10 @@ def calibrate(overrides: Sequence[str], preset: str = "default", only: Sequence[
             if outcome.interrupted:
                 return Calibration(tuple(records), failed, f"{plan.study}: {outcome.interrupted}")
             for (arm, seed), reason in outcome.failed.items():
-                print(visible(f"failed: {plan.study}, {arm} seed {seed}: {reason}"), file=sys.stderr)
+                print(shown(f"failed: {plan.study}, {arm} seed {seed}: {reason}"), file=sys.stderr)
             failed += len(outcome.failed) + len(outcome.unstored)
             for reason, runs in by_reason(outcome.unstored).items():
-                print(visible(f"not in the table of {plan.study}: {', '.join(runs)}: {reason}"), file=sys.stderr)
+                print(shown(f"not in the table of {plan.study}: {', '.join(runs)}: {reason}"), file=sys.stderr)
             if outcome.unstored:  # no verdict on a part of the runs
                 continue
             where = plan.sample.tracking

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eprli_lab.escaping import visible
+from eprli_lab.escaping import shown
 from eprli_lab.sweeping.compose_plan import plan_from_hydra
 from eprli_lab.sweeping.fingerprints import data_digests
 from eprli_lab.sweeping.plan import Plan
@@ -44,9 +44,9 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
         print(f"{outcome.interrupted}: the same command resumes", file=sys.stderr)
         sys.exit(130)
     for (arm, seed), reason in outcome.failed.items():
-        print(visible(f"failed: {arm} seed {seed}: {reason}"), file=sys.stderr)
+        print(shown(f"failed: {arm} seed {seed}: {reason}"), file=sys.stderr)
     for sentence, runs in by_reason(outcome.unstored).items():
-        print(visible(f"not in the table: {', '.join(runs)}: {sentence}"), file=sys.stderr)
+        print(shown(f"not in the table: {', '.join(runs)}: {sentence}"), file=sys.stderr)
     if outcome.failed or outcome.unstored:
         sys.exit(1)
     return 0
@@ -70,7 +70,7 @@ def run_plan(plan: Plan, run: Runner | None = None, pool: list[Any] | None = Non
     from eprli_lab.sweeping.workers import end_all
 
     for line in [*check_study(plan), *plan.notes, *_toy_settings(plan)]:
-        print(visible(line))
+        print(shown(line))
     data = data_digests([r.spec for r in plan.runs])
     workers: list[Any] = [] if pool is None else pool
     runner = _run_here(workers) if run is None else run

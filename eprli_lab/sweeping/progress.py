@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from eprli_lab.escaping import visible
+from eprli_lab.escaping import shown
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.spec import PlannedRun
 
@@ -45,9 +45,9 @@ class Progress:
     def say(self, line: str) -> None:
         """A line of its own."""
         if self.bars is not None:
-            self.bars.console.print(visible(line), highlight=False, markup=False)
+            self.bars.console.print(shown(line), highlight=False, markup=False)
         else:
-            print(visible(line), flush=True)
+            print(shown(line), flush=True)
 
     def update(self, run: PlannedRun, state: dict[str, Any]) -> None:
         """A run under way."""

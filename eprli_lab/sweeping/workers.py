@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import Interrupted, NonFiniteError, UserError
-from eprli_lab.escaping import visible
+from eprli_lab.escaping import shown
 from eprli_lab.grading.spawn import main_module_hidden
 from eprli_lab.masking import MaskedFormatter, mask
 from eprli_lab.sweeping import locks
@@ -137,7 +137,7 @@ def _work(executor: str, job: Job, stop: threading.Event, pipe: Any) -> Message:
             return Message("failed", str(error))
         except Exception as error:
             print(mask(traceback.format_exc()), end="", file=sys.stderr)
-            reason = visible(mask(f"{type(error).__name__}: {error}"))
+            reason = shown(f"{type(error).__name__}: {error}")
             return Message("failed", f"{reason} (see {job.directory}/log.txt)")
 
 

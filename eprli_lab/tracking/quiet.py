@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+from pathlib import Path
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -22,6 +24,10 @@ def quiet_mlflow() -> None:
     """Call it before MLflow is imported. What the environment says goes first."""
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
+    try:
+        Path.home()
+    except RuntimeError:  # a user without HOME and without an entry of the system's: MLflow looks for a home
+        os.environ["HOME"] = tempfile.gettempdir()
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):  # SQL of what they then raise

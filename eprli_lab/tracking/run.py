@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
-from eprli_lab.escaping import visible
-from eprli_lab.masking import mask, masked
+from eprli_lab.escaping import shown
+from eprli_lab.masking import masked
 from eprli_lab.tracking.birth import StoreError
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.provenance import provenance
@@ -140,7 +140,7 @@ class RunTracker:
         """Store everything, then the status: only work that is wholly stored becomes FINISHED."""
         if self._file.closed:
             return
-        message = None if message is None else visible(mask(message))
+        message = None if message is None else shown(message)
         try:
             self.flush()
             with self._wake:

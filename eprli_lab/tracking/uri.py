@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from eprli_lab.config.credentials import is_reference, reveal
-from eprli_lab.escaping import visible
-from eprli_lab.masking import mask
+from eprli_lab.escaping import shown
 
 if TYPE_CHECKING:
     import sqlite3
@@ -83,7 +82,7 @@ def _is_sqlite(file: Path) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error, without what libraries wrap around it, and without credentials."""
-    lines = visible(mask(str(error))).strip().splitlines() or [type(error).__name__]
+    lines = shown(str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0] if len(lines[0]) <= 160 else lines[0][:157] + "..."
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import REFUSED, UNDISTURBED, classify, damage
+from damage import REFUSED, UNDISTURBED, classify, damage, seeds
 from sweeping_work import arms, make_plan
 
 from eprli_lab.sweeping.fingerprints import code_digests
@@ -80,6 +80,6 @@ def campaign(kind: str, seeds: range) -> tuple[Counter[tuple[str, str, str]], li
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_damages_of_a_study_are_refused_or_change_nothing(kind: str) -> None:
-    counts, wrong = campaign(kind, range(60))
+    counts, wrong = campaign(kind, seeds(60))
     assert not wrong, "\n".join(wrong)
     assert {outcome for *_, outcome in counts} == {UNDISTURBED, REFUSED}

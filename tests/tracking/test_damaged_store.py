@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from damage import REFUSED, SILENT, TRACEBACK, UNDISTURBED, classify, damage
+from damage import REFUSED, SILENT, TRACEBACK, UNDISTURBED, classify, damage, seeds
 from helpers import small_spec
 
 from eprli_lab.config.spec import TrackingSpec
@@ -64,7 +64,7 @@ def test_200_random_damages_change_no_number_unseen(study: Path, tmp_path: Path)
     good = look(tmp_path, spools)
     assert good != FOUND
     outcomes: Counter[str] = Counter()
-    for seed in range(200):
+    for seed in seeds(200):
         for name in ("mlflow.db-wal", "mlflow.db-shm"):
             (tmp_path / name).unlink(missing_ok=True)
         shutil.copy(study / "whole.db", tmp_path / "mlflow.db")

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from damage import REFUSED, SILENT, TRACEBACK, UNDISTURBED, classify, damage
+from damage import REFUSED, SILENT, TRACEBACK, UNDISTURBED, classify, damage, seeds
 from helpers import small_spec
 
 from eprli_lab.config.spec import RunSpec
@@ -79,7 +79,7 @@ def test_500_random_damages_change_no_number_unseen(finished: Path, tmp_path: Pa
     target = tmp_path / NAME
     (tmp_path / "note.txt").write_text("x")
     outcomes: Counter[str] = Counter()
-    for seed in range(500):
+    for seed in seeds(500):
         target.write_bytes(whole)
         only = lambda p: p.name == NAME
         _, kind = damage(tmp_path, random.Random(seed), only=only)

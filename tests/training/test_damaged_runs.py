@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import REFUSED, SILENT, TRACEBACK, UNDISTURBED, classify, counts, damage
+from damage import REFUSED, SILENT, TRACEBACK, UNDISTURBED, classify, counts, damage, seeds
 from helpers import small_spec
 from loops import TINY, Killed, Mortal, small_levels, tables, trainer
 
@@ -119,7 +119,7 @@ def campaign(run: Resumable, seeds: range) -> list[tuple[int, str, str, str, str
 
 @pytest.mark.slow
 def test_no_damage_to_a_run_is_silent_or_ends_in_a_traceback(run: Resumable) -> None:
-    found = campaign(run, range(150))
+    found = campaign(run, seeds(150))
     assert [case for case in found if case[3] in (TRACEBACK, SILENT)] == []
     assert {case[3] for case in found} == {UNDISTURBED, REFUSED}
     assert sum(case[3] == UNDISTURBED for case in found) > 90, counts([(c[1], c[3]) for c in found])
