@@ -92,7 +92,7 @@ cp -r outputs mlflow.db* "$RESULT"
 
 
 @namespaces
-@pytest.mark.parametrize("size", ["60k", "500k", "900k", "1300k", "1500k"])
+@pytest.mark.parametrize("size", ["60k", "500k", "1300k"])
 def test_a_disk_that_is_full_costs_a_sentence_and_nothing_else(plain, tmp_path, size):
     """Whatever was being written when it was full: after space was made, the same command ends with the numbers."""
     result, disk = tmp_path / "result", tmp_path / "disk"
