@@ -192,7 +192,12 @@ def _parquet(path: Path, stream: BinaryIO) -> Iterator[Numbered]:
             for row in batch.to_pylist():
                 yield f"{path} row {number}", str(number), row
                 number += 1
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:  # text that is not UTF-8; the year 5 million
         raise UserError(f"{path}: not a readable parquet file ({_words(error)})") from None
 
 

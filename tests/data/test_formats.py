@@ -307,3 +307,9 @@ def test_no_bytes_are_a_stack_trace(folder: Path, content: bytes, ending: str) -
     path = folder / f"bytes{ending}"
     path.write_bytes(content)
     sentence_or_problems(path)
+
+
+def test_a_date_beyond_the_calendar_is_one_sentence(tmp_path: Path) -> None:
+    columns = {"problem": pa.array(["1+1?"]), "answer": pa.array([1836388031], pa.int32()).cast(pa.date32())}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert "a.parquet: not a readable parquet file (" in refusal(tmp_path / "a.parquet")
