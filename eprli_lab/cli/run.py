@@ -6,9 +6,11 @@ torch could load.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,16 +83,19 @@ def application(arguments: Sequence[str]) -> int:
     sys.argv = [f"{PROGRAM} run", *defer_level_overrides(expand_shortcuts(hide_words(arguments)))]
     _exit_codes.clear()
     _errors.clear()
-    _check_options(sys.argv[1:])
+    start = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)
     with composing():
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
+        if _check_options(sys.argv[1:]).package is None:
+            start()
+        else:
+            _show_package(start)
     for error in _errors:
         raise error
     return max(_exit_codes, default=0)
 
 
-def _check_options(words: list[str]) -> None:
-    """Raises UserError for options that Hydra does not have: by itself it prints its usage and exits."""
+def _check_options(words: list[str]) -> Any:
+    """Hydra's options in the words. Raises UserError for those that it does not have: it would print its usage."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> None:
@@ -98,8 +103,20 @@ def _check_options(words: list[str]) -> None:
 
     parser: Any = get_args_parser()
     parser.error = refuse
-    if parser.parse_args(words).experimental_rerun is not None:
+    options = parser.parse_args(words)
+    if options.experimental_rerun is not None:
         raise UserError("--experimental-rerun reads a pickle, which could run anything: give the overrides themselves")
+    return options
+
+
+def _show_package(start: Callable[[], Any]) -> None:
+    """`--package`: of one that is not there, Hydra prints a line and exits. Raises UserError for that."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            start()
+    except SystemExit:
+        raise UserError(f"--package: {said.getvalue().strip() or 'cannot be shown'}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

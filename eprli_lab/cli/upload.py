@@ -23,7 +23,7 @@ def _upload(words: list[str]) -> None:
     if not directories:
         raise UserError(USAGE)
     refused: list[UserError] = []
-    for directory in directories:
+    for directory in dict.fromkeys(directories):
         try:
             run_id, sent = upload(Path(directory), given.get("tracking.uri"))
         except UserError as error:  # the others are sent all the same

@@ -192,12 +192,8 @@ def _parquet(path: Path, stream: BinaryIO) -> Iterator[Numbered]:
             for row in batch.to_pylist():
                 yield f"{path} row {number}", str(number), row
                 number += 1
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-        OverflowError,
-    ) as error:  # text that is not UTF-8; the year 5 million
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        # ValueError: a text that is not UTF-8; OverflowError: a date of the year 5,000,000
         raise UserError(f"{path}: not a readable parquet file ({_words(error)})") from None
 
 
