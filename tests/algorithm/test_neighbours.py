@@ -23,6 +23,8 @@ from eprli_lab.data.samplers import BlockSampler, TargetSampler, mixed_blocks
 from eprli_lab.records import Group, Problem, Response
 from eprli_lab.training.batch import difficulty_weights, make_batch
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 @pytest.fixture(scope="module")
 def arms() -> dict[str, RunSpec]:

@@ -21,6 +21,8 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.catalogue import planner
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 def python(code: str, directory: Path) -> str:
     """What a script prints that runs in a directory; it must succeed."""

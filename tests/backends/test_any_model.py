@@ -18,6 +18,8 @@ from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Batch, Problem, Response, Sampling, UpdateSettings
 
+pytestmark = pytest.mark.slow  # one of many
+
 COMMON: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

@@ -22,6 +22,8 @@ from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, UpdateSettings
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 def by_hand(engine: LocalBackend, work: Batch, s: UpdateSettings) -> float:
     """The loss one response at a time, without packing, from the equations."""
@@ -143,7 +145,6 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path):
     assert same(before, weights(engine))
 
 
-@pytest.mark.slow
 def test_the_checkpoint_opens_anywhere(tmp_path):
     engine = backend()
     engine.save(tmp_path)
@@ -181,7 +182,6 @@ def test_shipped_weights_are_what_their_provenance_says(family):
     assert sum(p.stat().st_size for p in ASSETS_DIR.rglob("*")) < 5_000_000
 
 
-@pytest.mark.slow
 def test_start_accuracy_measured_again():
     from eprli_lab.backends.local.warmstart import start_accuracy
 
@@ -190,7 +190,6 @@ def test_start_accuracy_measured_again():
     assert again == pytest.approx(provenance["start_accuracy"], abs=0.05)  # other processors sample other tokens
 
 
-@pytest.mark.slow
 def test_the_recipe_is_reproducible():
     from eprli_lab.backends.local.warmstart import train_warmstart
 
@@ -202,7 +201,6 @@ def test_the_recipe_is_reproducible():
     assert same(a, b)
 
 
-@pytest.mark.slow
 def test_another_config_is_warm_started_once_and_cached(tmp_path, monkeypatch, capsys):
     from eprli_lab.backends.local.policy import load_policy
 

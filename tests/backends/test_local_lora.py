@@ -24,6 +24,8 @@ from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Sampling
 
+pytestmark = pytest.mark.slow  # one of many
+
 LORA = LoraSpec(rank=4, alpha=16)
 
 

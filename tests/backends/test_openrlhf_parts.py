@@ -36,6 +36,8 @@ from eprli_lab.config.curriculum import LevelSpec
 from eprli_lab.errors import UserError
 from eprli_lab.records import UpdateSettings
 
+pytestmark = pytest.mark.slow  # one of many
+
 with_openrlhf = pytest.mark.skipif(
     installed("openrlhf") is None, reason="OpenRLHF is not installed in this environment"
 )
@@ -120,7 +122,6 @@ def test_a_bad_backend_is_one_sentence(overrides: list[str], words: str) -> None
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
 def test_dry_run_and_address_do_not_change_the_fingerprint_but_what_computes_does() -> None:
     def fingerprint(*more: str) -> str:
         return compose_spec(["backend=openrlhf_cpu", *more]).fingerprint()
@@ -320,7 +321,6 @@ def test_the_reward_file_grades_and_never_raises(monkeypatch: pytest.MonkeyPatch
 # ------------------------------------------------------------------------------------------------ the reaper
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="there is no /proc here")
 @pytest.mark.exhaustive
 def test_what_a_killed_driver_leaves_is_ended_and_nothing_else(tmp_path: Path) -> None:
@@ -470,7 +470,6 @@ def test_our_overlong_term_is_their_penalty(theirs: Any) -> None:
 
 
 @with_openrlhf
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_flag_of_every_preset_is_taken_by_the_real_parser(preset: str) -> None:
     from eprli_lab.backends.openrlhf.flags import check
@@ -487,7 +486,6 @@ def test_every_flag_of_every_preset_is_taken_by_the_real_parser(preset: str) -> 
 
 
 @with_openrlhf
-@pytest.mark.slow
 def test_a_flag_that_is_gone_is_named() -> None:
     from eprli_lab.backends.openrlhf.flags import check
 
@@ -500,7 +498,6 @@ def test_a_flag_that_is_gone_is_named() -> None:
 
 
 @with_openrlhf
-@pytest.mark.slow
 def test_the_dry_run_prints_and_starts_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "eprli_lab.run", "backend=openrlhf_cpu", "backend.dry_run=true"]
     environment = os.environ | {"PYTHONPATH": str(REPO)}

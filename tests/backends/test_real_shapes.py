@@ -22,6 +22,8 @@ from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.records import Batch, Problem, Response, Sampling, UpdateSettings
 
+pytestmark = pytest.mark.slow  # one of many
+
 TEXT = [
     "Compute the sum of two numbers and put the final answer in \\boxed{}.",
     "The answer is \\boxed{42}. Let x be a real number such that x + 3 = 7; then x = 4.",
@@ -173,7 +175,6 @@ def test_sampler_and_trainer_agree_and_a_resume_is_exact(made: tuple[Shape, Path
     assert tied is shape.tied
 
 
-@pytest.mark.slow
 def test_every_end_of_the_generation_config_ends_a_response(made: tuple[Shape, Path]):
     shape, path = made
     backend = engine(path)
@@ -220,7 +221,6 @@ def test_in_bfloat16_a_real_shape_trains_and_resumes(made: tuple[Shape, Path], t
     assert same(first.policy.parameters(), second.policy.parameters())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2", "qwen3-untied", "llama"])
 def test_through_the_rehearsal(name: str, tmp_path: Path):
     if importlib.util.find_spec("openrlhf") is None:

@@ -11,6 +11,8 @@ from eprli_lab.backends.toy_settings import toy_settings
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.spec import RunSpec
 
+pytestmark = pytest.mark.slow  # one of many
+
 TOY = ["curriculum=l2", "evaluation=heldout", "optim.learning_rate=5e-4", "budget.amount=60000"]
 
 

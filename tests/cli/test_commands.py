@@ -29,6 +29,8 @@ from eprli_lab.config.compose import compose_data, compose_spec
 from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import NonFiniteError, UserError
 
+pytestmark = pytest.mark.slow  # one of many
+
 OF_HYDRA = ("run", "sweeps", "data", "difficulty", "warmstart")
 KEYED = {"status": status, "report": report, "table": table, "check": check, "upload": upload}
 
@@ -239,7 +241,6 @@ def test_no_command_imports_what_is_heavy(tmp_path):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("door", "command"),
     [
@@ -308,7 +309,6 @@ def test_commands_keys_and_values_are_completed(tmp_path):
     assert candidates(table.KEYS, [], "nothing=") == []
 
 
-@pytest.mark.slow
 def test_bash_completes_words_that_it_split_and_adds_no_space_after_a_key(tmp_path):
     eprli_lab = tmp_path / "eprli-lab"
     eprli_lab.write_text(f'#!/bin/sh\nexec {sys.executable} -m eprli_lab "$@"\n')

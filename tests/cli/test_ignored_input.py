@@ -13,6 +13,8 @@ from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

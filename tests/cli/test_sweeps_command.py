@@ -15,6 +15,8 @@ from eprli_lab.config.compose import compose_spec
 from eprli_lab.sweeping.cost import measured_rates, run_cost
 from eprli_lab.sweeping.study import Study
 
+pytestmark = pytest.mark.slow  # one of many
+
 ISSUE = (
     "levels thresholds clip length_reward lengths order sharing admission group estimator inner_iterations label_noise "
     "reward_density model_size domain neighbours aa smoke buffer temperature kl conditioning reward_per_level spectrum "
@@ -28,7 +30,6 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own_sweep(tmp_path, "    a: {}\n    b: {overrides: [curriculum=l3]}\n")

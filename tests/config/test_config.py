@@ -89,6 +89,7 @@ QUICK = ("levels", "thresholds", "aa", "smoke")
         *(pytest.param(s, "full", marks=pytest.mark.exhaustive) for s in SWEEPS),
     ],
 )
+@pytest.mark.slow
 def test_every_sweep_composes_under_every_preset(sweep, preset):
     from plans import plan_of
 
@@ -234,6 +235,7 @@ def test_flat_has_the_dotted_paths():
         pytest.param(["seed=x"], "seed: input should be a valid integer", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_the_command_line_refuses_with_exit_code_2(arguments, sentence, tmp_path):
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr

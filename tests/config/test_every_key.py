@@ -15,6 +15,8 @@ from test_config import GROUPS, NEEDS, PATHS
 from eprli_lab.config.compose import compose_spec, hydra_session
 from eprli_lab.config.spec import RunSpec
 
+pytestmark = pytest.mark.slow  # one of many
+
 OF_A_STUDY = {"study", "arm", "planned"}  # what a sweep says of its runs; on the command line `study` is a group
 # Written by a warm start or a person who has none of these: null stands for all of it.
 BACKENDS = {"local": "LocalSpec", "openrlhf": "OpenRLHFSpec", "openrlhf_cpu": "OpenRLHFSpec"}

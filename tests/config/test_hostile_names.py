@@ -13,6 +13,8 @@ from eprli_lab.config.fields import LONGEST_NAME, checked_name
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.errors import UserError
 
+pytestmark = pytest.mark.slow  # one of many
+
 HOSTILE = (
     "../up", "/etc/cron.d/x", "a/b", ".hidden", "a b", "-rf", "a\nb", "a\n", "\x1b[31m", "\u202ea", "<b>", "$(id)", "a;b",
     "=1+1", "%2e%2e", "a" * 300, "", "~", "CON:",

@@ -18,6 +18,8 @@ from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
 from eprli_lab.grading.answers import extract_boxed
 
+pytestmark = pytest.mark.slow  # one of many
+
 FAMILIES = ["int", "mod10"]
 PROMPT = re.compile(r"(\d+)((?:[a-h][+-]\d)+)\?")
 

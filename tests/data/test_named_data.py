@@ -17,6 +17,8 @@ from eprli_lab.config.compose import compose_spec
 from eprli_lab.data.load import load_suite, read_training
 from eprli_lab.grading.formats import asked_for
 
+pytestmark = pytest.mark.slow  # one of many
+
 NUMBERS = ((3, 4), (5, 6))  # what is multiplied in the two problems
 DAPO = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "

@@ -21,6 +21,8 @@ from eprli_lab.sweeping.catalogue import planner
 from eprli_lab.sweeping.comparable import key_of
 from eprli_lab.training.preflight import preflight
 
+pytestmark = pytest.mark.slow  # one of many
+
 CORPUS = json.loads((Path(__file__).parent / "corpus" / "command_lines.json").read_text())
 BEGIN_WORK = ("difficulty", "warmstart", "doctor", "calibrate", "sweeps")  # when they are accepted, for minutes
 
@@ -59,21 +61,18 @@ def _begin(words: list[str]) -> Any:
     return compose_spec(rest) if command in BEGIN_WORK else main(words)
 
 
-@pytest.mark.slow
 @examples(30)
 @given(run_words())
 def test_one_run(words: list[str]) -> None:
     started(words)
 
 
-@pytest.mark.slow
 @examples(12, share=0.5)
 @given(sweep_words())
 def test_one_sweep(words: list[str]) -> None:
     started(words)
 
 
-@pytest.mark.slow
 @examples(40)
 @given(command_words())
 def test_the_smaller_commands(words: list[str]) -> None:

@@ -22,6 +22,8 @@ from eprli_lab.errors import UserError
 from eprli_lab.sweeping import controller, locks, workers
 from eprli_lab.sweeping.study import Study
 
+pytestmark = pytest.mark.slow  # one of many
+
 ARMS = arms("a", "b")
 
 
@@ -71,7 +73,6 @@ def test_all_runs_once_and_nothing_when_done(capfd: pytest.CaptureFixture[str]) 
     assert all(len(starts(a, s)) == 1 for a, s in ALL) and states() == ALL_COMPLETE
 
 
-@pytest.mark.slow
 def test_never_more_workers_than_runs_and_the_own_process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -94,7 +95,6 @@ def test_what_a_run_prints_goes_to_its_log(capfd: pytest.CaptureFixture[str]) ->
     assert Path("outputs/study/b/seed0/log.txt").read_text() == ""
 
 
-@pytest.mark.slow
 def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd: pytest.CaptureFixture[str]) -> None:
     behave(a_0={"kill_at": 3})
     result = run(make_plan(node()))
@@ -104,7 +104,6 @@ def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd:
     assert "a seed 0: the worker died with signal 9; it goes on from its last checkpoint" in capfd.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1, 2])
 def test_a_failing_run_is_retried_so_often_and_the_others_go_on(
     retries: int, capfd: pytest.CaptureFixture[str]
@@ -129,7 +128,6 @@ def test_a_run_that_fails_once_is_made_by_the_second_try() -> None:
     assert [step for _, step in starts("a", 0)] == [0, 1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("executor", "words"),
     [
@@ -144,7 +142,6 @@ def test_a_bug_is_reported_with_its_log(executor: str, words: str) -> None:
     assert "Traceback" in Path("outputs/study/a/seed0/log.txt").read_text()
 
 
-@pytest.mark.slow
 def test_a_score_that_is_no_number_is_a_failure() -> None:
     behave(a_0={"objective": float("nan")})
     result = run(make_plan(node(seeds=[0], retries=0)))
@@ -155,7 +152,6 @@ def after(metric: str, key: str = "budget.amount") -> dict[str, Any]:
     return ARMS | {"c": {"overrides": ["budget.unit=updates"], "after": {"arm": "b", "set": {key: metric}}}}
 
 
-@pytest.mark.slow
 def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
     behave(b_0={"steps": 3}, b_1={"steps": 8})
     result = run(make_plan(node(arms=after("progress/updates"))))
@@ -164,7 +160,6 @@ def test_a_waiting_arm_takes_the_metric_of_the_same_seed() -> None:
     assert not whole.failed, "a float metric fits a whole number"
 
 
-@pytest.mark.slow
 def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> None:
     missing = run(make_plan(node(arms=after("progress/update"))))
     assert missing.failed == {
@@ -176,7 +171,6 @@ def test_a_waiting_arm_whose_value_is_missing_or_impossible_fails_alone() -> Non
     assert set(wrong.complete) == set(ALL)
 
 
-@pytest.mark.slow
 def test_what_waits_for_a_failed_run_fails_with_it() -> None:
     behave(b_1={"fail": "no"})
     result = run(make_plan(node(arms=after("progress/updates"))))
@@ -242,7 +236,6 @@ def held(*arms: str) -> bool:
     return all(progress(arm, 0) == 10 for arm in arms)
 
 
-@pytest.mark.slow
 def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: Any) -> None:
     behave(**SLOW)
     first = start()
@@ -255,7 +248,6 @@ def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: 
     assert len(starts("a", 0)) == 2
 
 
-@pytest.mark.slow
 def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -> None:
     behave(**SLOW | {"a_0": {"steps": 20, "seconds": 15.0}})  # an orphan notices that it should stop only after a step
     first = start()
@@ -274,7 +266,6 @@ def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -
     whole_result()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number: signal.Signals) -> None:
     behave(**SLOW)
@@ -289,7 +280,6 @@ def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number:
     assert [starts(a, 0)[1][1] for a in "ab"] == [10, 10], "they went on at the very step"
 
 
-@pytest.mark.slow
 def test_an_interrupt_at_the_start_is_as_quiet(start: Any) -> None:
     behave(**SLOW)
     first = start()
@@ -303,7 +293,6 @@ def test_an_interrupt_at_the_start_is_as_quiet(start: Any) -> None:
     assert {k: v["objective"] for k, v in result.complete.items()} == {(a, s): expected(s, 20) for a, s in ALL}
 
 
-@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait(start: Any) -> None:
     behave(**{f"{a}_{s}": {"steps": 20, "seconds": 300.0} for a, s in ALL})
     first = start()
@@ -320,7 +309,6 @@ def test_a_second_interrupt_does_not_wait(start: Any) -> None:
     whole_result()
 
 
-@pytest.mark.slow
 def test_two_controllers_at_once(start: Any) -> None:
     behave(**SLOW)
     both = [start(workers=1) for _ in range(2)]
@@ -333,7 +321,6 @@ def test_two_controllers_at_once(start: Any) -> None:
     assert len({starts(a, s)[0][0] for a, s in ALL}) == 2 and all(len(starts(a, s)) == 1 for a, s in ALL)
 
 
-@pytest.mark.slow
 def test_a_worker_that_somebody_else_stops_is_tried_again(start: Any) -> None:
     behave(**SLOW)
     first = start()
@@ -347,7 +334,6 @@ def test_a_worker_that_somebody_else_stops_is_tried_again(start: Any) -> None:
     assert [step for _, step in starts("a", 0)] == [0, 10]
 
 
-@pytest.mark.slow
 def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     behave(a_0={"steps": 2, "seconds": 300.0})
     monkeypatch.setattr(controller, "STOP_PATIENCE", 0.5)

@@ -24,6 +24,8 @@ from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.parent import _note
 
+pytestmark = pytest.mark.slow  # one of many
+
 MARK = "Kerbel"  # in every hostile text: it is shown, not left out
 TEXTS = (
     f"<script>alert('{MARK}')</script><img src=x onerror=alert(1)>",
@@ -168,7 +170,6 @@ def compiled(source: str, directory: Path) -> None:
         assert done.returncode == 0, done.stdout[-2000:]
 
 
-@pytest.mark.slow
 def test_figures_show_a_hostile_text_as_it_is(tmp_path: Path, recwarn):
     study = hostile_study(TEXTS[5] + TEXTS[8])
     for picture in figures.pictures(study):

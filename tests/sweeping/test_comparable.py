@@ -12,6 +12,8 @@ from eprli_lab.config.overrides import expand_shortcuts, seed_list
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.spec import StudySpec
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +132,6 @@ def test_a_search_whose_common_overrides_change_the_examination_is_refused() -> 
         ("study.seeds=range(2,9,3)", [2, 5, 8]),
     ],
 )
-@pytest.mark.slow
 def test_seeds_are_read_as_people_write_them(written: str, seeds: list[int]) -> None:
     own_sweep(Path(), "    a: {}\n")
     assert plan_of("sweep=mine", written).spec.seeds == seeds

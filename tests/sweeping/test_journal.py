@@ -18,6 +18,8 @@ from eprli_lab.sweeping.journal import Journal
 from eprli_lab.sweeping.status import status
 from eprli_lab.sweeping.study import Study
 
+pytestmark = pytest.mark.slow  # one of many
+
 JOURNAL = Path("studies/study.journal")
 WITNESS = Path("studies/study.journal.witness")
 

@@ -15,6 +15,8 @@ from sweeping_work import arms, make_plan
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.study import Study
 
+pytestmark = pytest.mark.slow  # one of many
+
 FILE = Path("studies/all.db")
 URI = f"sqlite:///{FILE}"
 
@@ -99,7 +101,6 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.slow
 def test_tables_that_a_kill_left_half_made_are_completed() -> None:
     """Killed before the k-th statement of the first start, for every few k."""
     import sqlalchemy

@@ -15,6 +15,8 @@ from eprli_lab.errors import UserError
 from eprli_lab.sweeping.plan import _ordered, build_plan
 from eprli_lab.sweeping.spec import StudySpec
 
+pytestmark = pytest.mark.slow  # one of many
+
 LEVELS: dict[str, Any] = {
     "l1": {"overrides": ["curriculum=l1"]},
     "l1_matched": {
@@ -54,7 +56,6 @@ def test_the_command_line_pins_what_arms_vary() -> None:
     assert [r.spec.optim.learning_rate for r in pinned.runs] == [0.3, 0.3]
 
 
-@pytest.mark.slow
 def test_a_level_override_applies_to_the_arms_that_have_the_level() -> None:
     plan = make_plan({"arms": LEVELS, "name": "x"}, ["curriculum.levels.l2.clip.high=0.2718"])
     found = {r.arm: r.spec.curriculum.levels["l2"].clip.high for r in plan.runs if "l2" in r.spec.curriculum.levels}
@@ -79,7 +80,6 @@ def test_only_keeps_the_baseline_and_what_is_waited_for() -> None:
     assert plan.description.arms == ("l1", "l1_matched", "l4")
 
 
-@pytest.mark.slow
 def test_the_binding_knows_no_seeds_and_no_tracking() -> None:
     bound, of_other_seeds = (
         make_plan({"arms": arms("a", "b"), "seeds": seeds}).strategy.binding() for seeds in ([0], [5, 6])

@@ -12,6 +12,8 @@ from eprli_lab.errors import UserError
 from eprli_lab.sweeping.lifecycle import check_study
 from eprli_lab.sweeping.spec import factor_and_metric
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 def refused(*arguments: str) -> str:
     with pytest.raises(UserError) as caught:
@@ -20,7 +22,6 @@ def refused(*arguments: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.slow
 def test_the_levels_sweep() -> None:
     plan = plan_of("sweep=levels")
     assert plan.study == "levels" and plan.spec.baseline == "l1"
@@ -52,7 +53,6 @@ def test_names_and_seeds_from_the_command_line() -> None:
     assert [(plan.study, r.key) for r in plan.runs] == [("mine", ("l1", 7)), ("mine", ("l2", 7))]
 
 
-@pytest.mark.slow
 def test_values_common_to_all_arms_of_a_sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arms = "    a: {}\n    b: {overrides: [optim.weight_decay=0.5]}\n"
     own_sweep(tmp_path, arms, "optim:\n  learning_rate: 0.25\n  weight_decay: 0.125\n")
@@ -63,7 +63,6 @@ def test_values_common_to_all_arms_of_a_sweep_file(tmp_path: Path, monkeypatch: 
     assert {r.spec.optim.learning_rate for r in pinned.runs} == {0.0625}
 
 
-@pytest.mark.slow
 def test_what_makes_no_sense_in_a_sweep() -> None:
     assert "has its own arms" in refused("sweep=levels", "curriculum=l1,l2")
     assert "study.seeds" in refused("sweep=levels", "seed=3")
@@ -95,7 +94,6 @@ def test_arms_differ_in_nothing_but_what_they_say():
     assert all(k.startswith(("curriculum.levels.", "arm")) for k in specs["l3"].keys() ^ specs["l1"].keys())
 
 
-@pytest.mark.slow
 def test_the_command_line_pins_a_value_in_every_arm_that_has_it():
     plan = plan_of("sweep=levels", "curriculum.levels.l2.clip.high=0.2718", "optim.learning_rate=1e-4")
     for run in plan.runs:
@@ -107,7 +105,6 @@ def test_the_command_line_pins_a_value_in_every_arm_that_has_it():
     )
 
 
-@pytest.mark.slow
 def test_only_keeps_the_baseline_and_what_is_waited_for():
     assert plan_of("sweep=levels", "study.only=[l3]").arms == ["l1", "l3"]
     assert sorted(plan_of("sweep=levels", "study.only=[l1_matched]").arms) == ["l1", "l1_matched", "l4"]
@@ -190,7 +187,6 @@ def test_an_objective_that_no_run_logs_is_refused_before_anything_starts(
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
 def test_every_arm_of_two_objectives_aims_at_the_first() -> None:
     plan = plan_of("sweep=length_reward")
     assert {r.spec.objective for r in plan.runs} == {"score"}

@@ -19,6 +19,8 @@ from eprli_lab.sweeping.space import Dimension, Requirement, expand, parse_dimen
 from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.summary import summarise
 
+pytestmark = pytest.mark.slow  # one of many
+
 RATE, DECAY = "optim.learning_rate", "optim.weight_decay"
 Q1, Q2 = (f"curriculum.levels.l{i}.quality_threshold" for i in (1, 2))
 
@@ -156,7 +158,6 @@ def test_mistakes_are_refused_in_one_sentence(
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
 def test_a_value_on_the_command_line_pins_and_a_space_replaces() -> None:
     from eprli_lab.config.compose import compose_tree
     from eprli_lab.sweeping.compose_plan import plan_from
@@ -232,7 +233,6 @@ def test_points_keep_the_requirements_are_new_and_reproducible(sampler: str, tmp
     assert points(plan, 12, score) == drawn
 
 
-@pytest.mark.slow
 def test_a_better_sampler_goes_where_the_values_are() -> None:
     space = {RATE: "interval(0.0001,0.9)", DECAY: "interval(0,1)"}
     value = lambda p: -((p[RATE] - 0.3) ** 2) - (p[DECAY] - 0.7) ** 2
@@ -311,7 +311,6 @@ def test_a_search_that_was_killed_between_two_seeds_goes_on_with_the_next() -> N
     assert again is not None and again.number == task.number and again.run.seed == 8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_evaluations_stop_a_run_that_is_behind(pruner: str) -> None:
     behave(curve_={"steps": 8, "seconds": 0.15})

@@ -27,6 +27,8 @@ from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Task
 from eprli_lab.tracking.process import ProcessIdentity
 
+pytestmark = pytest.mark.slow  # one of many
+
 JOURNAL = Path("studies/study.journal")
 
 
@@ -60,7 +62,6 @@ def work_off(study: Study, score: float = 0.5) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite:///studies/all.db"])
-@pytest.mark.slow
 def test_results_are_there_after_reopening(storage: str | None) -> None:
     p = plan(storage=storage)
     study = Study(p)
@@ -107,7 +108,6 @@ def test_arms_and_seeds_may_be_added() -> None:
     study.close()
 
 
-@pytest.mark.slow
 def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request() -> None:
     study = Study(plan())
     study.fail(claim(study), "no luck")
@@ -135,7 +135,6 @@ def test_a_changed_config_is_refused_with_the_difference_and_forced_on_request()
     study.close()
 
 
-@pytest.mark.slow
 def test_changed_code_and_data_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     code = code_digests()
     assert {"training/loop.py", "algorithm/loss.py", "backends/local/engine.py", "torch"} <= code.keys()
@@ -301,7 +300,6 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.slow
 def test_a_killed_process_of_this_machine_is_followed_at_once() -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
         assert p.stdout is not None and p.stdout.readline() == "held\n"

@@ -21,6 +21,8 @@ from eprli_lab.grading.grader import Grader
 from eprli_lab.records import Problem, Response, Sampling
 from eprli_lab.training.difficulty import CHUNK, measure, measured_otherwise, provenance, resume
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 class Counted:
     """An engine whose responses to problem i are right exactly `right[i]` times of n; it remembers how it was asked."""
@@ -224,7 +226,6 @@ def test_the_digest_of_weights_sees_a_byte(tmp_path):
 # --- the command, with the real tiny model
 
 
-@pytest.mark.slow
 def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = ["k=2", "limit=96", "verify.symbolic=false", "evaluation.samples=1"]
@@ -265,7 +266,6 @@ def test_the_command_resumes_to_the_same_file_and_training_uses_it(tmp_path, mon
         load_training(spec.data)
 
 
-@pytest.mark.slow
 def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [
@@ -307,7 +307,6 @@ def test_a_file_of_problems_gets_its_rates_beside_it(tmp_path, monkeypatch):
     assert data.read_text().count("\n") == 30, "the problems are still there"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

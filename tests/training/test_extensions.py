@@ -22,6 +22,8 @@ from eprli_lab.sweeping.fingerprints import data_digests
 from eprli_lab.training.extensions import check_extensions
 from eprli_lab.training.state import TrainState
 
+pytestmark = pytest.mark.slow  # one of many
+
 TERMS = "def quadratic(correct, tokens, level):\n    return [-((n / level.max_response_tokens) ** 2) for n in tokens]\n"
 TERM = "curriculum.levels.l2.length_term"
 

@@ -20,6 +20,8 @@ from eprli_lab.training.problems import check_context
 from eprli_lab.training.samples import sample_rows
 from eprli_lab.training.state import group_from_json, group_to_json
 
+pytestmark = pytest.mark.slow  # one of many
+
 L2 = "curriculum.levels.l2.hint"
 PROBLEM = Problem("p", "1a+1b+3?", ("5",))
 HARD = "data.generated.operations=[6,7,8]"
@@ -174,7 +176,6 @@ def test_a_sample_shows_the_hint_it_was_given() -> None:
     assert sample_rows(1, [made], 1)[0]["prompt"] == "1a+1?a2"
 
 
-@pytest.mark.slow
 def test_no_loss_falls_on_a_hint() -> None:
     """The gradient is that of the same ids given as a prompt, and not that of the same ids sampled."""
     import torch
@@ -204,7 +205,6 @@ def test_no_loss_falls_on_a_hint() -> None:
     assert torch.is_tensor(hinted_weights[0])
 
 
-@pytest.mark.slow
 def test_hints_act_on_the_real_engine_from_the_first_group_on(tmp_path: Path) -> None:
     from test_weights import real
 

@@ -13,6 +13,8 @@ from helpers import small_spec
 from eprli_lab.records import Problem, Response, Sampling
 from eprli_lab.training.policies import Policies, count_parameters
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 class Signed:
     """An engine whose answers carry the number that its policy is."""
@@ -123,7 +125,6 @@ def test_parameters_are_counted_once_a_network(tmp_path: Path) -> None:
     assert count_parameters(counts[0], tmp_path) == 17, "a tied head is the embedding"
 
 
-@pytest.mark.slow
 def test_an_evaluation_leaves_the_real_policy_and_its_optimizer_bit_for_bit(tmp_path: Path) -> None:
     import torch
     from engines import backend as engine

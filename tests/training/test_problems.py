@@ -19,6 +19,8 @@ from eprli_lab.errors import UserError
 from eprli_lab.training.preflight import preflight
 from eprli_lab.training.problems import encoder_of, keep_short, read_problems
 
+pytestmark = pytest.mark.slow  # one of many
+
 WORD = " plus"  # one token of the chat tokenizer, twice of the plain one's characters
 OTHER = " is"  # another, for suites: nothing that is evaluated is trained on
 

@@ -17,6 +17,8 @@ from eprli_lab.sweeping.lifecycle import check_study
 from eprli_lab.training.problems import read_problems
 from eprli_lab.training.prompts import LOOKED_AT, PromptReport, prompt_report
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ from eprli_lab.training.evaluate import evaluate, right_when_continued, rows, sc
 from eprli_lab.training.preflight import check_logged
 from eprli_lab.training.truncation import valid_truncation
 
+pytestmark = pytest.mark.slow  # one of many
+
 MASKED = AlgorithmSpec(truncated="masked", advantage="mean_only")
 
 
@@ -306,7 +308,6 @@ def test_on_the_cluster_what_was_begun_counts_as_response_and_its_text_is_whole(
 # --- on the real policy ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_policy_goes_on_from_the_tokens_and_its_text_is_whole():
     from eprli_lab.backends.build import build_backend
     from eprli_lab.data.load import load_suite
@@ -324,7 +325,6 @@ def test_the_policy_goes_on_from_the_tokens_and_its_text_is_whole():
     assert rest.text == greedy.text and rest.prompt_tokens == (*greedy.prompt_tokens, *cut.tokens)
 
 
-@pytest.mark.slow
 def test_a_masked_update_is_the_update_of_the_responses_that_are_left(tmp_path):
     """On the real policy: dropping the responses by hand and masking them give the same weights, bit for bit."""
     import torch

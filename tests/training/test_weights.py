@@ -16,6 +16,8 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.tracking import names
 from eprli_lab.training.checkpoint import RunStore
 
+pytestmark = pytest.mark.slow  # one of many
+
 
 class Watched(LocalBackend):
     """Remembers weights and the optimizer's state before every update."""
@@ -30,7 +32,6 @@ def real(spec: RunSpec) -> Watched:
     return Watched(spec.model, spec.optim, spec.backend, family="mod10", kl_reference=False, seed=0)
 
 
-@pytest.mark.slow
 def test_separate_differs_from_shared_from_the_second_level_on_and_snapshot_never(tmp_path: Path) -> None:
     import torch
 
@@ -66,7 +67,6 @@ def test_separate_differs_from_shared_from_the_second_level_on_and_snapshot_neve
     assert [logs[w][0, names.PARAMETERS] for w in specs] == [size, 2 * size, size]
 
 
-@pytest.mark.slow
 def test_one_level_of_its_own_is_the_shared_one(tmp_path: Path) -> None:
     for weights in ("shared", "separate"):
         spec = small_spec(*TINY, *small_levels(1), f"curriculum.weights={weights}", "optim.schedule=linear")
@@ -86,7 +86,6 @@ def numbers(log: dict[tuple[int, str], float]) -> dict[tuple[int, str], float]:
 
 
 @pytest.mark.parametrize("weights", ["separate", "snapshot"])
-@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_a_kill_at_any_call_and_a_resume_equal_the_uninterrupted_run(tmp_path: Path, weights: str) -> None:
     change = ("curriculum=l3", "budget.amount=3000", "optim.schedule=linear", "optim.warmup_updates=2")
@@ -103,7 +102,6 @@ def test_a_kill_at_any_call_and_a_resume_equal_the_uninterrupted_run(tmp_path: P
         assert tables(tmp_path / str(at)) == tables(tmp_path / "whole"), (at, whole.calls[at - 1])
 
 
-@pytest.mark.slow
 def test_so_on_the_real_engine_around_a_boundary(tmp_path: Path) -> None:
     spec = small_spec(*TINY, *small_levels(2), "curriculum.weights=separate")
     whole = Mortal(real(spec))
