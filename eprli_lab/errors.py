@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from eprli_lab.escaping import shown
 
 # What an OSError says of a place that is full, read-only or another user's.
-NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (*DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class UserError(Exception):

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """What was written to a file, by whomever, reaches the disk. Raises OSError."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -85,19 +90,6 @@ def unseal(line: str) -> dict[str, Any]:
     if entry.pop(SUM) != _checksum(json.dumps(entry)):
         raise ValueError("the checksum differs")
     return entry
-
-
-def sealed_lines(path: Path, remedy: str) -> Iterator[dict[str, Any]]:
-    """Entries of an append-only file. A last line without its end is left out: a kill cut it.
-
-    Raises UserError (with `remedy`) that names the file and the line for anything else that is not as it was written.
-    """
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            yield unseal(line.decode())
-        except (ValueError, KeyError):
-            raise UserError(f"{path}:{number}: the line is damaged: {remedy}") from None
 
 
 def _checksum(body: str) -> str:

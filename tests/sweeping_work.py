@@ -36,6 +36,15 @@ def expected(seed: int, steps: int = STEPS) -> float:
     return total / 1009
 
 
+def one_run_done(plan: Plan) -> None:
+    """A study whose first run is finished, with a score of .25."""
+    study = Study(plan)
+    task = study.claim()
+    assert task is not None
+    study.succeed(task, {"score": 0.25}, 1.0)
+    study.close()
+
+
 def pause(seconds: float) -> None:
     """Sleep, but not for longer than until there is a file `calm`."""
     end = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprli_lab.errors import UserError
-from eprli_lab.files import read_json, seal, sealed_lines, unseal, write_whole
+from eprli_lab.files import read_json, seal, unseal, write_whole
 
 LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 ENTRIES = st.dictionaries(
@@ -34,18 +34,6 @@ def test_a_flipped_byte_never_gives_another_entry(entry, data):
         assert unseal(raw.decode()) == entry  # \\U and \\u, 1E5 and 1e5: another spelling of the same
     except (ValueError, KeyError):
         pass
-
-
-def test_a_torn_last_line_is_left_out_and_a_damaged_one_named(tmp_path: Path):
-    file = tmp_path / "lines.jsonl"
-    file.write_text(seal({"a": 1}) + seal({"a": 2}) + seal({"a": 3})[:-5])
-    assert list(sealed_lines(file, "remove it")) == [{"a": 1}, {"a": 2}]
-    file.write_text(seal({"a": 1}) + seal({"a": 2}).replace("2", "7", 1) + seal({"a": 3}))
-    with pytest.raises(UserError, match=r"lines\.jsonl:2: the line is damaged: remove it"):
-        list(sealed_lines(file, "remove it"))
-    file.write_bytes(seal({"a": 1}).encode() + b"\0" * 40 + b"\n")
-    with pytest.raises(UserError, match=r"lines\.jsonl:2: the line is damaged"):
-        list(sealed_lines(file, "remove it"))
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch):

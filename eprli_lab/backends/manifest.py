@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import UserError
-from eprli_lab.files import digest, seal, sync_folder, unseal, write_whole
+from eprli_lab.files import digest, seal, sync_file, sync_folder, unseal, write_whole
 
 NAME = "manifest.json"
 VERSION = 1
@@ -170,8 +170,7 @@ def _entries(folder: Path, paths: list[Path]) -> dict[str, dict[str, Any]]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    sync_file(path)
     return {"bytes": path.stat().st_size, "sha256": digest(path)}
 
 

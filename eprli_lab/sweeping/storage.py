@@ -8,7 +8,6 @@ its holder ends, however it ends. A step that a lost connection or a full disk i
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import sqlite3
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eprli_lab.errors import UserError
+from eprli_lab.errors import DISK_FULL, UserError
 from eprli_lab.masking import mask
 from eprli_lab.sweeping.clocks import Clock
 from eprli_lab.sweeping.locks import is_there
@@ -26,7 +25,6 @@ from eprli_lab.sweeping.sqlite_file import SqliteGuard, check_sqlite, damaged
 DIRECTORY = Path("studies")
 LOCK_PATIENCE = 120.0  # s; a step under the lock takes milliseconds, a draw from a Gaussian process a second or two
 PATIENCE = 180.0  # s that a step waits for a database that is gone, or for room on a full disk
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
@@ -262,7 +260,7 @@ class Storage:
         if isinstance(error, ConnectionLostError):
             return str(error) or "connection lost"
         if isinstance(error, OSError):
-            return os.strerror(error.errno) if error.errno in FULL else ""
+            return os.strerror(error.errno) if error.errno in DISK_FULL else ""
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         causes = list(_causes(error))

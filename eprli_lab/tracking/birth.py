@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from eprli_lab.errors import UserError
-from eprli_lab.files import sync_folder
+from eprli_lab.files import sync_file, sync_folder
 from eprli_lab.tracking.uri import first_line, read_only
 
 log = logging.getLogger(__name__)
@@ -220,11 +219,7 @@ def _make(file: Path) -> None:
             connection.execute("PRAGMA journal_mode=WAL")  # readers beside one writer; the mode stays with the file
         finally:
             connection.close()
-        handle = os.open(new, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_file(new)
         if any(f.exists() for f in _with_logs(file)[1:]):
             file.unlink(missing_ok=True)  # an empty one
             log.warning("tracking: the log of a store that is gone was put aside as %s-*", move_aside(file, "left"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eprli_lab.errors import Interrupted, UserError, nearest
+from eprli_lab.errors import DISK_FULL, Interrupted, UserError, nearest
 from eprli_lab.files import write_whole
 from eprli_lab.masking import masked
 from eprli_lab.tracking import names
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eprli_lab.training.loop import Trainer
     from eprli_lab.training.prompts import PromptReport
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (*DISK_FULL, errno.EFBIG)
 DISK = (
     *FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.EEXIST,
     errno.ENOTEMPTY, errno.ESTALE,

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-from sweeping_work import arms, make_plan
+from sweeping_work import arms, make_plan, one_run_done
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping import journal as journal_module
@@ -33,14 +33,6 @@ def plan() -> Any:
     return make_plan({"arms": arms("a", "b"), "seeds": [0]})
 
 
-def one_run_done() -> None:
-    study = Study(plan())
-    task = study.claim()
-    assert task is not None
-    study.succeed(task, {"score": 0.25}, 1.0)
-    study.close()
-
-
 def refused() -> str:
     with pytest.raises(UserError) as caught:
         Study(plan())
@@ -53,7 +45,7 @@ def plain() -> Any:
 
 
 def test_every_line_is_sealed_and_optuna_reads_and_writes_the_same_file() -> None:
-    one_run_done()
+    one_run_done(plan())
     assert all({"sum", "before"} <= json.loads(line).keys() for line in JOURNAL.read_text().splitlines())
     loaded = optuna.load_study(study_name="study", storage=plain())
     assert loaded.best_value == 0.25 and loaded.best_trial.user_attrs["arm"] == "a"
@@ -65,7 +57,7 @@ def test_every_line_is_sealed_and_optuna_reads_and_writes_the_same_file() -> Non
 
 
 def test_a_journal_of_an_earlier_version_goes_on() -> None:
-    one_run_done()
+    one_run_done(plan())
     lines = [json.loads(line) for line in JOURNAL.read_text().splitlines()]
     for entry in lines:
         del entry["sum"], entry["before"]
@@ -79,7 +71,7 @@ def test_a_journal_of_an_earlier_version_goes_on() -> None:
 
 
 def test_the_damaged_line_is_named_with_the_way_out() -> None:
-    one_run_done()
+    one_run_done(plan())
     lines = JOURNAL.read_text().splitlines(keepends=True)
     place = next(i for i, line in enumerate(lines) if "0.25" in line)
     JOURNAL.write_text("".join([*lines[:place], lines[place].replace("0.25", "0.75"), *lines[place + 1 :]]))
@@ -92,7 +84,7 @@ def test_the_damaged_line_is_named_with_the_way_out() -> None:
 
 
 def test_a_cut_at_a_lines_end_is_not_forgotten_and_the_way_out_works() -> None:
-    one_run_done()
+    one_run_done(plan())
     lines = JOURNAL.read_text().splitlines(keepends=True)
     JOURNAL.write_text("".join(lines[:-2]))
     sentence = refused()
@@ -107,7 +99,7 @@ def test_a_cut_at_a_lines_end_is_not_forgotten_and_the_way_out_works() -> None:
 
 
 def test_a_kill_between_the_line_and_its_witness_loses_nothing() -> None:
-    one_run_done()
+    one_run_done(plan())
     before = WITNESS.read_bytes()
     study = Study(plan())
     study.study.set_user_attr("last", 1)
@@ -199,7 +191,7 @@ def test_the_working_directory_is_deleted_under_a_running_study(tmp_path: Path) 
 
 
 def test_status_of_a_damaged_study_is_the_same_sentence() -> None:
-    one_run_done()
+    one_run_done(plan())
     JOURNAL.write_bytes(JOURNAL.read_bytes()[:-1] + b"}\n")
     with pytest.raises(UserError, match=r"study\.journal:\d+: the line is damaged|study\.journal: a line"):
         status("study", None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_work import arms, make_plan
+from sweeping_work import arms, make_plan, one_run_done
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.study import Study
@@ -37,14 +37,6 @@ def refused(uri: str = URI) -> str:
     return str(caught.value)
 
 
-def one_run_done() -> None:
-    study = Study(plan())
-    task = study.claim()
-    assert task is not None
-    study.succeed(task, {"score": 0.25}, 1.0)
-    study.close()
-
-
 def test_nothing_is_made_beside_a_file_that_is_not_ours() -> None:
     before = sorted(os.listdir("/etc"))
     assert "/etc/passwd is no SQLite database" in refused("sqlite:////etc/passwd")
@@ -64,7 +56,7 @@ def test_nothing_is_made_beside_a_file_that_is_not_ours() -> None:
 
 
 def test_a_changed_value_a_cut_and_an_older_copy_are_seen() -> None:
-    one_run_done()
+    one_run_done(plan())
     older = FILE.read_bytes()
     study = Study(plan())
     study.heartbeat({})
@@ -86,7 +78,7 @@ def test_a_changed_value_a_cut_and_an_older_copy_are_seen() -> None:
 
 
 def test_another_programs_write_and_a_kill_in_mid_step_are_no_damage() -> None:
-    one_run_done()
+    one_run_done(plan())
     with sqlite3.connect(FILE) as connection:
         connection.execute("UPDATE study_user_attributes SET value_json = '1' WHERE key = 'epoch'")
     connection.close()
@@ -134,7 +126,7 @@ def test_tables_that_a_kill_left_half_made_are_completed() -> None:
 
 @pytest.mark.parametrize(("revision", "word"), [("v2.6.0.a_", "storage upgrade"), ("v99.0.0.a", "use that version")])
 def test_another_versions_schema_is_a_sentence(revision: str, word: str) -> None:
-    one_run_done()
+    one_run_done(plan())
     with sqlite3.connect(FILE) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         connection.execute("UPDATE version_info SET library_version = '2.0.0'")
@@ -144,7 +136,7 @@ def test_another_versions_schema_is_a_sentence(revision: str, word: str) -> None
 
 
 def test_who_holds_the_database_for_too_long_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    one_run_done()
+    one_run_done(plan())
     monkeypatch.setattr("eprli_lab.sweeping.storage.LOCK_PATIENCE", 0.1)
     with open(f"{FILE}.witness") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
