@@ -30,6 +30,8 @@ class Problem:
     hint: str = ""  # beginning of the answer that is given: a part of the prompt, no token of the response
     begun: tuple[int, ...] = ()  # ids of a response that is to be gone on with; behind the hint
     answer_format: str | None = None  # where a response says its answer; None: the run's verify.format
+    verifier: str | None = None  # registered verifier or import path that grades it; None: the run's verify.grader
+    checks: str = ""  # what that verifier needs beside the response, as JSON; empty: the answers
 
 
 @dataclass(frozen=True)

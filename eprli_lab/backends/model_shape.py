@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.backends.local.tokenizer import ALPHABETS
 from eprli_lab.config.data import ModelSpec
 
 
@@ -69,14 +70,14 @@ def shape_of(model: ModelSpec) -> Shape | None:
     name; None where neither says it."""
     config = model.config or _config_file(model.path or "")
     if config:
-        made = _from_config(config)
+        made = _from_config(config, ALPHABETS[model.tokenizer].size)
         if made is not None:
             return made
     named = f"{model.name} {model.path or ''}".lower()
     return next((s for size, s in KNOWN.items() if re.search(rf"(?<![\d.]){re.escape(size)}(?![a-z0-9])", named)), None)
 
 
-def _from_config(c: dict[str, Any]) -> Shape | None:
+def _from_config(c: dict[str, Any], vocabulary: int) -> Shape | None:
     c = c.get("text_config") or c
     hidden, layers = c.get("hidden_size") or c.get("n_embd"), c.get("num_hidden_layers") or c.get("n_layer")
     if not hidden or not layers:
@@ -87,7 +88,7 @@ def _from_config(c: dict[str, Any]) -> Shape | None:
     return Shape(
         hidden=int(hidden),
         layers=int(layers),
-        vocabulary=int(c.get("vocab_size", 32)),
+        vocabulary=int(c.get("vocab_size", vocabulary)),
         queries=heads * width,
         keys=int(c.get("num_key_value_heads") or heads) * width,
         inner=int(c.get("intermediate_size") or c.get("n_inner") or 4 * hidden),

@@ -17,7 +17,7 @@ def read_tokenizer(model: ModelSpec, family: str | None) -> Any:
     if where is None:
         from eprli_lab.backends.local.tokenizer import CharacterTokenizer
 
-        return CharacterTokenizer()
+        return CharacterTokenizer(model.tokenizer)
     from transformers import AutoTokenizer
 
     try:

@@ -60,6 +60,8 @@ class ModelSpec(Strict):
     path: str | None = None  # directory or Hugging Face id
     config: dict[str, Any] | None = None  # keyword arguments of a transformers config, with `model_type`
     warmstart: WarmstartSpec | None = None
+    # Of a model built from config, by character: 32 entries, or 104 (printable ASCII and the line feed).
+    tokenizer: Annotated[Literal["arithmetic", "text"], Later("arithmetic")] = "arithmetic"
     dtype: Literal["float32", "bfloat16"] = "float32"
     trust_remote_code: bool = False
     lora: Annotated[LoraSpec | None, Later(None)] = None  # null: every weight is trained
@@ -70,6 +72,8 @@ class ModelSpec(Strict):
             raise ValueError("give either path (a trained checkpoint) or config (to be warm-started), not both")
         if self.config is not None and self.warmstart is None:
             raise ValueError("a model built from config needs a warmstart recipe")
+        if self.path is not None and self.tokenizer != "arithmetic":
+            raise ValueError("tokenizer is read from model.path: leave it at arithmetic")
         if self.config is not None and "model_type" not in self.config:
             raise ValueError("config needs model_type, the transformers architecture, for instance qwen3")
         return self

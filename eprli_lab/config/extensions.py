@@ -67,6 +67,8 @@ KINDS = {
         },
     ),
     "grader": Kind("grader", {"boxed": "eprli_lab.grading.grader:boxed"}),
+    # Who grades the problems of a family that need more than an answer's comparison; named by the problem.
+    "verifier": Kind("verifier", {}),
     "format": Kind(
         "answer format",
         {

@@ -122,6 +122,8 @@ def problem(task: AnyTask, steps: tuple[str, ...] = ()) -> Problem:
         difficulty=task.operations / MAX_OPERATIONS,
         source=task.family,
         steps=steps,
+        verifier=getattr(task, "verifier", None),
+        checks=getattr(task, "checks", ""),
     )
 
 

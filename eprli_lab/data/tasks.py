@@ -49,6 +49,8 @@ class Task(Hashed):
     prompt: str
     answer: str
     worked: str = ""  # a worked answer, where the family draws one along
+    verifier: str | None = None  # who grades it (records.Problem)
+    checks: str = ""  # what the verifier needs beside the response, as JSON
 
 
 class AnyTask(Protocol):

@@ -17,7 +17,7 @@ from eprli_lab.config.spec import VerifySpec
 from eprli_lab.grading.answers import exact, extract_boxed, is_missing
 from eprli_lab.grading.parser import read
 from eprli_lab.grading.pool import Pool, Worker
-from eprli_lab.records import Grade, GradeStatus
+from eprli_lab.records import Grade, GradeStatus, Problem
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ LONGEST_ANSWER = 4096  # characters; longer extracted answers are right by their
 CACHE_SIZE = 100_000
 LOST_SHARE = 0.1  # of the time of grading: more lost to time-outs is said
 
-Job = tuple[str, tuple[str, ...]]  # what a worker is asked: an answer or a whole response, and golds
+Job = tuple[str, tuple[str, ...], str | None]  # an answer or a whole response, golds, whose function is asked (or none)
 
 
 def boxed(response: str, answers: Sequence[str]) -> Grade:
@@ -60,10 +60,10 @@ def _equal(answer: str, gold: str) -> bool:
         return False
 
 
-def _by_function(name: str, response: str, answers: tuple[str, ...]) -> Grade:
-    """The word of a user's grader; one that raises, or says neither true nor false, is an error."""
+def _by_function(kind: str, name: str, response: str, answers: tuple[str, ...]) -> Grade:
+    """The word of a user's grader, or of a verifier; one that raises, or says neither true nor false, is an error."""
     try:
-        said = resolve("grader", name)(response, answers)
+        said = resolve(kind, name)(response, answers)
     except Exception:
         return Grade(False, "error")
     if isinstance(said, Grade):
@@ -104,12 +104,14 @@ def _serve(pipe: Any, seconds: float, name: str) -> None:
     pipe.send("ready")
     while True:
         try:
-            answer, golds = pipe.recv()
+            answer, golds, verifier = pipe.recv()
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_PROF, 2 * seconds + 5)
-        if is_path(name):
-            grade = _by_function(name, answer, golds)
+        if verifier is not None:
+            grade = _by_function("verifier", verifier, answer, golds)
+        elif is_path(name):
+            grade = _by_function("grader", name, answer, golds)
         else:
             right = any(_equal(answer, gold) for gold in golds)
             grade = Grade(right, "symbolic" if right else "wrong", answer)
@@ -151,17 +153,18 @@ class Grader:
         return self._pool.workers
 
     def grade(
-        self, pairs: Sequence[tuple[str, tuple[str, ...]]], formats: Sequence[str | None] | None = None
+        self, pairs: Sequence[tuple[str, tuple[str, ...]]], problems: Sequence[Problem] | None = None
     ) -> list[Grade]:
         """One grade for each (response text, accepted answers), in order. Never raises for an answer.
 
-        `formats`: of each response, where it is not `verify.format` (None) in which it says its answer.
+        `problems`: of each response, where one has an `answer_format` or a `verifier` of its own. A verifier is asked
+        in the workers, as a user's grader is, with the problem's `checks` in the place of the answers where it has any.
         """
         began = time.monotonic()
         grades: list[Grade | None] = []
         pending: dict[Job, list[int]] = {}
         for i, (text, golds) in enumerate(pairs):
-            key, grade = self._quick(text, golds, formats[i] if formats else None)
+            key, grade = self._quick(text, golds, problems[i] if problems else None)
             grades.append(grade)
             if grade is None:
                 pending.setdefault(key, []).append(i)
@@ -190,18 +193,22 @@ class Grader:
                     f"over {limit} and count as wrong, such as {example[:60]!r}"
                 )
 
-    def _quick(self, text: str, golds: tuple[str, ...], form: str | None) -> tuple[Job, Grade | None]:
+    def _quick(self, text: str, golds: tuple[str, ...], problem: Problem | None) -> tuple[Job, Grade | None]:
         """What a worker would be asked, and the grade where none needs to be."""
+        if problem is not None and problem.verifier is not None:
+            key = (text, (problem.checks,) if problem.checks else golds, problem.verifier)
+            return key, self._cache.get(key)
+        form = problem.answer_format if problem is not None else None
         if self._own:
-            return (text, golds), self._cache.get((text, golds))
+            return (text, golds, None), self._cache.get((text, golds, None))
         try:
             answer = self._extract(text) if form is None else resolve("format", form)(text)
         except Exception:  # of a user's function
-            return (text, golds), Grade(False, "error")
+            return (text, golds, None), Grade(False, "error")
         if answer is None:
             missing = all(map(is_missing, golds))
-            return (text, golds), Grade(False, "error" if missing else "no_answer")
-        key = (answer, golds)
+            return (text, golds, None), Grade(False, "error" if missing else "no_answer")
+        key = (answer, golds, None)
         if key in self._cache:
             return key, self._cache[key]
         decided = exact(answer, golds)
@@ -233,20 +240,26 @@ class Grader:
     def _by_workers(self, keys: list[Job]) -> dict[Job, Grade]:
         """Every key by the workers, in `timeout_seconds` each: an answer's golds are asked one by one and share them.
 
-        A user's grader is asked once for a response and all its golds.
+        A user's grader, or a verifier, is asked once for a response and all its golds.
         """
         results: dict[Job, Grade] = {}
 
         def note(job: tuple[Job, tuple[str, ...]], outcome: str, answer: Any) -> None:
             key = job[0]
             status: GradeStatus = "timeout" if outcome == "timeout" else "error"
-            grade = answer if outcome == "answer" else Grade(False, status, None if self._own else key[0])
+            grade = answer if outcome == "answer" else Grade(False, status, None if whole(key) else key[0])
             results[key] = max(results.get(key, grade), grade, key=lambda g: STRENGTH.index(g.status))
 
-        golds_of = (lambda key: [key[1]]) if self._own else (lambda key: [(g,) for g in key[1] if not is_missing(g)])
+        def whole(key: Job) -> bool:
+            """Is a function asked for the whole response?"""
+            return self._own or key[2] is not None
+
+        def golds_of(key: Job) -> list[tuple[str, ...]]:
+            return [key[1]] if whole(key) else [(g,) for g in key[1] if not is_missing(g)]
+
         self._pool.ask(
             [(key, golds) for key in keys for golds in golds_of(key)],
-            question=lambda job: (job[0][0].encode("utf-8", "replace").decode(), job[1]),
+            question=lambda job: (job[0][0].encode("utf-8", "replace").decode(), job[1], job[0][2]),
             seconds=lambda job: self.spec.timeout_seconds / len(golds_of(job[0])),
             done=note,
             needed=lambda job: not (job[0] in results and results[job[0]].correct),

@@ -31,9 +31,9 @@ class Grading(Protocol):
         ...
 
     def grade(
-        self, pairs: Sequence[tuple[str, tuple[str, ...]]], formats: Sequence[str | None] | None = None
+        self, pairs: Sequence[tuple[str, tuple[str, ...]]], problems: Sequence[Problem] | None = None
     ) -> list[Grade]:
-        """One grade for each (response text, accepted answers); `formats`: of each, where it is not the grader's."""
+        """One grade for each (response text, accepted answers); `problems`: of each, where one says who grades it."""
         ...
 
 
@@ -87,11 +87,11 @@ def graded(
     groups: Iterable[tuple[Response, ...]], problems: Sequence[Problem], grader: Grading
 ) -> list[tuple[tuple[Response, ...], tuple[Grade, ...]]]:
     """Each problem's responses with their grades. Groups that come one by one are graded while others are sampled."""
-    own = any(p.answer_format for p in problems)
+    own = any(p.answer_format or p.verifier for p in problems)
 
     def grade(parts: Sequence[tuple[Problem, tuple[Response, ...]]]) -> list[tuple[Grade, ...]]:
-        formats = [p.answer_format for p, group in parts for _ in group] if own else None
-        flat = iter(grader.grade([(r.text, p.answers) for p, group in parts for r in group], formats))
+        whose = [p for p, group in parts for _ in group] if own else None
+        flat = iter(grader.grade([(r.text, p.answers) for p, group in parts for r in group], whose))
         return [tuple(next(flat) for _ in group) for _, group in parts]
 
     if isinstance(groups, list):

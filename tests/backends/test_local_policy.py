@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from eprli_lab.backends.local.model import check_asset
 from eprli_lab.backends.local.policy import load_policy
-from eprli_lab.backends.local.tokenizer import BOXED, CHARACTERS, SIZE, build_tokenizer
+from eprli_lab.backends.local.tokenizer import (
+    BOXED,
+    CHARACTERS,
+    SIZE,
+    CharacterTokenizer,
+    build_tokenizer,
+    vocabulary,
+)
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import UserError
@@ -72,3 +79,12 @@ def test_a_shipped_policy_that_was_changed_is_refused(tmp_path):
     (asset / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(UserError, match=r"mod10/model\.safetensors is not what was made: remove .*mod10: it is made"):
         check_asset(asset)
+
+
+def test_the_text_alphabet_says_what_it_is_given_and_keeps_the_ids_of_none() -> None:
+    whole, light = build_tokenizer("text"), CharacterTokenizer("text")
+    text = "What is 3 * (4 - 1)?\nAnswer: \\boxed{9} ~"
+    ids = whole.encode(text, add_special_tokens=False)
+    assert whole.decode(ids) == text and light.encode(text) == ids
+    assert ids.count(3) == 1 and max(ids) == 99 and len(vocabulary("text")) == 104
+    assert len(ids) == len(text) - len("\\boxed{") + 1

@@ -24,7 +24,7 @@ from eprli_lab.data.files import read_source
 from eprli_lab.grading.answers import exact, extract_boxed, is_missing, normalise
 from eprli_lab.grading.boxes import boxed_answer
 from eprli_lab.grading.grader import CACHE_SIZE, Grader, boxed
-from eprli_lab.records import Grade
+from eprli_lab.records import Grade, Problem
 
 # --- extraction
 
@@ -582,3 +582,18 @@ def test_responses_of_the_generated_families_are_read_as_ever(pieces, gold):
     assert boxed_answer(text) == answer
     if answer is not None and re.fullmatch(r"-?\d+", answer):
         assert exact(answer, [str(gold)]) is (int(answer) == gold)
+
+
+def test_a_problem_may_say_who_grades_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "import json\ndef count(response, answers):\n    return len(response) == json.loads(answers[0])['letters']\n"
+    )
+    (tmp_path / "letters.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    own = Problem("q", "?", ("gold",), verifier="letters:count", checks='{"letters": 3}')
+    with Grader(VerifySpec()) as g:
+        pairs = [("abc", ("gold",)), ("abcd", ("gold",)), (box("7"), ("7",))]
+        grades = g.grade(pairs, [own, own, Problem("r", "?", ("7",))])
+        again = g.grade([("abc", ("7",))], [Problem("s", "?", ("7",))])
+    assert [x.correct for x in grades] == [True, False, True]
+    assert again == [Grade(False, "no_answer")], "the other problem's grade of the same text is not its own"

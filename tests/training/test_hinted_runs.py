@@ -135,7 +135,7 @@ def test_what_could_not_be_graded_is_not_sampled_again(tmp_path: Path) -> None:
         counters: dict = {}
         seconds_lost = 0.0
 
-        def grade(self, pairs, formats=None):
+        def grade(self, pairs, problems=None):
             return [Grade(correct=False, status="error") for _ in pairs]
 
     made = trainer(spec, tmp_path, engine)

@@ -28,6 +28,8 @@ def recipe_fingerprint(model: ModelSpec, family: str) -> str:
         "family": family,
         "version": RECIPE_VERSION,
     }
+    if model.tokenizer != "arithmetic":
+        content["tokenizer"] = model.tokenizer
     if is_path(family):
         content["source"] = source_digests([family])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -38,14 +40,20 @@ def cache_directory() -> Path:
     return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab") / "warmstart"
 
 
-def build_model(config: dict[str, Any], seed: int) -> Any:
-    """A randomly initialised causal LM of the given transformers config over the 32-entry tokenizer."""
+def build_model(config: dict[str, Any], seed: int, tokenizer: str = "arithmetic") -> Any:
+    """A randomly initialised causal LM of the given transformers config over one of our tokenizers."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from eprli_lab.backends.local.tokenizer import SIZE
+    from eprli_lab.backends.local.tokenizer import ALPHABETS
 
-    values = {"vocab_size": SIZE, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, **config}
+    values = {
+        "vocab_size": ALPHABETS[tokenizer].size,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": 2,
+        **config,
+    }
     kind = values.pop("model_type")
     torch.manual_seed(seed)
     try:

@@ -67,9 +67,9 @@ def load_policy(model: ModelSpec, family: str | None, device: str = "cpu") -> tu
 
         asset = make_cached(model, family)
     check_asset(asset)
-    policy = build_model(model.config, model.warmstart.seed)
+    policy = build_model(model.config, model.warmstart.seed, model.tokenizer)
     load_weights(policy, asset)
-    return policy.to(device=device, dtype=getattr(torch, model.dtype)), build_tokenizer()
+    return policy.to(device=device, dtype=getattr(torch, model.dtype)), build_tokenizer(model.tokenizer)
 
 
 def _pretrained(model: ModelSpec, where: str, device: str) -> tuple[Any, Any]:

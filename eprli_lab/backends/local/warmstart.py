@@ -31,7 +31,8 @@ def train_warmstart(model: ModelSpec, family: str, progress: bool = True) -> Any
     recipe = model.warmstart
     assert recipe is not None and model.config is not None
     torch.set_num_threads(1)
-    policy, tokenizer = build_model(model.config, recipe.seed), build_tokenizer()
+    policy = build_model(model.config, recipe.seed, model.tokenizer)
+    tokenizer = build_tokenizer(model.tokenizer)
     rng = random.Random(f"warmstart-{family}-{recipe.seed}")
     phases = ((recipe.steps, recipe.learning_rate, 0.0), (recipe.noisy_steps, recipe.noisy_learning_rate, recipe.noise))
     for steps, rate, noise in phases:
@@ -83,12 +84,14 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     from eprli_lab.backends.local.sampler import decode
     from eprli_lab.backends.local.tokenizer import build_tokenizer
     from eprli_lab.config.data import GeneratedSpec
+    from eprli_lab.config.spec import VerifySpec
     from eprli_lab.data.families import generate
     from eprli_lab.grading.answers import extract_boxed
+    from eprli_lab.grading.grader import Grader
     from eprli_lab.records import Sampling
 
     assert model.config is not None
-    policy, tokenizer = build_model(model.config, 0), build_tokenizer()
+    policy, tokenizer = build_model(model.config, 0, model.tokenizer), build_tokenizer(model.tokenizer)
     load_weights(policy, directory)
     out = {}
     for suite, operations in (("easy", (1, 2)), ("medium", (3, 4)), ("hard", (6, 7, 8))):
@@ -102,7 +105,12 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
             generator=torch.Generator().manual_seed(4242),
         )
         texts = tokenizer.batch_decode([list(one.tokens) for (one,) in groups], skip_special_tokens=True)
-        right = [extract_boxed(t) in p.answers for t, p in zip(texts, problems, strict=True)]
+        if any(p.verifier for p in problems):
+            with Grader(VerifySpec()) as grader:
+                grades = grader.grade([(t, p.answers) for t, p in zip(texts, problems, strict=True)], problems=problems)
+            right = [g.correct for g in grades]
+        else:
+            right = [extract_boxed(t) in p.answers for t, p in zip(texts, problems, strict=True)]
         out[suite] = round(sum(right) / len(right), 3)
     return out
 
