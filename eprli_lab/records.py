@@ -43,7 +43,7 @@ class Response:
     tokens: tuple[int, ...]  # ids of o_i, the end-of-sequence token included when it was sampled
     logprobs: tuple[float, ...]  # nats, under the sampling policy at the sampling temperature; one a token
     truncated: bool  # ended by the length limit, not by the end-of-sequence token
-    ends: tuple[int, ...] = ()  # characters of `text` up to and including each token; only where steps are rewarded
+    ends: tuple[int, ...] = ()  # characters of `text` up to and including each token; only where steps are checked
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ class Group:
     rewards: tuple[float, ...]  # G; r_i after shaping
     version: int  # updates made before it was sampled; staleness is measured against it
     verdict: Verdict
-    steps: tuple[tuple[Step, ...], ...] = ()  # G; only where steps are rewarded
+    steps: tuple[tuple[Step, ...], ...] = ()  # G; only where steps are checked
     hinted: int = 0  # worked steps that the problem's hint gave
+    process: tuple[tuple[float, ...], ...] = ()  # G x |o_i|; learned token rewards; only where they are, in an update
 
     @property
     def accuracy(self) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -70,3 +71,15 @@ def clip_fractions(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high
 def entropy(log_probabilities: Tensor) -> Tensor:
     """Entropy [T] in nats of distributions given as log-probabilities [T, V]."""
     return -(log_probabilities.exp() * log_probabilities).sum(-1)
+
+
+def outcome_cross_entropy(
+    log_ratios: Tensor, lengths: Sequence[int], correct: Tensor, beta: float
+) -> tuple[Tensor, Tensor]:
+    """(r(y), -[o log sigmoid(r(y)) + (1 - o) log(1 - sigmoid(r(y)))]) of each response, both [B].
+
+    PRIME (arXiv 2502.01456, section 2). r(y) = beta sum_t log(pi_phi(y_t) / pi_ref(y_t)), from the log ratios [T] of
+    responses of these lengths, one behind the other. `correct`: o, 1.0 or 0.0 [B].
+    """
+    scores = beta * torch.stack([part.sum() for part in log_ratios.split(list(lengths))])
+    return scores, F.binary_cross_entropy_with_logits(scores, correct.to(scores.dtype), reduction="none")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
-from eprli_lab.records import Batch
+from eprli_lab.records import Batch, Response
 
 
 def minibatches(batch: Batch, count: int, rng: random.Random) -> list[list[int]]:
@@ -18,11 +19,16 @@ def minibatches(batch: Batch, count: int, rng: random.Random) -> list[list[int]]
 
 
 def microbatches(batch: Batch, members: list[int], tokens: int) -> list[list[int]]:
-    """Members in order, cut so that a part has at most `tokens` tokens (but at least one response)."""
+    """Members of the batch in order, cut so that a part has at most `tokens` tokens (but at least one response)."""
+    return token_cuts(batch.responses, members, tokens)
+
+
+def token_cuts(responses: Sequence[Response], members: list[int], tokens: int) -> list[list[int]]:
+    """Indices of responses in order, cut so that a part has at most `tokens` tokens (but at least one response)."""
     parts: list[list[int]] = [[]]
     used = 0
     for i in members:
-        size = len(batch.responses[i].prompt_tokens) + len(batch.responses[i].tokens)
+        size = len(responses[i].prompt_tokens) + len(responses[i].tokens)
         if parts[-1] and used + size > tokens:
             parts.append([])
             used = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eprli_lab.backends.base import Backend
+from eprli_lab.backends.rewarder import ProcessRewarder
 from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.spec import RunSpec
 
@@ -21,9 +22,20 @@ def build_backend(spec: RunSpec, directory: Path) -> Backend:
             family=spec.data.generated.family if spec.data.generated else None,
             kl_reference=spec.algorithm.kl_coef > 0,
             seed=spec.rng_seed,
-            ends=spec.algorithm.reward_density != "outcome",
+            ends=spec.checks_steps,
             prompts=spec.prompts,
         )
     from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
 
     return OpenRLHFBackend(spec, directory)
+
+
+def build_rewarder(spec: RunSpec, backend: Backend) -> ProcessRewarder | None:
+    """The model that learns process rewards, beside an engine that was just built; None where they are not learned."""
+    if spec.algorithm.reward_density != "implicit":
+        return None
+    from eprli_lab.backends.local.engine import LocalBackend
+    from eprli_lab.backends.local.implicit import ImplicitRewarder
+
+    assert isinstance(backend, LocalBackend)  # the other one refuses it (openrlhf/flags.py)
+    return ImplicitRewarder(backend, spec.algorithm.implicit, spec.optim)

@@ -31,11 +31,13 @@ from eprli_lab.config.extensions import (
     source_files,
 )
 from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
+from eprli_lab.config.implicit import ImplicitSpec
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.errors import UserError
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
+BY_STEPS = ("dense", "both")  # reward densities that need such steps
 
 
 class AlgorithmSpec(Strict):
@@ -45,7 +47,9 @@ class AlgorithmSpec(Strict):
     objective: Annotated[ObjectiveName, Later("ppo_clip")] = "ppo_clip"  # the loss of a token
     aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
     constant_tokens: Annotated[int, Field(ge=1)] | None = None  # null: Len_l (Dr. GRPO); 1: the paper's 1/(P*G)
-    reward_density: Literal["outcome", "dense", "both"] = "outcome"  # dense: each worked step is rewarded
+    # dense: each worked step is rewarded; implicit: each token, by a model that learns from outcomes
+    reward_density: Literal["outcome", "dense", "both", "implicit"] = "outcome"
+    implicit: Annotated[ImplicitSpec, Later(ImplicitSpec())] = ImplicitSpec()  # idles unless reward_density=implicit
     difficulty_weights: Literal["none", "daro"] = "none"  # of the loss, by the group's accuracy (arXiv 2510.09001)
     daro_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1  # step of the log weights an update
     kl_coef: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
@@ -149,7 +153,8 @@ class RunSpec(Strict):
     @model_validator(mode="after")
     def _steps(self) -> RunSpec:
         generated = self.data.generated
-        if self.algorithm.reward_density != "outcome" and (generated is None or generated.family not in STEPPED):
+        by_steps = self.algorithm.reward_density in BY_STEPS
+        if by_steps and (generated is None or generated.family not in STEPPED):
             raise ValueError(
                 "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
                 "can be checked: use outcome"
@@ -157,9 +162,25 @@ class RunSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _implicit(self) -> RunSpec:
+        if self.algorithm.reward_density != "implicit":
+            return self
+        if self.model.lora is not None:
+            raise ValueError(
+                "algorithm.reward_density=implicit trains a second policy with all of its weights, and model.lora is "
+                "for want of that memory: set model.lora=null, or use outcome"
+            )
+        if self.curriculum.weights == "separate":
+            raise ValueError(
+                "algorithm.reward_density=implicit learns from one network's responses, and "
+                "curriculum.weights=separate starts another at each level: set shared or snapshot, or use outcome"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _hints(self) -> RunSpec:
         hinted = [name for name, level in self.curriculum.levels.items() if level.hint.fraction > 0]
-        if hinted and self.algorithm.reward_density != "outcome":
+        if hinted and self.algorithm.reward_density in BY_STEPS:
             raise ValueError(
                 f"curriculum.levels.{hinted[0]}.hint gives worked steps, which algorithm.reward_density="
                 f"{self.algorithm.reward_density} would look for in the response: use outcome, or hint.fraction=0"
@@ -187,6 +208,15 @@ class RunSpec(Strict):
                     "every limit that is to be measured"
                 )
         return self
+
+    @property
+    def checks_steps(self) -> bool:
+        """Are the worked steps of responses checked: to reward them, or to see how well they were rewarded?"""
+        generated = self.data.generated
+        learned = self.algorithm.reward_density == "implicit"
+        return self.algorithm.reward_density in BY_STEPS or (
+            learned and generated is not None and generated.family in STEPPED
+        )
 
     @property
     def rng_seed(self) -> int:

@@ -1,7 +1,7 @@
 """Every metric name of a run and of a study's parent, made and taken apart here alone. Pure: strings in, strings out.
 
-A name is `family/...`: train, buffer, policy, sampler, admission and heldout are of a level, eval of a suite; the rest
-are of the whole run.
+A name is `family/...`: train, buffer, policy, process, sampler, admission and heldout are of a level, eval of a suite;
+the rest are of the whole run.
 What each means is training/metrics.py's catalogue, which is made with these functions from `{l}` and `{suite}`.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
-_OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission", "heldout")
+_OF_A_LEVEL = ("train", "buffer", "policy", "process", "sampler", "admission", "heldout")
 
 
 # --- a level's ---------------------------------------------------------------------------------------------------
@@ -50,6 +50,11 @@ def reward_variance(level: str, kind: str) -> str:
 def policy(level: str, quantity: str) -> str:
     """Of an update: loss, entropy, approx_kl, kl_ref, ..."""
     return f"policy/{level}/{quantity}"
+
+
+def process(level: str, quantity: str) -> str:
+    """Of the model that learns process rewards: cross_entropy, accuracy, step_auc."""
+    return f"process/{level}/{quantity}"
 
 
 def sampler(level: str, name: str) -> str:
@@ -109,9 +114,9 @@ def optim(quantity: str) -> str:
 
 
 def seconds(part: str) -> str:
-    """Seconds of a part of a step (generate, verify, update, step, continue), of an evaluation, of the run (total).
+    """Seconds of a part of a step (generate, verify, process, update, step, continue), of an evaluation, of the run.
 
-    verify_lost: those that workers spent on answers that timed out.
+    total: of the run. verify_lost: those that workers spent on answers that timed out.
     """
     return f"time/{part}"
 

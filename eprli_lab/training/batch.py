@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from eprli_lab.algorithm.advantage import advantages
 from eprli_lab.algorithm.daro import daro_step, loss_scales, own_normalisation
+from eprli_lab.algorithm.implicit_rewards import process_advantages
 from eprli_lab.algorithm.step_rewards import step_advantages
 from eprli_lab.config.spec import AlgorithmSpec
 from eprli_lab.records import Batch, Group, Response
@@ -43,12 +44,16 @@ def trained_on(group: Group, algorithm: AlgorithmSpec) -> list[tuple[Response, t
 
 
 def token_advantages(group: Group, algorithm: AlgorithmSpec) -> list[tuple[float, ...]]:
-    """A_{i,t}, G x |o_i|: of the outcome (the same for every token of a response), of the steps, or their sum."""
+    """A_{i,t}, G x |o_i|: of the outcome (the same for every token of a response), of the steps, or their sum.
+
+    `implicit` is the sum of the outcome's and of the learned rewards' (PRIME, arXiv 2502.01456, eq. 5).
+    """
     lengths = [len(r.tokens) for r in group.responses]
     outcome = advantages(algorithm.advantage, group.rewards)
     if algorithm.reward_density == "outcome":
         return [(a,) * n for a, n in zip(outcome, lengths, strict=True)]
-    dense = step_advantages(group.steps, lengths)
+    learned = algorithm.reward_density == "implicit"
+    dense = process_advantages(group.process) if learned else step_advantages(group.steps, lengths)
     if algorithm.reward_density == "dense":
         return dense
     return [tuple(a + d for d in one) for a, one in zip(outcome, dense, strict=True)]

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from eprli_lab.backends import manifest
 from eprli_lab.backends.base import Backend
@@ -46,6 +46,14 @@ class Checkpoint:
     networks: dict[str, str]  # kept network that it needs -> digest of its manifest
 
 
+class Saved(Protocol):
+    """Anything whose state a checkpoint holds, as an engine's (backends/base.py)."""
+
+    def save(self, path: Path) -> None: ...
+
+    def load(self, path: Path) -> None: ...
+
+
 class RunStore:
     """Saves and restores; a kill at any moment leaves the last whole checkpoint."""
 
@@ -55,6 +63,7 @@ class RunStore:
         directory.mkdir(parents=True, exist_ok=True)
         self.tables = Tables(directory)
         self.remake: dict[str, Callable[[], None]] = {}  # kept network -> what writes it once more, before `restore`
+        self.beside: list[Saved] = []  # whose state goes into a checkpoint with the engine's
         self._found: Checkpoint | None = None
 
     def append(self, table: str, rows: list[dict[str, Any]]) -> None:
@@ -72,7 +81,8 @@ class RunStore:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            backend.save(temporary)
+            for part in (backend, *self.beside):
+                part.save(temporary)
             tables = self.tables.state()
             sizes = {table: entry["bytes"] for table, entry in tables.items()}
             content = {"fingerprint": self.fingerprint, "step": step, "tables": sizes, "state": state, "manifest": True}
@@ -145,7 +155,8 @@ class RunStore:
         self.tables.cut(found.tables if found else {})
         if found is None:
             return None
-        backend.load(found.path)
+        for part in (backend, *self.beside):
+            part.load(found.path)
         return found.state
 
     def rows(self, table: str) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ def assemble(
     spec: RunSpec, directory: Path, stop: Any, on_progress: Any
 ) -> tuple[Trainer, list[Callable[[], None]], PromptReport]:
     """Trainer of one run with its data, grader and backend; what must be closed after it; its first prompts."""
-    from eprli_lab.backends.build import build_backend
+    from eprli_lab.backends.build import build_backend, build_rewarder
     from eprli_lab.grading.grader import Grader
     from eprli_lab.training.checkpoint import RunStore
     from eprli_lab.training.loop import Trainer
@@ -154,6 +154,7 @@ def assemble(
         log=lambda values, step: None,
         stop=stop,
         on_progress=on_progress,
+        rewarder=build_rewarder(spec, backend),
     )
     trainer.store.remake = {INITIAL: trainer.begin}  # the engine holds the initial policy until a checkpoint is loaded
     return trainer, [grader.close, backend.close], prompts

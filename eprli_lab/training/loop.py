@@ -8,9 +8,10 @@ everything else happens here, the same on a laptop and on a cluster.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from eprli_lab.algorithm.buffer import starvation_advice
 from eprli_lab.algorithm.schedule import next_level
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
+from eprli_lab.backends.rewarder import ProcessRewarder
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
@@ -28,6 +30,7 @@ from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import NETWORKS, RunStore
 from eprli_lab.training.evaluate import Grading, asked_always, evaluate, heldout_levels, level_scores, rows, scores
 from eprli_lab.training.policies import Policies, count_parameters, network_rate, network_updates
+from eprli_lab.training.process import learn_rewards
 from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
 from eprli_lab.training.state import TrainState
 from eprli_lab.training.truncation import nothing_left, valid_truncation
@@ -49,6 +52,7 @@ class Trainer:
     stop: Callable[[], bool | str] = lambda: False
     on_progress: Callable[[dict[str, float]], None] = lambda _: None
     starved: list[str] = field(default_factory=list)  # sentences
+    rewarder: ProcessRewarder | None = None  # where process rewards are learned
 
     def begin(self) -> None:
         """Keep the initial policy, which the engine holds before anything was trained or loaded."""
@@ -64,6 +68,7 @@ class Trainer:
         self.policies = Policies(self.spec, self.backend, self.store.directory / NETWORKS)
         self.heldout = heldout_levels(self.suites, self.spec.curriculum)
         self.always = asked_always(self.suites, self.spec.evaluation)
+        self.store.beside = [self.rewarder] if self.rewarder is not None else []
         saved = self.store.restore(self.backend)
         if saved is None:
             self.state = TrainState.fresh(self.spec, self.strata)
@@ -102,7 +107,8 @@ class Trainer:
         valid, measured = valid_truncation(self.spec, self.backend, self.grader, level, sampled, progress.steps)
         out, began, state.wall = out | valid, began + measured, state.wall + measured  # no training time
         if buffer.full:
-            taken = buffer.take()
+            taken, learned = self._learn(level, buffer.take(), clock)
+            out |= learned
             batch = make_batch(taken, self.spec.algorithm, version, state.log_weights)
             if batch.responses:
                 ages = [version - taken[i].version for i in dict.fromkeys(batch.groups)]
@@ -130,15 +136,33 @@ class Trainer:
         began = time.perf_counter()
         rate = network_rate(self.spec, state.schedule, progress, level)
         settings = update_settings(self.spec, level, rate, progress.updates)
-        try:
+        with self._place_of_failure(level):
             terms = self.backend.update(batch, settings)
-        except NonFiniteError as error:
-            where = f"at step {progress.steps} of level {level}; {self.store.last_good()}"
-            raise NonFiniteError(f"{error} {where}") from error
         clock["update"] += time.perf_counter() - began
         progress.updates += 1
         state.log_weights = difficulty_weights(groups, algorithm, state.log_weights)
         return m.policy_metrics(level, terms, rate)
+
+    def _learn(
+        self, level: str, groups: Sequence[Group], clock: PhaseTimes
+    ) -> tuple[Sequence[Group], dict[str, float]]:
+        """The groups with learned token rewards, where there are any, and what is logged of these."""
+        if self.rewarder is None:
+            return groups, {}
+        began = time.perf_counter()
+        with self._place_of_failure(level):
+            rewarded = learn_rewards(self.rewarder, level, groups)
+        clock["process"] += time.perf_counter() - began
+        return rewarded
+
+    @contextlib.contextmanager
+    def _place_of_failure(self, level: str) -> Iterator[None]:
+        """A NonFiniteError says where it was, and what the run can be taken up from."""
+        try:
+            yield
+        except NonFiniteError as error:
+            where = f"at step {self.state.progress.steps} of level {level}; {self.store.last_good()}"
+            raise NonFiniteError(f"{error} {where}") from error
 
     def _skip(self, level: str, advice: str) -> None:
         """An update that could not be made; too many in a row end the level as starved, with this advice."""

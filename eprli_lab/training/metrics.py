@@ -101,6 +101,23 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         names.clip_fraction(LEVEL, "high"), "fraction of tokens", "of positive-advantage tokens, ratio > 1 + eps_high"
     ),
+    Metric(
+        names.process(LEVEL, "cross_entropy"),
+        "nats a response",
+        "of the outcomes of the update's groups, by the implicit reward model before it learned from them; this and "
+        "the next two only with reward_density=implicit",
+    ),
+    Metric(
+        names.process(LEVEL, "accuracy"),
+        "fraction",
+        "of those outcomes that it predicted right (a reward above 0 says right; exactly 0 counts one half)",
+    ),
+    Metric(
+        names.process(LEVEL, "step_auc"),
+        "",
+        "AUC of its token rewards, summed over a worked step, against the exact check of the step (families int and "
+        "mod10; absent where all steps were right or all wrong)",
+    ),
     Metric(names.optim("lr"), "", "learning rate of the update"),
     Metric(names.optim("grad_norm"), "", "gradient norm before clipping, mean over the update's optimizer steps"),
     Metric(names.seconds("generate"), "s", "sampling, this step"),
@@ -108,6 +125,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         names.seconds("verify_lost"), "s", "of grading processes: spent on answers that timed out, so far, all together"
     ),
+    Metric(names.seconds("process"), "s", "the implicit reward model, this step; only with reward_density=implicit"),
     Metric(names.seconds("update"), "s", "training, this step"),
     Metric(names.seconds("evaluate"), "s", "one evaluation of all suites"),
     Metric(names.seconds("continue"), "s", "going on with truncated responses of this step; not in time/step"),

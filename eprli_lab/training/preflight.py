@@ -102,7 +102,7 @@ def check_logged(where: str, metric: str, spec: RunSpec) -> None:
     levels, suites = spec.curriculum.levels, list(spec.evaluation.suites)
     off = set() if spec.algorithm.kl_coef > 0 else {"kl_ref"}
     off |= set() if spec.evaluation.continue_truncated else {"valid_truncation_rate", "continue"}
-    names = [m.name for m in CATALOGUE if m.name.rpartition("/")[2] not in off]
+    names = [m.name for m in CATALOGUE if m.name.rpartition("/")[2] not in off and _learned(m.name, spec)]
     names = [n.replace("{l}", level) for n in names for level in (levels if "{l}" in n else [""])]
     for level, own in levels.items():
         if own.hint.fraction == 0 or own.hint.when != "all_wrong":
@@ -112,6 +112,16 @@ def check_logged(where: str, metric: str, spec: RunSpec) -> None:
     names = [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
     if metric not in names:
         raise UserError(f"{where}: no run logs '{metric}'{nearest(metric, names)}")
+
+
+def _learned(metric: str, spec: RunSpec) -> bool:
+    """Is this of the run as it learns process rewards, or of no such thing? A level's AUC needs steps to check."""
+    from eprli_lab.tracking.names import family, seconds
+
+    if metric != seconds("process") and family(metric) != "process":
+        return True
+    implicit = spec.algorithm.reward_density == "implicit"
+    return implicit and (spec.checks_steps or not metric.endswith("step_auc"))
 
 
 def check_writable(directory: Path) -> None:

@@ -127,8 +127,8 @@ class RolloutCollector:
         return groups
 
     def _steps(self, problem: Problem, responses: Sequence[Response]) -> tuple[tuple[Step, ...], ...]:
-        """The checked steps of each response, where steps are rewarded."""
-        if self.spec.algorithm.reward_density == "outcome":
+        """The checked steps of each response, where that is asked for; of one that a hint began there are none."""
+        if not self.spec.checks_steps or problem.hint:
             return ()
         chain = parse_chain(problem.source, problem.prompt)
         return tuple(check_steps(chain, r.text, r.ends) for r in responses)

@@ -95,6 +95,10 @@ def test_no_warm_up_from_zero_and_no_schedule_that_wraps() -> None:
         (["backend.flags=['--ds.zpgg 2']"], "did you mean '--ds.zpg'?"),
         (["backend.flags=[hello]"], "backend.flags: hello is set by the run's own config (or is no flag)"),
         (["algorithm.aggregation=sequence_mean", "algorithm.kl_coef=0.1"], "averages the KL term over tokens"),
+        (
+            ["algorithm.reward_density=implicit"],
+            "algorithm.reward_density: the implicit process reward model is the local",
+        ),
         (["model.dtype=bfloat16"], "model.dtype: OpenRLHF's precision is backend.param_dtype"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import random
 from collections.abc import Sequence
@@ -20,12 +19,12 @@ from eprli_lab.backends.local.decoders import decoder_for
 from eprli_lab.backends.local.heads import head_of
 from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
-from eprli_lab.backends.local.optimizer import MasterAdamW
-from eprli_lab.backends.local.packing import rows_for, target_scores
+from eprli_lab.backends.local.optimizer import MasterAdamW, read_optimizer, write_optimizer
+from eprli_lab.backends.local.packing import response_rows, target_scores
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.sampler import decode
 from eprli_lab.backends.local.stopping import StopStrings
-from eprli_lab.backends.tensors import disk_errors, read_tensors
+from eprli_lab.backends.tensors import disk_errors
 from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
@@ -34,7 +33,6 @@ from eprli_lab.config.extensions import resolve
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
-from eprli_lab.files import read_json
 from eprli_lab.records import Batch, LossTerms, Problem, Response, Sampling, UpdateSettings
 
 
@@ -140,14 +138,7 @@ class LocalBackend:
     ) -> Tensor:
         """Weighted loss of some responses; adds what is measured on the way to `total`."""
         device, chosen = self.policy.device, [batch.responses[i] for i in members]
-        packed = rows_for(self.policy, [[*r.prompt_tokens, *r.tokens] for r in chosen], self.spec.pack_tokens)
-        index = torch.cat(
-            [
-                torch.arange(o + len(r.prompt_tokens) - 1, o + len(r.prompt_tokens) + len(r.tokens) - 1)
-                for o, r in zip(packed.offsets, chosen, strict=True)
-            ]
-        ).to(device)
-        targets = packed.ids.flatten().to(device)[index + 1]
+        packed, index, targets = response_rows(self.policy, chosen, self.spec.pack_tokens)
         old = torch.tensor([x for r in chosen for x in r.logprobs], device=device)
         advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
         repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)
@@ -182,8 +173,6 @@ class LocalBackend:
         With LoRA `path/policy` holds the adapter alone, and `path/merged` the whole model where `model.lora.merged` is
         set. In bfloat16 the optimizer's file holds the float32 master weights as well.
         """
-        from safetensors.torch import save_file
-
         with disk_errors(path):
             if self.adapters is None:
                 self.policy.save_pretrained(path / "policy")
@@ -193,14 +182,11 @@ class LocalBackend:
             if self.adapters is not None and self.lora is not None and self.lora.merged:
                 save_merged(self.adapters, path / "merged")
                 self.tokenizer.save_pretrained(path / "merged")
-            tensors, steps = self.optimizer.state()
-            save_file({k: v.contiguous() for k, v in tensors.items()}, path / "optimizer.safetensors")
-        (path / "optimizer.json").write_text(json.dumps({"steps": steps}))
+            write_optimizer(self.optimizer, path)
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote, bit for bit. Raises UserError for what is damaged or of another model."""
-        tensors = read_tensors(path / "optimizer.safetensors")
-        steps = _steps(path / "optimizer.json")
+        tensors, steps = read_optimizer(path)
         self.optimizer.check(tensors, steps)  # a refused checkpoint leaves everything as it was
         if self.adapters is None:
             load_weights(self.policy, path / "policy")
@@ -212,13 +198,3 @@ class LocalBackend:
     def close(self) -> None:
         """Nothing outlives the process."""
         self._decoder = None
-
-
-def _steps(path: Path) -> dict[str, float]:
-    """Parameter's number -> AdamW's steps so far. Raises UserError for a file that holds something else."""
-    remedy = "it is not a whole checkpoint"
-    content = read_json(path, remedy)
-    steps = content.get("steps") if isinstance(content, dict) else None
-    if not isinstance(steps, dict) or not all(isinstance(v, (int, float)) and v >= 0 for v in steps.values()):
-        raise UserError(f"{path} is damaged (no steps of an optimizer): {remedy}")
-    return steps

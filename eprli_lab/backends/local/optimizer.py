@@ -7,14 +7,18 @@ are stepped, and the policy gets them rounded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from eprli_lab.backends.tensors import read_tensors
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import UserError
+from eprli_lab.files import read_json
 
 KEYS = ("master", "exp_avg", "exp_avg_sq")  # of a parameter's tensors, by its number: `3.exp_avg`
 
@@ -98,6 +102,29 @@ class MasterAdamW:
         moments = {name for name in tensors if not name.endswith(".master")}
         if moments != {f"{i}.{key}" for i in steps for key in KEYS[1:]}:
             raise UserError("the optimizer's state has not the moments of the steps that it counts")
+
+
+def write_optimizer(optimizer: MasterAdamW, folder: Path) -> None:
+    """`folder/optimizer.safetensors`: its tensors; `folder/optimizer.json`: its steps."""
+    from safetensors.torch import save_file
+
+    tensors, steps = optimizer.state()
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "optimizer.safetensors")
+    (folder / "optimizer.json").write_text(json.dumps({"steps": steps}))
+
+
+def read_optimizer(folder: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """What `write_optimizer` wrote: tensors, and AdamW's steps so far by a parameter's number.
+
+    Raises UserError for files that are damaged or hold something else.
+    """
+    tensors = read_tensors(folder / "optimizer.safetensors")
+    path, remedy = folder / "optimizer.json", "it is not a whole checkpoint"
+    content = read_json(path, remedy)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(steps, dict) or not all(isinstance(v, (int, float)) and v >= 0 for v in steps.values()):
+        raise UserError(f"{path} is damaged (no steps of an optimizer): {remedy}")
+    return tensors, steps
 
 
 def _into(master: Tensor) -> Callable[[Tensor], None]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eprli_lab.algorithm.loss import entropy
 from eprli_lab.backends.local.heads import Head, accepted, token_scores
+from eprli_lab.records import Response
 
 # Architectures whose attention takes a block-diagonal mask and whose head is plain: hidden states -> lm_head.
 PACKABLE = {"qwen3", "qwen2", "llama", "mistral"}
@@ -73,6 +74,21 @@ def packable(model: Any) -> bool:
 def rows_for(model: Any, sequences: Sequence[Sequence[int]], row_tokens: int) -> Packed:
     """Packed where the model allows it, else padded."""
     return pack(sequences, row_tokens) if packable(model) else padded(sequences)
+
+
+def response_rows(model: Any, responses: Sequence[Response], row_tokens: int) -> tuple[Packed, Tensor, Tensor]:
+    """(rows of prompts with their responses; flat positions [T] that predict the responses' tokens; those tokens [T]).
+
+    T runs over the tokens of one response behind the other; both index and tokens are on the model's device.
+    """
+    packed = rows_for(model, [[*r.prompt_tokens, *r.tokens] for r in responses], row_tokens)
+    index = torch.cat(
+        [
+            torch.arange(o + len(r.prompt_tokens) - 1, o + len(r.prompt_tokens) + len(r.tokens) - 1)
+            for o, r in zip(packed.offsets, responses, strict=True)
+        ]
+    ).to(model.device)
+    return packed, index, packed.ids.flatten().to(model.device)[index + 1]
 
 
 def token_states(body: Any, rows: Packed, index: Tensor) -> Tensor:

@@ -51,8 +51,7 @@ class OpenRLHFBackend:
 
             install()
         policy, self.tokenizer, generation = initial_policy(spec, directory)
-        ends = spec.algorithm.reward_density != "outcome"
-        self.adapter = TokenizerAdapter(self.tokenizer, generation, prompts=spec.prompts, ends=ends)
+        self.adapter = TokenizerAdapter(self.tokenizer, generation, prompts=spec.prompts, ends=spec.checks_steps)
         self.temperature = spec.algorithm.temperature
         args = parse(flags(spec, policy, directory))
         args.ds.attn_implementation = self.spec.attention  # OpenRLHF writes flash_attention_2 over it where it packs

@@ -161,6 +161,11 @@ def refuse_unsupported(spec: RunSpec) -> None:
             "algorithm.aggregation: OpenRLHF averages the KL term over tokens whatever the loss does: with kl_coef > 0 "
             "use token_mean or constant"
         )
+    if spec.algorithm.reward_density == "implicit":
+        raise UserError(
+            "algorithm.reward_density: the implicit process reward model is the local engine's: use backend=local, or "
+            "outcome"
+        )
     if spec.model.dtype != "float32":
         raise UserError("model.dtype: OpenRLHF's precision is backend.param_dtype: leave model.dtype at float32")
     if spec.model.lora is not None and b.zero_stage == 3:
