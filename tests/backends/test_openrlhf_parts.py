@@ -48,6 +48,7 @@ PRESETS = [
     "experiment=eprli_1p5b",
     "experiment=eprli_4b",
     "experiment=eprli_7b",
+    "experiment=eprli_mimo_7b",
     "backend=openrlhf_cpu",
 ]
 

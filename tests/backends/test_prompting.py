@@ -185,6 +185,7 @@ def test_a_prompt_fits_exactly_where_its_tokens_do(text: str, limit: int) -> Non
         (["experiment=eprli_1p5b"], "step by step"),
         (["experiment=eprli_4b"], "step by step"),
         (["experiment=eprli_7b"], "step by step"),
+        (["experiment=eprli_mimo_7b"], "step by step"),
         (["data=deepscaler", "model=path", "model.path=x", "evaluation=paper"], "step by step"),
         (
             [

@@ -69,7 +69,7 @@ def test_budgets_in_other_units(tmp_path, unit, amount, named):
 
 
 @pytest.mark.parametrize(
-    "experiment", ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b"]
+    "experiment", ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b", "eprli_mimo_7b"]
 )
 def test_no_experiment_has_one(experiment):
     assert toy_settings(compose_spec([f"experiment={experiment}"])) == []

@@ -35,7 +35,7 @@ GROUPS = {
     "data": ["mod10", "int", "program", "interference", "jsonl", "rl_parquet", "deepscaler", *MEASURED, "big_math"],
     "evaluation": ["heldout", "heldout_long", "rungs", "conventions", "benchmarks", "math500", "paper"],
     "backend": ["local", "openrlhf", "openrlhf_cpu"],
-    "experiment": ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b"],
+    "experiment": ["one_gpu", "one_gpu_24gb", "one_gpu_lora", "eprli_1p5b", "eprli_4b", "eprli_7b", "eprli_mimo_7b"],
     "tracking": ["sqlite", "server"],
     "preset": ["smoke", "default", "full"],
 }
