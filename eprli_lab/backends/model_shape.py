@@ -53,7 +53,7 @@ class Shape:
         return float(self.layers * rank * sum(chosen.values()))
 
 
-KNOWN = {  # size in a model's name -> its shape, from the config files of MiMo (before its plain size), Qwen2.5 and Qwen3
+KNOWN = {  # size in a model's name -> its shape, from the config files of MiMo (before plain sizes), Qwen2.5 and Qwen3
     "mimo-7b": Shape(4096, 36, 151_680, 4096, 1024, 11_008, tied=False),  # without its layer for multi-token prediction
     "0.5b": Shape(896, 24, 151_936, 896, 128, 4864),
     "0.6b": Shape(1024, 28, 151_936, 2048, 1024, 3072),

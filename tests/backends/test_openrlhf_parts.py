@@ -213,6 +213,12 @@ def test_sizes_in_names_are_told_apart() -> None:
         found = shape_of(model.model_copy(update={"name": "any", "path": path}))
         assert found is not None and found.parameters == pytest.approx(parameters, rel=0.01), path
     assert shape_of(model.model_copy(update={"name": "any", "path": "x/y-70b"})) is None
+    for path in ("XiaomiMiMo/MiMo-7B-Base", "XiaomiMiMo/MiMo-7B-SFT", "XiaomiMiMo/MiMo-7B-RL"):
+        found = shape_of(model.model_copy(update={"name": "any", "path": path}))
+        assert found is not None and (found.layers, found.keys) == (36, 1024), path
+        # with the layer for multi-token prediction, which is not counted: 7.83e9 of the published weights
+        layer = (found.parameters - 2 * found.vocabulary * found.hidden) / 36
+        assert found.parameters + layer + 2 * 4096**2 == pytest.approx(7.83e9, rel=0.005)
 
 
 def test_a_model_without_a_gate_is_counted_from_its_config(tmp_path: Path) -> None:
