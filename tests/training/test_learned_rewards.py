@@ -16,6 +16,7 @@ from loops import TINY, Killed, Mortal, small_levels, tables, trainer
 from safetensors.torch import load_file
 
 from eprli_lab.backends.build import build_backend, build_rewarder
+from eprli_lab.backends.local.engine import LocalBackend
 from eprli_lab.backends.local.implicit import FOLDER, ImplicitRewarder
 from eprli_lab.config.implicit import ImplicitSpec
 from eprli_lab.config.spec import RunSpec
@@ -119,6 +120,27 @@ def test_what_is_not_finite_ends_the_run_and_leaves_the_model() -> None:
         model.observe(responses, correct)
     pairs = zip(model.phi.parameters(), before, strict=True)
     assert all(torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0)) for a, b in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_saved_and_loaded_it_goes_on_as_it_would_have(tmp_path: Path, dtype: str) -> None:
+    def engine() -> LocalBackend:
+        model = SPEC.model.model_copy(update={"dtype": dtype})
+        return LocalBackend(model, SPEC.optim, SPEC.backend, family="mod10", kl_reference=False, seed=0)
+
+    first = engine()
+    responses, correct = flat(sampled(first, 4))
+    one, other = rewarder(first), rewarder(engine())
+    one.observe(responses, correct)
+    one.save(tmp_path)
+    other.load(tmp_path)
+    for _ in range(2):
+        assert other.score(responses) == one.score(responses)
+        assert other.observe(responses, correct) == one.observe(responses, correct)
+    start, policy = dict(engine().policy.named_parameters()), dict(first.policy.named_parameters())
+    assert all(torch.equal(policy[k], start[k]) for k in start), "the policy is another network"
+    assert not all(torch.equal(p, start[k]) for k, p in one.phi.named_parameters())
 
 
 class Scripted:

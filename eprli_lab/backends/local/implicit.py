@@ -51,15 +51,11 @@ class ImplicitRewarder:
 
     def observe(self, responses: Sequence[Response], correct: Sequence[bool]) -> OutcomeTerms:
         """`passes` optimizer steps on the mean cross-entropy of these outcomes; the terms are those of before."""
-        loss, right = 0.0, 0.0
-        for i in range(self.spec.passes):
-            losses, hits = self._step(responses, correct)
-            if i == 0:
-                loss, right = losses, hits
-        return OutcomeTerms(loss, right)
+        terms = [self._step(responses, correct) for _ in range(self.spec.passes)]
+        return terms[0]
 
-    def _step(self, responses: Sequence[Response], correct: Sequence[bool]) -> tuple[float, float]:
-        """(mean cross-entropy, share of outcomes predicted right) before the step that is made."""
+    def _step(self, responses: Sequence[Response], correct: Sequence[bool]) -> OutcomeTerms:
+        """One optimizer step; the terms before it."""
         self.optimizer.zero_grad()
         total, hits = 0.0, 0.0
         for members in self._cut(responses):
@@ -68,7 +64,7 @@ class ImplicitRewarder:
             scores, losses = outcome_cross_entropy(
                 self._ratios([responses[i] for i in members]), lengths, outcomes, self.spec.beta
             )
-            (losses.sum() / len(responses)).backward()  # type: ignore[no-untyped-call]
+            (losses.sum() / len(responses)).backward()
             total += float(losses.detach().sum())
             hits += float(((scores.sign() * (2 * outcomes - 1) + 1) / 2).detach().sum())
         norm = self.optimizer.clip(self.spec.max_grad_norm)
@@ -78,7 +74,7 @@ class ImplicitRewarder:
                 f"the process reward model's cross-entropy {total} and gradient norm {norm} are not both finite"
             )
         self.optimizer.step(self.rate)
-        return total / len(responses), hits / len(responses)
+        return OutcomeTerms(total / len(responses), hits / len(responses))
 
     @torch.no_grad()
     def score(self, responses: Sequence[Response]) -> list[tuple[float, ...]]:
