@@ -285,3 +285,15 @@ def test_it_needs_no_steps_and_logs_an_auc_only_of_families_that_have_some() -> 
     ):
         with pytest.raises(UserError, match="no run logs"):
             check_logged("objective", name, spec)
+
+
+@pytest.mark.slow
+def test_with_hints_rewards_are_learned_and_no_step_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hint gives the first steps, so the response has not all of them; nothing of them is needed here."""
+    groups: list[Group] = []
+    monkeypatch.setattr("eprli_lab.training.process.step_auc", groups.extend)
+    run, log = made(small(IMPLICIT, "curriculum.levels.l1.hint.fraction=0.5", amount=1500), tmp_path)
+    run.run()
+    assert "process/l1/cross_entropy" in {n for _, n in log}
+    assert {bool(g.steps) for g in groups if g.hinted == 0} <= {True}
+    assert {bool(g.steps) for g in groups if g.hinted > 0} == {False}
