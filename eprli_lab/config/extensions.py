@@ -47,8 +47,22 @@ KINDS = {
         "length term",
         {n: f"{_ALGORITHM}.length_terms:{n}" for n in ("none", "linear", "soft_overlong", "group_relative")},
     ),
-    "advantage": Kind("advantage", {n: f"{_ALGORITHM}.advantage:{n}" for n in ("group_norm", "mean_only", "rloo")}),
-    "objective": Kind("objective", {"ppo_clip": f"{_ALGORITHM}.loss:clipped_objective"}),
+    "advantage": Kind(
+        "advantage",
+        {n: f"{_ALGORITHM}.advantage:{n}" for n in ("group_norm", "mean_only", "rloo", "max_rl")}
+        | {"batch_norm": f"{_ALGORITHM}.advantage:mean_only", "pass_at_k": f"{_ALGORITHM}.pass_at_k:pass_at_k"},
+    ),
+    "objective": Kind(
+        "objective",
+        {
+            "ppo_clip": f"{_ALGORITHM}.loss:clipped_objective",
+            "gspo": f"{_ALGORITHM}.sequence_ratio:gspo",
+            "cispo": f"{_ALGORITHM}.truncated_weight:cispo",
+            "dppo_tv": f"{_ALGORITHM}.trust_region:dppo_tv",
+            "clip_cov": f"{_ALGORITHM}.covariance:clip_cov",
+            "kl_cov": f"{_ALGORITHM}.covariance:kl_cov",
+        },
+    ),
     "admission": Kind("admission rule", {"band": f"{_ALGORITHM}.admission:Band"}),
     "schedule": Kind(
         "schedule",

@@ -22,15 +22,14 @@ from eprli_lab.config.credentials import hide, is_reference, reveal
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
-    AdvantageName,
     FormatName,
     GraderName,
-    ObjectiveName,
     is_path,
     source_digests,
     source_files,
 )
 from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
+from eprli_lab.config.objective import ObjectiveSpec, check_rewards
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.errors import UserError
 
@@ -38,12 +37,9 @@ SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
 
 
-class AlgorithmSpec(Strict):
+class AlgorithmSpec(ObjectiveSpec):
     """What is the same at every level."""
 
-    advantage: AdvantageName = "group_norm"
-    objective: Annotated[ObjectiveName, Later("ppo_clip")] = "ppo_clip"  # the loss of a token
-    aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
     constant_tokens: Annotated[int, Field(ge=1)] | None = None  # null: Len_l (Dr. GRPO); 1: the paper's 1/(P*G)
     reward_density: Literal["outcome", "dense", "both"] = "outcome"  # dense: each worked step is rewarded
     difficulty_weights: Literal["none", "daro"] = "none"  # of the loss, by the group's accuracy (arXiv 2510.09001)
@@ -154,6 +150,12 @@ class RunSpec(Strict):
                 "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
                 "can be checked: use outcome"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rewards(self) -> RunSpec:
+        common = self.algorithm
+        check_rewards(common, common.reward_density, common.difficulty_weights, self.curriculum.levels)
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eprli_lab.algorithm.buffer import starvation_advice
+from eprli_lab.algorithm.entropy_control import next_coefficient
 from eprli_lab.algorithm.schedule import next_level
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
@@ -129,7 +130,7 @@ class Trainer:
         state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
         began = time.perf_counter()
         rate = network_rate(self.spec, state.schedule, progress, level)
-        settings = update_settings(self.spec, level, rate, progress.updates)
+        settings = update_settings(self.spec, level, rate, progress.updates, state.entropy_coef)
         try:
             terms = self.backend.update(batch, settings)
         except NonFiniteError as error:
@@ -138,7 +139,10 @@ class Trainer:
         clock["update"] += time.perf_counter() - began
         progress.updates += 1
         state.log_weights = difficulty_weights(groups, algorithm, state.log_weights)
-        return m.policy_metrics(level, terms, rate)
+        coef, target, step = settings.entropy_coef, algorithm.entropy_target, algorithm.entropy_step
+        if target is not None:
+            state.entropy_coef = next_coefficient(coef, terms.entropy, target, step)
+        return m.policy_metrics(level, terms, rate) | m.entropy_metrics(level, algorithm, coef)
 
     def _skip(self, level: str, advice: str) -> None:
         """An update that could not be made; too many in a row end the level as starved, with this advice."""
