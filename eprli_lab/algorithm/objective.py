@@ -6,16 +6,12 @@ losses [T]; one that has a parameter `context` is also given an ObjectiveContext
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from eprli_lab.config.extensions import resolve
+from eprli_lab.config.extensions import resolve, takes_context
 from eprli_lab.records import CovarianceSettings
 
 
@@ -28,20 +24,6 @@ class ObjectiveContext:
     covariance: CovarianceSettings
 
 
-def takes_context(function: Callable[..., Any]) -> bool:
-    """Has the objective a parameter `context`?"""
-    try:
-        return "context" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of C, or nothing that can be called: another check says so
-        return False
-
-
-@lru_cache(maxsize=64)
-def _objective(name: str) -> tuple[Callable[..., Tensor], bool]:
-    function = resolve("objective", name)
-    return function, takes_context(function)
-
-
 def token_losses(
     name: str,
     logp_new: Tensor,
@@ -52,6 +34,7 @@ def token_losses(
     context: ObjectiveContext,
 ) -> Tensor:
     """Losses [T] of the objective of this name (registered, or an import path)."""
-    function, wants = _objective(name)
-    more = {"context": context} if wants else {}
-    return function(logp_new, logp_old, advantages, clip_low, clip_high, **more)
+    function = resolve("objective", name)
+    more = {"context": context} if takes_context(function) else {}
+    losses: Tensor = function(logp_new, logp_old, advantages, clip_low, clip_high, **more)
+    return losses

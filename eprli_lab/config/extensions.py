@@ -13,12 +13,14 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,6 +148,15 @@ def resolve(kind: str, name: str) -> Any:
             _IMPORTED[name] = source_digests([name])[name]
         _RESOLVED[kind, name] = _load(KINDS[kind].registered.get(name, name), is_path(name))
     return _RESOLVED[kind, name]
+
+
+@lru_cache(maxsize=64)
+def takes_context(objective: Callable[..., Any]) -> bool:
+    """Has an objective a parameter `context` (algorithm/objective.py)?"""
+    try:
+        return "context" in inspect.signature(objective).parameters
+    except (TypeError, ValueError):  # of C: it has no signature to ask
+        return False
 
 
 def _load(path: str, of_user: bool) -> Any:
