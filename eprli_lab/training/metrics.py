@@ -127,7 +127,10 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.seconds("step"), "s", "this step in all"),
     Metric(names.TOTAL_SECONDS, "s", "the run so far, evaluation included"),
     *_family(
-        names.engine_seconds("*"), "rollout train broadcast reference", "s", "an OpenRLHF phase, since the last update"
+        names.engine_seconds("*"),
+        "rollout train broadcast reference trainer",
+        "s",
+        "an OpenRLHF phase, since the last update",
     ),
     Metric(names.performance("tokens_per_second"), "tokens/s", "generated tokens / time/step"),
     Metric(names.TOKENS, "tokens", "generated for training so far"),
