@@ -122,6 +122,27 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class CovarianceSettings:
+    """Which tokens clip_cov and kl_cov act on (algorithm/covariance.py)."""
+
+    clip_share: float = 2e-4  # of all tokens: how many clip_cov holds back
+    clip_low: float = 1.0  # of a token's covariance, for clip_cov
+    clip_high: float = 5.0
+    kl_share: float = 2e-3  # of all tokens: how many kl_cov penalises
+    kl_coef: float = 1.0
+
+
+@dataclass(frozen=True)
+class CorrectionSettings:
+    """The correction of trainer against sampler (algorithm/importance.py)."""
+
+    kind: Literal["none", "tis", "icepop"] = "none"
+    cap: float = 2.0  # of tis
+    low: float = 0.5  # of icepop
+    high: float = 5.0
+
+
+@dataclass(frozen=True)
 class UpdateSettings:
     """How one update is made: the level's clip bounds and inner iterations, and what is common to all levels."""
 
@@ -137,6 +158,9 @@ class UpdateSettings:
     max_grad_norm: float
     seed: int  # of the shuffle into minibatches
     objective: str = "ppo_clip"  # registered name or import path of the loss of a token
+    entropy_coef: float = 0.0  # of the bonus on the entropy of each token's context
+    covariance: CovarianceSettings = CovarianceSettings()  # of clip_cov and kl_cov
+    correction: CorrectionSettings = CorrectionSettings()  # of trainer against sampler
 
 
 @dataclass(frozen=True)
@@ -154,3 +178,6 @@ class LossTerms:
     grad_norm: float  # before clipping
     optimizer_steps: int
     phases: tuple[tuple[str, float], ...] = ()  # (name, s) of the engine's own phases since the last update
+    is_weight_mean: float | None = None  # of pi_trainer / pi_sampler before the update; None without a correction
+    is_weight_cut: float | None = None  # fraction of tokens whose weight was truncated or masked
+    is_weight_max: float | None = None

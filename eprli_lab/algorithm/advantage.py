@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from eprli_lab.config.extensions import resolve
+from eprli_lab.errors import UserError
 
 EPSILON = 1e-9  # of the denominator, as in OpenRLHF's group_norm
 
@@ -29,8 +30,27 @@ def rloo(rewards: Sequence[float]) -> tuple[float, ...]:
     return tuple(r - (total - r) / (n - 1) for r in rewards)
 
 
-def advantages(name: str, rewards: Sequence[float]) -> tuple[float, ...]:
-    """A_i of one group, shape G. Permuting the rewards permutes them; equal rewards give exact zeros."""
+def max_rl(rewards: Sequence[float]) -> tuple[float, ...]:
+    """MaxRL (arXiv 2602.02710): (r - mean) / mean, 0 where the mean is 0. Raises UserError for a negative reward.
+
+    A right answer of a group with pass rate p counts 1 / p - 1: problems weigh as in the gradient of log p, hard ones
+    the more.
+    """
+    if min(rewards) < 0:
+        raise UserError(
+            f"algorithm.advantage: max_rl divides by a group's mean reward, and there is a reward of {min(rewards):g}: "
+            "give rewards of 0 and more, or take another advantage"
+        )
+    mean = math.fsum(rewards) / len(rewards)
+    return tuple((r - mean) / mean if mean else 0.0 for r in rewards)
+
+
+def advantages(name: str, rewards: Sequence[float], pass_k: int = 4) -> tuple[float, ...]:
+    """A_i of one group, shape G. Permuting the rewards permutes them; equal rewards give exact zeros.
+
+    `pass_k`: k of pass_at_k. Of batch_norm this is the group's part; the batch's is batch_norm.over_batch.
+    """
     if max(rewards) == min(rewards):
         return (0.0,) * len(rewards)
-    return tuple(float(a) for a in resolve("advantage", name)(rewards))
+    more = (pass_k,) if name == "pass_at_k" else ()
+    return tuple(float(a) for a in resolve("advantage", name)(rewards, *more))

@@ -51,15 +51,15 @@ def k3(logp: Tensor, logp_other: Tensor) -> Tensor:
     return difference.expm1() - difference
 
 
-def clip_counts(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> tuple[int, int, int, int]:
-    """(clipped low, negative-advantage tokens, clipped high, positive-advantage tokens).
+def beyond_bounds(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> tuple[Tensor, Tensor]:
+    """Clipped tokens [T]: (r < 1 - eps_low where A < 0, r > 1 + eps_high where A > 0). On the bound is inside."""
+    return (ratio < 1.0 - clip_low) & (advantages < 0), (ratio > 1.0 + clip_high) & (advantages > 0)
 
-    Low: r < 1 - eps_low where A < 0; high: r > 1 + eps_high where A > 0. Strictly: on the bound is inside.
-    """
-    negative, positive = advantages < 0, advantages > 0
-    low = (ratio < 1.0 - clip_low) & negative
-    high = (ratio > 1.0 + clip_high) & positive
-    return int(low.sum()), int(negative.sum()), int(high.sum()), int(positive.sum())
+
+def clip_counts(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> tuple[int, int, int, int]:
+    """(clipped low, negative-advantage tokens, clipped high, positive-advantage tokens)."""
+    low, high = beyond_bounds(ratio, advantages, clip_low, clip_high)
+    return int(low.sum()), int((advantages < 0).sum()), int(high.sum()), int((advantages > 0).sum())
 
 
 def clip_fractions(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> tuple[float, float]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.config.spec import RunSpec
-from eprli_lab.records import UpdateSettings
+from eprli_lab.records import CorrectionSettings, CovarianceSettings, UpdateSettings
 
 
-def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int) -> UpdateSettings:
-    """Settings of update number `update` (from 0) at `level`. `constant` divides by Len_l unless a number is given."""
+def update_settings(
+    spec: RunSpec, level: str, learning_rate: float, update: int, entropy_coef: float | None = None
+) -> UpdateSettings:
+    """Settings of update number `update` (from 0) at `level`. `constant` divides by Len_l unless a number is given.
+
+    `entropy_coef`: the coefficient of this update, where it is not the spec's.
+    """
     own, common = spec.curriculum.levels[level], spec.algorithm
     return UpdateSettings(
         clip_low=own.clip.low,
@@ -23,4 +28,7 @@ def update_settings(spec: RunSpec, level: str, learning_rate: float, update: int
         max_grad_norm=spec.optim.max_grad_norm,
         seed=derive_seed(spec.rng_seed, "update", update),
         objective=common.objective,
+        entropy_coef=common.entropy_coef if entropy_coef is None else entropy_coef,
+        covariance=CovarianceSettings(**common.covariance.model_dump()),
+        correction=CorrectionSettings(common.is_correction, common.is_cap, common.is_low, common.is_high),
     )

@@ -13,12 +13,14 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,8 +49,22 @@ KINDS = {
         "length term",
         {n: f"{_ALGORITHM}.length_terms:{n}" for n in ("none", "linear", "soft_overlong", "group_relative")},
     ),
-    "advantage": Kind("advantage", {n: f"{_ALGORITHM}.advantage:{n}" for n in ("group_norm", "mean_only", "rloo")}),
-    "objective": Kind("objective", {"ppo_clip": f"{_ALGORITHM}.loss:clipped_objective"}),
+    "advantage": Kind(
+        "advantage",
+        {n: f"{_ALGORITHM}.advantage:{n}" for n in ("group_norm", "mean_only", "rloo", "max_rl")}
+        | {"batch_norm": f"{_ALGORITHM}.advantage:mean_only", "pass_at_k": f"{_ALGORITHM}.pass_at_k:pass_at_k"},
+    ),
+    "objective": Kind(
+        "objective",
+        {
+            "ppo_clip": f"{_ALGORITHM}.loss:clipped_objective",
+            "gspo": f"{_ALGORITHM}.sequence_ratio:gspo",
+            "cispo": f"{_ALGORITHM}.truncated_weight:cispo",
+            "dppo_tv": f"{_ALGORITHM}.trust_region:dppo_tv",
+            "clip_cov": f"{_ALGORITHM}.covariance:clip_cov",
+            "kl_cov": f"{_ALGORITHM}.covariance:kl_cov",
+        },
+    ),
     "admission": Kind("admission rule", {"band": f"{_ALGORITHM}.admission:Band"}),
     "schedule": Kind(
         "schedule",
@@ -132,6 +148,15 @@ def resolve(kind: str, name: str) -> Any:
             _IMPORTED[name] = source_digests([name])[name]
         _RESOLVED[kind, name] = _load(KINDS[kind].registered.get(name, name), is_path(name))
     return _RESOLVED[kind, name]
+
+
+@lru_cache(maxsize=64)
+def takes_context(objective: Callable[..., Any]) -> bool:
+    """Has an objective a parameter `context` (algorithm/objective.py)?"""
+    try:
+        return "context" in inspect.signature(objective).parameters
+    except (TypeError, ValueError):  # of C: it has no signature to ask
+        return False
 
 
 def _load(path: str, of_user: bool) -> Any:

@@ -22,16 +22,15 @@ from eprli_lab.config.credentials import hide, is_reference, reveal
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
-    AdvantageName,
     FormatName,
     GraderName,
-    ObjectiveName,
     is_path,
     source_digests,
     source_files,
 )
 from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
 from eprli_lab.config.implicit import ImplicitSpec
+from eprli_lab.config.objective import ObjectiveSpec, check_rewards
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.errors import UserError
 
@@ -40,12 +39,9 @@ STEPPED = ("int", "mod10")  # families whose worked steps can be checked
 BY_STEPS = ("dense", "both")  # reward densities that need such steps
 
 
-class AlgorithmSpec(Strict):
+class AlgorithmSpec(ObjectiveSpec):
     """What is the same at every level."""
 
-    advantage: AdvantageName = "group_norm"
-    objective: Annotated[ObjectiveName, Later("ppo_clip")] = "ppo_clip"  # the loss of a token
-    aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
     constant_tokens: Annotated[int, Field(ge=1)] | None = None  # null: Len_l (Dr. GRPO); 1: the paper's 1/(P*G)
     # dense: each worked step is rewarded; implicit: each token, by a model that learns from outcomes
     reward_density: Literal["outcome", "dense", "both", "implicit"] = "outcome"
@@ -175,6 +171,12 @@ class RunSpec(Strict):
                 "algorithm.reward_density=implicit learns from one network's responses, and "
                 "curriculum.weights=separate starts another at each level: set shared or snapshot, or use outcome"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rewards(self) -> RunSpec:
+        common = self.algorithm
+        check_rewards(common, common.reward_density, common.difficulty_weights, self.curriculum.levels)
         return self
 
     @model_validator(mode="after")

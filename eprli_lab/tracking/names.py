@@ -72,6 +72,11 @@ def clip_fraction(level: str, side: str) -> str:
     return policy(level, f"clip_fraction/{side}")
 
 
+def is_weight(level: str, quantity: str) -> str:
+    """Of the weights of an update's tokens, trainer against sampler; `quantity`: mean, cut, max."""
+    return policy(level, f"is_weight/{quantity}")
+
+
 def heldout(level: str, quantity: str) -> str:
     """Of an evaluation, over the held-out problems whose difficulty lies in D_l: avg_at_k, problems, ..."""
     return f"heldout/{level}/{quantity}"

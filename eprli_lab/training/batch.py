@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from eprli_lab.algorithm.advantage import advantages
+from eprli_lab.algorithm.batch_norm import over_batch
 from eprli_lab.algorithm.daro import daro_step, loss_scales, own_normalisation
 from eprli_lab.algorithm.implicit_rewards import process_advantages
 from eprli_lab.algorithm.step_rewards import step_advantages
@@ -21,7 +22,7 @@ def make_batch(
     Under `truncated: masked` (DAPO, arXiv 2503.14476, section 3.4) the responses that met their limit are left out once
     the advantages were computed with their rewards: `token_mean` then divides by the tokens that are left,
     `sequence_mean` and `constant` by the responses that are. A group of which nothing is left is not in the batch, and
-    a batch may be empty: no update can be made of it.
+    a batch may be empty: no update can be made of it. `advantage: batch_norm` normalises over the tokens that are left.
 
     `version` is the number of updates made so far: groups sampled at it are current, older ones were carried.
     """
@@ -34,6 +35,8 @@ def make_batch(
             values.append(one if weight == 1.0 else tuple(weight * a for a in one))
             index.append(i)
             current.append(group.version == version)
+    if algorithm.advantage == "batch_norm":
+        values = over_batch(values)
     return Batch(tuple(responses), tuple(values), tuple(index), tuple(current))
 
 
@@ -49,7 +52,7 @@ def token_advantages(group: Group, algorithm: AlgorithmSpec) -> list[tuple[float
     `implicit` is the sum of the outcome's and of the learned rewards' (PRIME, arXiv 2502.01456, eq. 5).
     """
     lengths = [len(r.tokens) for r in group.responses]
-    outcome = advantages(algorithm.advantage, group.rewards)
+    outcome = advantages(algorithm.advantage, group.rewards, algorithm.pass_k)
     if algorithm.reward_density == "outcome":
         return [(a,) * n for a, n in zip(outcome, lengths, strict=True)]
     learned = algorithm.reward_density == "implicit"

@@ -18,7 +18,7 @@ from typing import Any
 from eprli_lab.algorithm.admission import AdmissionRule
 from eprli_lab.algorithm.progress import LevelProgress, Progress
 from eprli_lab.algorithm.schedule import Schedule
-from eprli_lab.config.extensions import is_path, resolve
+from eprli_lab.config.extensions import is_path, resolve, takes_context
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.samplers import ProblemSampler
 from eprli_lab.data.tasks import AnyTask, Family
@@ -104,8 +104,9 @@ def _check_form(where: str, kind: str, function: Any) -> None:
         )
     if kind in METHODS:
         return
+    asked = {"context": None} if kind == "objective" and takes_context(function) else {}
     try:
-        inspect.signature(function).bind(*[None] * _ARGUMENTS[kind][0])
+        inspect.signature(function).bind(*[None] * _ARGUMENTS[kind][0], **asked)
     except TypeError:
         raise UserError(f"{where} does not take ({_ARGUMENTS[kind][1]}), which is what a run gives it") from None
     except ValueError:  # of C: it has no signature to ask

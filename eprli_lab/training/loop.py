@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eprli_lab.algorithm.buffer import starvation_advice
+from eprli_lab.algorithm.entropy_control import next_coefficient
 from eprli_lab.algorithm.schedule import next_level
 from eprli_lab.algorithm.settings import update_settings
 from eprli_lab.backends.base import Backend
@@ -135,13 +136,16 @@ class Trainer:
         state, progress, algorithm = self.state, self.state.progress, self.spec.algorithm
         began = time.perf_counter()
         rate = network_rate(self.spec, state.schedule, progress, level)
-        settings = update_settings(self.spec, level, rate, progress.updates)
+        settings = update_settings(self.spec, level, rate, progress.updates, state.entropy_coef)
         with self._place_of_failure(level):
             terms = self.backend.update(batch, settings)
         clock["update"] += time.perf_counter() - began
         progress.updates += 1
         state.log_weights = difficulty_weights(groups, algorithm, state.log_weights)
-        return m.policy_metrics(level, terms, rate)
+        coef, target, step = settings.entropy_coef, algorithm.entropy_target, algorithm.entropy_step
+        if target is not None:
+            state.entropy_coef = next_coefficient(coef, terms.entropy, target, step)
+        return m.policy_metrics(level, terms, rate) | m.entropy_metrics(level, algorithm, coef)
 
     def _learn(
         self, level: str, groups: Sequence[Group], clock: PhaseTimes

@@ -17,6 +17,7 @@ from eprli_lab.algorithm.buffer import Tally
 from eprli_lab.algorithm.progress import Progress
 from eprli_lab.algorithm.schedule import Schedule
 from eprli_lab.config.curriculum import HintSpec
+from eprli_lab.config.objective import ObjectiveSpec
 from eprli_lab.data.samplers import ProblemSampler
 from eprli_lab.records import VERDICTS, Group, LossTerms
 from eprli_lab.tracking import names
@@ -88,6 +89,18 @@ CATALOGUE: tuple[Metric, ...] = (
         "nats a token",
         "k3 estimate to the frozen reference; only with a positive coefficient",
     ),
+    Metric(
+        names.policy(LEVEL, "entropy_coef"),
+        "",
+        "coefficient of the entropy bonus in this update; only where there is one",
+    ),
+    *_family(
+        names.is_weight(LEVEL, "*"),
+        "mean max",
+        "",
+        "pi_trainer / pi_sampler of the update's tokens, before it; only with algorithm.is_correction",
+    ),
+    Metric(names.is_weight(LEVEL, "cut"), "fraction of tokens", "whose weight was truncated (tis) or masked (icepop)"),
     Metric(names.policy(LEVEL, "approx_kl"), "nats a token", "k3 estimate of the new against the sampling policy"),
     Metric(names.policy(LEVEL, "mismatch_kl"), "nats a token", "k3 estimate of trainer against sampler, equal weights"),
     Metric(
@@ -132,7 +145,10 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.seconds("step"), "s", "this step in all"),
     Metric(names.TOTAL_SECONDS, "s", "the run so far, evaluation included"),
     *_family(
-        names.engine_seconds("*"), "rollout train broadcast reference", "s", "an OpenRLHF phase, since the last update"
+        names.engine_seconds("*"),
+        "rollout train broadcast reference trainer",
+        "s",
+        "an OpenRLHF phase, since the last update",
     ),
     Metric(names.performance("tokens_per_second"), "tokens/s", "generated tokens / time/step"),
     Metric(names.TOKENS, "tokens", "generated for training so far"),
@@ -271,7 +287,15 @@ def policy_metrics(level: str, terms: LossTerms, lr: float) -> dict[str, float]:
     out |= {names.engine_seconds(name): seconds for name, seconds in terms.phases}
     optional = {"kl_ref": terms.kl_ref, "mismatch_kl": terms.mismatch_kl, "mismatch_max": terms.mismatch_max}
     out |= {names.policy(level, name): value for name, value in optional.items() if value is not None}
-    return out
+    weights = {"mean": terms.is_weight_mean, "cut": terms.is_weight_cut, "max": terms.is_weight_max}
+    return out | {names.is_weight(level, k): value for k, value in weights.items() if value is not None}
+
+
+def entropy_metrics(level: str, objective: ObjectiveSpec, coefficient: float) -> dict[str, float]:
+    """policy/{l}/entropy_coef of one update; nothing in a run without a bonus."""
+    if objective.entropy_coef == 0.0 and objective.entropy_target is None:
+        return {}
+    return {names.policy(level, "entropy_coef"): coefficient}
 
 
 def extension_metrics(level: str, schedule: Schedule, sampler: ProblemSampler, rule: AdmissionRule) -> dict[str, float]:

@@ -62,6 +62,7 @@ class Policies:
         if self.curriculum.weights == "separate":
             self._load(self._path(level if level in state.left else INITIAL))
             state.log_weights = dict(state.left.get(level, {}))
+            state.entropy_coef = None  # where it follows a target it starts anew
 
     def needed(self, state: TrainState) -> list[str]:
         """Names of the kept networks that a run needs that goes on from this state: of the levels that were left.

@@ -31,6 +31,7 @@ class TrainState:
     curve_points: int = 0  # evaluations made on the way
     log_weights: dict[str, float] = field(default_factory=dict)  # of DARO, by a group's share of correct responses
     left: dict[str, dict[str, float]] = field(default_factory=dict)  # level whose network is kept -> its log weights
+    entropy_coef: float | None = None  # of the next update where it follows a target; None: the spec's
     wall: float = 0.0  # s, evaluation included
     graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
     lost: float = 0.0  # s of grading processes, on answers that timed out, so far
@@ -62,6 +63,7 @@ class TrainState:
             "wall": self.wall,
             "graded": self.graded,
             **({"lost": self.lost} if self.lost else {}),
+            **({} if self.entropy_coef is None else {"entropy_coef": self.entropy_coef}),
         }
 
     @classmethod
@@ -96,6 +98,7 @@ class TrainState:
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):
             setattr(state, key, tree[key])
         state.left, state.lost = tree.get("left", {}), tree.get("lost", 0.0)
+        state.entropy_coef = tree.get("entropy_coef")
         return state
 
 
@@ -128,6 +131,7 @@ def check_saved(tree: dict[str, Any], levels: list[str]) -> None:
         raise ValueError(f"level is {tree['level']!r}")
     for key in ("log_weights", "graded"):
         _check_kinds(f"{key}.", tree[key], dict.fromkeys(tree[key], _NUMBER))
+    _check_kinds("", {"entropy_coef": tree.get("entropy_coef", 0.0)}, {"entropy_coef": _NUMBER})
     left = tree.get("left", {})
     if not isinstance(left, dict) or not set(left) <= set(levels):
         raise ValueError("left names other levels")

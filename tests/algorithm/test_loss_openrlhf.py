@@ -1,4 +1,4 @@
-"""Our loss against numbers that OpenRLHF 0.11.2 printed for the same tensors (its PolicyLoss and compute_approx_kl)."""
+"""Our losses against numbers that OpenRLHF 0.11.2 printed for the same tensors (its PolicyLoss and compute_approx_kl)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from eprli_lab.algorithm.importance import correction, importance_weights
 from eprli_lab.algorithm.loss import clip_counts, clipped_objective, k3, sequence_weights
+from eprli_lab.backends.token_loss import context_for, corrected_losses
+from eprli_lab.records import CorrectionSettings, CovarianceSettings
 
 
 @pytest.fixture
@@ -43,3 +46,47 @@ def test_clipped_tokens_equal_their_clip_ratio(tensors, high, theirs):
 def test_k3_equals_their_estimator(tensors):
     new, old, _, _ = tensors
     assert k3(new, old).mean().item() == pytest.approx(0.10996528714895248, abs=1e-7)
+
+
+def ours(
+    name: str, bounds: tuple[float, float], aggregation: str, tensors: tuple[Tensor, ...], how: CorrectionSettings
+):
+    """Our loss of the same tensors; the sampler's log-probabilities are drawn behind theirs."""
+    new, old, advantages, mask = tensors
+    generator = torch.Generator().manual_seed(0)
+    _ = [torch.randn(*shape, generator=generator) for shape in ((4, 6), (4, 6), (4, 1))]
+    sampler = old + torch.randn(4, 6, generator=generator)
+    lengths = mask.sum(-1)
+    sequence = torch.arange(4).repeat_interleave(lengths)
+    known = old if how.kind == "none" else sampler
+    trainer = None if how.kind == "none" else old[mask]
+    about = context_for(sequence, 0, CovarianceSettings())
+    losses = corrected_losses(name, new[mask], known[mask], trainer, advantages[mask], bounds, about, how)
+    weights = torch.tensor(sequence_weights(lengths.tolist(), aggregation, 1)).repeat_interleave(lengths)
+    _, cut = correction(importance_weights(old[mask], sampler[mask]), how if how.kind != "none" else ICEPOP)
+    return (losses * weights).sum().item(), cut.float().mean().item()
+
+
+NONE, TIS, ICEPOP = CorrectionSettings(), CorrectionSettings("tis"), CorrectionSettings("icepop")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "theirs"), [((0.2, 0.28), 0.14256702363491058), ((3e-4, 4e-4), 0.16848325729370117)]
+)
+def test_gspo_equals_their_gspo(tensors, bounds, theirs):
+    assert ours("gspo", bounds, "sequence_mean", tensors, NONE)[0] == pytest.approx(theirs, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("how", "aggregation", "theirs", "filtered"),
+    [
+        (TIS, "token_mean", 0.022218819707632065, 2 / 21),  # level token, mode clip, threshold 0, 2
+        (TIS, "sequence_mean", 0.023951135575771332, 2 / 21),
+        (ICEPOP, "token_mean", -0.00462990440428257, 7 / 21),  # level token, mode mask, threshold .5, 5
+        (ICEPOP, "sequence_mean", -0.00023499131202697754, 7 / 21),
+        (CorrectionSettings("icepop", low=0.8, high=1.25), "token_mean", -0.03486444801092148, 14 / 21),
+    ],
+)
+def test_corrections_equal_theirs(tensors, how, aggregation, theirs, filtered):
+    loss, cut = ours("ppo_clip", (0.2, 0.28), aggregation, tensors, how)
+    assert loss == pytest.approx(theirs, abs=1e-7) and cut == pytest.approx(filtered)

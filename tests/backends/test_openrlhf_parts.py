@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from eprli_lab.algorithm.advantage import advantages
 from eprli_lab.algorithm.length_terms import soft_overlong
 from eprli_lab.algorithm.loss import clipped_objective, k3, sequence_weights
+from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.model_shape import shape_of
 from eprli_lab.backends.openrlhf import reaper
 from eprli_lab.backends.openrlhf.dry_run import describe_launch, inert
@@ -30,11 +31,12 @@ from eprli_lab.backends.openrlhf.estimate import estimate, fit, hours, memory
 from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
+from eprli_lab.backends.token_loss import context_for, corrected_losses
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.curriculum import LevelSpec
 from eprli_lab.errors import UserError
-from eprli_lab.records import UpdateSettings
+from eprli_lab.records import CorrectionSettings, CovarianceSettings, UpdateSettings
 
 pytestmark = pytest.mark.slow  # one of many
 
@@ -69,6 +71,12 @@ def flag(spec: Any, name: str) -> tuple[str, ...] | None:
         ("algorithm.advantage=mean_only", "--algo.advantage.estimator", ("dr_grpo",)),
         ("algorithm.aggregation=sequence_mean", "--actor.loss_agg_mode", ("seq-mean-token-mean",)),
         ("algorithm.kl_coef=0.01", "--algo.kl.estimator", ("k3",)),
+        ("algorithm.objective=cispo", "--actor.policy_loss_type", ("ppo",)),  # ours stands in its place
+        ("algorithm.entropy_coef=0.01", "--actor.entropy_coef", ("0.01",)),
+        ("algorithm.is_correction=tis", "--algo.advantage.is_correction_mode", ("clip",)),
+        ("algorithm.is_correction=tis", "--algo.advantage.is_correction_threshold", ("0.0", "2.0")),
+        ("algorithm.is_correction=icepop", "--algo.advantage.is_correction_mode", ("mask",)),
+        ("algorithm.is_correction=icepop", "--algo.advantage.is_correction_threshold", ("0.5", "5.0")),
         ("optim.max_grad_norm=0.5", "--actor.max_norm", ("0.5",)),
         ("backend.zero_stage=3", "--ds.zero_stage", ("3",)),
         ("seed=7", "--train.seed", ("7",)),
@@ -77,6 +85,13 @@ def flag(spec: Any, name: str) -> tuple[str, ...] | None:
 )
 def test_a_value_becomes_its_flag(override: str, name: str, value: tuple[str, ...]) -> None:
     assert flag(compose_spec(["backend=openrlhf_cpu", override]), name) == value
+
+
+def test_gspo_is_their_gspo() -> None:
+    spec = compose_spec(["backend=openrlhf_cpu", "algorithm.objective=gspo", "algorithm.aggregation=sequence_mean"])
+    assert flag(spec, "--actor.policy_loss_type") == ("gspo",)
+    assert flag(spec, "--actor.loss_agg_mode") == ("seq-mean-token-mean",)
+    assert flag(compose_spec(["backend=openrlhf_cpu"]), "--algo.advantage.is_correction_level") is None
 
 
 def test_no_warm_up_from_zero_and_no_schedule_that_wraps() -> None:
@@ -90,8 +105,13 @@ def test_no_warm_up_from_zero_and_no_schedule_that_wraps() -> None:
     [
         (["backend.flags=['--actor.adam.lr 1']"], "backend.flags: --actor.adam.lr 1 is set by the run's own config"),
         (
-            ["backend.flags=['--actor.policy_loss_type gspo']"],
-            "--actor.policy_loss_type would do nothing in a run whose",
+            ["backend.flags=['--actor.aux_loss_coef 0.1']"],
+            "--actor.aux_loss_coef would do nothing in a run whose",
+        ),
+        (["backend.flags=['--actor.policy_loss_type gspo']"], "is set by the run's own config"),
+        (
+            ["backend.flags=['--actor.dual_clip 3']", "algorithm.objective=cispo"],
+            "--actor.dual_clip is of OpenRLHF's own loss, and algorithm.objective=cispo stands in its place",
         ),
         (["backend.flags=['--ds.zpgg 2']"], "did you mean '--ds.zpg'?"),
         (["backend.flags=[hello]"], "backend.flags: hello is set by the run's own config (or is no flag)"),
@@ -100,6 +120,11 @@ def test_no_warm_up_from_zero_and_no_schedule_that_wraps() -> None:
             ["algorithm.reward_density=implicit"],
             "algorithm.reward_density: the implicit process reward model is the local",
         ),
+        (
+            ["algorithm.aggregation=sequence_mean", "algorithm.entropy_coef=0.1"],
+            "averages the entropy term over tokens",
+        ),
+        (["algorithm.aggregation=sequence_mean", "algorithm.entropy_target=0.1"], "with entropy_target use token_mean"),
         (["model.dtype=bfloat16"], "model.dtype: OpenRLHF's precision is backend.param_dtype"),
     ],
 )
@@ -245,6 +270,14 @@ def test_dealing_loses_no_row_and_balances_tokens(lengths: list[int], ranks: int
     assert max(loads) - min(loads) <= max(lengths)
 
 
+def test_with_a_correction_the_ratio_is_to_the_trainer() -> None:
+    one = row([7, 8, 9, 1], 2, [-0.5, -0.25], 2.0)
+    one.trainer = np.array([-0.75, -0.125], dtype=np.float32)
+    fields = pad([(one, True)], 0)["fields"]
+    assert fields["action_log_probs"].tolist() == [[0.0, -0.75, -0.125]]
+    assert fields["rollout_log_probs"].tolist() == [[0.0, -0.5, -0.25]]
+
+
 def test_ranks_are_levelled_with_rows_that_do_not_count() -> None:
     assert pad_microbatches([[[0, 1], [2]], [[3]]]) == [[[0, 1], [2]], [[3], [-4]]]
     assert pad_microbatches([[[5]], [[]]]) == [[[5]], [[-6]]], "a rank without rows of its own goes through somebody's"
@@ -265,6 +298,7 @@ def test_rows_are_padded_so_that_position_t_minus_1_predicts_token_t() -> None:
     assert fields["action_log_probs"].tolist() == [[0.0, -0.5, -0.25], [-1.0, 0.0, 0.0]]
     assert fields["advantages"].tolist() == [[0.0, 2.0, 2.0], [-3.0, 0.0, 0.0]]
     assert made["current"].tolist() == [True, False] and fields["base_action_log_probs"] is None
+    assert fields["rollout_log_probs"] is None
 
 
 @pytest.mark.parametrize(
@@ -282,6 +316,7 @@ def test_ranks_merge_to_what_one_would_have_measured() -> None:
         sums.tokens_seen(new[part], old[part], a[part], 0.2, 0.28)
         sums.entropy_seen(torch.ones(3)[part])
         sums.compare(new[part], old[part])
+        sums.weights_seen(new[part], old[part], new[part] > old[part])
         sums.step(0.5, 2.0)
     parts[0].merge(parts[1])
     assert parts[0].terms() == whole.terms() and whole.terms().clip_fraction_high == 1.0
@@ -393,6 +428,51 @@ def test_our_objective_is_their_policy_loss(theirs: Any, aggregation: Any, low: 
     assert torch.allclose(k3(new, old), kl, atol=1e-6)
 
 
+def begun(aggregation: str, objective: str, how: CorrectionSettings | None = None) -> dict[str, Any]:
+    """What an actor's loss is told of an update."""
+    covariance = CovarianceSettings(clip_share=0.2, clip_low=0.05, kl_share=0.2)
+    names: dict[str, Any] = {"aggregation": aggregation, "objective": objective, "covariance": covariance}
+    return {"clip_low": 0.2, "clip_high": 0.28, "correction": how or CorrectionSettings(), "seed": 5, **names}
+
+
+CORRECTIONS = (CorrectionSettings(), CorrectionSettings("tis"), CorrectionSettings("icepop"))
+LOSSES = [("gspo", "sequence_mean", 0), ("dppo_tv", "token_mean", 0), ("dppo_tv", "sequence_mean", 0)] + [
+    (name, aggregation, c)
+    for name in ("ppo_clip", "cispo", "clip_cov", "kl_cov")
+    for aggregation in ("token_mean", "sequence_mean")
+    for c in range(3)
+]
+
+
+@pytest.mark.parametrize(("name", "aggregation", "correction"), LOSSES)
+def test_an_actors_loss_is_the_local_engines(theirs: Any, name: str, aggregation: Any, correction: int) -> None:
+    """Loss and gradient on the same tensors: their own gspo, tis and icepop, ours where they have none."""
+    from eprli_lab.backends.openrlhf.workers import MeasuredLoss
+
+    how, generator = CORRECTIONS[correction], torch.Generator().manual_seed(0)
+    old = torch.randn(4, 6, generator=generator) * 0.1 - 1
+    start = old + torch.randn(4, 6, generator=generator) * 0.5
+    adv = torch.randn(4, 1, generator=generator).expand(4, 6)
+    sampler = old + torch.randn(4, 6, generator=generator)
+    mask = torch.ones(4, 6, dtype=torch.bool)
+    mask[0, 3:] = False
+    loss = MeasuredLoss(0.2, 0.28)
+    loss.begin(begun(aggregation, name, how))
+    new, flat = start.clone().requires_grad_(), start[mask].clone().requires_grad_()
+    more = {"rollout_log_probs": sampler} if how.kind != "none" else {}
+    sizes = {"batch_num_tokens": 21.0, "global_batch_size": 4.0, "dp_size": 1}
+    value, *_ = loss(new, old, adv, action_mask=mask, **sizes, **more)
+    value.backward()
+    repeats = torch.tensor([3, 6, 6, 6])
+    weights = torch.tensor(sequence_weights(repeats.tolist(), aggregation, 1)).repeat_interleave(repeats)
+    about = context_for(torch.arange(4).repeat_interleave(repeats), derive_seed(5, "objective", 0, 1), loss.covariance)
+    known, trainer = (sampler[mask], old[mask]) if more else (old[mask], None)
+    ours = (corrected_losses(name, flat, known, trainer, adv[mask], (0.2, 0.28), about, how) * weights).sum()
+    ours.backward()
+    assert ours.item() == pytest.approx(value.item(), abs=1e-6)
+    assert torch.allclose(new.grad[mask], flat.grad, atol=1e-6) and not new.grad[0, 3:].any()
+
+
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
 def test_a_users_objective_stands_in_their_actors_loss(
     theirs: Any, aggregation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -423,7 +503,7 @@ def test_a_users_objective_stands_in_their_actors_loss(
     found = {}
     for name in ("ppo_clip", "actor_losses:copied", "actor_losses:unclipped"):
         loss = MeasuredLoss(0.2, 0.28)
-        loss.begin({"clip_low": 0.2, "clip_high": 0.28, "aggregation": aggregation, "objective": name})
+        loss.begin(begun(aggregation, name))
         new = start.clone().requires_grad_(True)
         value, *rest = loss(new, old, adv, action_mask=mask, batch_num_tokens=21.0, global_batch_size=4.0, dp_size=2)
         value.backward()
@@ -491,7 +571,9 @@ def test_every_flag_of_every_preset_is_taken_by_the_real_parser(preset: str) -> 
         for more in (
             [],
             ["algorithm.kl_coef=0.1"],
-            ["algorithm.aggregation=sequence_mean", "algorithm.advantage=rloo"],
+            ["algorithm.aggregation=sequence_mean", "algorithm.advantage=rloo", "algorithm.objective=gspo"],
+            ["algorithm.is_correction=tis", "algorithm.entropy_coef=0.01"],
+            ["algorithm.is_correction=icepop"],
         ):
             check(tuple(flags(compose_spec([preset, *more]), "policy", "run")), True)
 

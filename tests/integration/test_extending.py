@@ -55,7 +55,7 @@ def ledger(folder: Path, arm: str) -> list[dict]:
 def test_every_function_of_the_page_acts(swept):
     with open(swept / "reports" / "mine-smoke" / "table.csv") as file:
         arms = [row["arm"] for row in csv.DictReader(file)]
-    assert len(arms) == 9 and arms[0] == "plain"
+    assert len(arms) == 10 and arms[0] == "plain"
     plain = ledger(swept, "plain")
     for arm in arms[1:]:
         assert ledger(swept, arm) != plain, f"{arm} trained as plain did: its function never acted"

@@ -8,16 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import group, small_spec
 
 from eprli_lab.algorithm.admission import make_rule
+from eprli_lab.algorithm.objective import token_losses
 from eprli_lab.algorithm.schedule import make_schedule
+from eprli_lab.backends.token_loss import context_for
 from eprli_lab.config import extensions
 from eprli_lab.config.extensions import KINDS, resolve, source_digests, source_files
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.data.load import load_training
 from eprli_lab.data.strata import stratify
 from eprli_lab.errors import UserError
+from eprli_lab.records import CovarianceSettings
 from eprli_lab.sweeping.fingerprints import data_digests
 from eprli_lab.training.extensions import check_extensions
 from eprli_lab.training.state import TrainState
@@ -164,6 +168,9 @@ BAD_CLASSES = [
     ("objective", "def C(new, old, advantages, low, high):\n    return (new * advantages).sum()\n", "a tensor of one loss a token is needed"),
     ("objective", "def C(new, old, advantages, low, high):\n    return (new * advantages).detach()\n", "through which no gradient comes"),
     ("objective", "def C(new, old, advantages, low, high):\n    return new * 0\n", "a gradient that is zero everywhere"),
+    ("objective", "def C(new, old, advantages, low, high, more):\n    return new * advantages\n", "does not take (logp_new, logp_old"),
+    ("objective", "def C(new, old, advantages, low, context):\n    return new * advantages\n", "does not take (logp_new, logp_old"),
+    ("objective", "def C(new, old, advantages, low, high, context):\n    return (new * context.sequence).detach()\n", "no gradient comes"),
     ("grader", "def C(response, answers):\n    return 1\n", "true, false or a Grade"),
 ]  # fmt: skip
 
@@ -175,6 +182,31 @@ def test_every_kind_is_tried_before_anything_starts(folder, kind, source, senten
     with pytest.raises(UserError) as error:
         check_extensions(spec_with(f"{KEYS[kind]}=broken:C"))
     assert sentence in str(error.value) and "broken:C" in str(error.value)
+
+
+SEQUENCES = """
+import torch
+
+
+def shuffled(new, old, advantages, low, high, *, context):
+    count = int(context.sequence.max()) + 1
+    sums = torch.zeros(count, dtype=new.dtype).index_add(0, context.sequence, (new - old).exp())
+    noise = torch.rand(len(new), generator=context.generator)
+    return -(sums[context.sequence] + noise) * advantages * context.covariance.kl_coef
+"""
+
+
+def test_an_objective_may_ask_for_its_sequences(folder):
+    (folder / "asking.py").write_text(SEQUENCES)
+    check_extensions(spec_with("algorithm.objective=asking:shuffled"))
+    tokens = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.0, -1.0, -1.0]), torch.tensor([1.0, 1.0, -1.0])
+    found = [
+        token_losses(
+            "asking:shuffled", *tokens, 0.2, 0.2, context_for(torch.tensor([0, 0, 1]), s, CovarianceSettings())
+        )
+        for s in (1, 1, 2)
+    ]
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
 MEMORY = """

@@ -14,22 +14,23 @@ import torch
 from torch import Tensor
 
 from eprli_lab.algorithm.loss import k3, sequence_weights
+from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.local.decoders import decoder_for
 from eprli_lab.backends.local.heads import head_of
 from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.optimizer import MasterAdamW, read_optimizer, write_optimizer
-from eprli_lab.backends.local.packing import response_rows, target_scores
+from eprli_lab.backends.local.packing import Packed, response_rows, target_scores
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.sampler import decode
 from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.tensors import disk_errors
+from eprli_lab.backends.token_loss import context_for, corrected_losses, measure
 from eprli_lab.backends.tokenization import TokenizerAdapter
 from eprli_lab.backends.update_stats import UpdateStats
 from eprli_lab.config.backend import LocalSpec
 from eprli_lab.config.data import ModelSpec
-from eprli_lab.config.extensions import resolve
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.spec import OptimSpec
 from eprli_lab.errors import NonFiniteError, UserError
@@ -104,20 +105,32 @@ class LocalBackend:
         self._decoder = None  # also when a later step fails: its weights are those before the first step
         total = UpdateStats()
         rng = random.Random(settings.seed)
-        for _ in range(settings.inner_iterations):
-            for members in minibatches(batch, settings.minibatches, rng):
-                self._optimizer_step(batch, members, settings, total)
+        passes = [minibatches(batch, settings.minibatches, rng) for _ in range(settings.inner_iterations)]
+        steps = [members for one in passes for members in one]
+        trainer = None
+        if settings.correction.kind != "none" and len(steps) > 1:  # of one step: its own values, read on the way
+            trainer = self._before(batch, passes[0], settings)
+        for members in steps:
+            self._optimizer_step(batch, members, settings, total, trainer)
         return total.terms()
 
-    def _optimizer_step(self, batch: Batch, members: list[int], settings: UpdateSettings, total: UpdateStats) -> None:
+    def _optimizer_step(
+        self,
+        batch: Batch,
+        members: list[int],
+        settings: UpdateSettings,
+        total: UpdateStats,
+        trainer: dict[int, Tensor] | None,
+    ) -> None:
         """Accumulate the gradient of one minibatch over microbatches, check it, step."""
         lengths = [len(batch.responses[i].tokens) for i in members]
         weights = sequence_weights(lengths, settings.aggregation, settings.constant_tokens)
         weight_of = dict(zip(members, weights, strict=True))
         self.optimizer.zero_grad()
-        loss, first = 0.0, total.steps == 0
-        for micro in microbatches(batch, members, self.spec.microbatch_tokens):
-            part = self._loss(batch, micro, [weight_of[i] for i in micro], settings, total, mismatch=first)
+        loss = 0.0
+        for number, micro in enumerate(microbatches(batch, members, self.spec.microbatch_tokens)):
+            known = torch.cat([trainer[i] for i in micro]) if trainer is not None else None
+            part = self._loss(batch, micro, [weight_of[i] for i in micro], settings, total, known, number)
             part.backward()
             loss += part.item()
         norm = self.optimizer.clip(settings.max_grad_norm)
@@ -127,6 +140,25 @@ class LocalBackend:
         self.optimizer.step(settings.learning_rate)
         total.step(loss, norm)
 
+    @torch.no_grad()
+    def _before(self, batch: Batch, parts: list[list[int]], settings: UpdateSettings) -> dict[int, Tensor]:
+        """Response -> log-probabilities [|o_i|] under the weights that the update starts from.
+
+        Packed as the first pass packs them, so that its first ratios are exactly 1.
+        """
+        out: dict[int, Tensor] = {}
+        for members in parts:
+            for micro in microbatches(batch, members, self.spec.microbatch_tokens):
+                rows = self._rows(batch, micro)
+                logp, _ = target_scores(self.policy, self.head, *rows, settings.temperature)
+                out |= dict(zip(micro, logp.split([len(batch.responses[i].tokens) for i in micro]), strict=True))
+        return out
+
+    def _rows(self, batch: Batch, members: list[int]) -> tuple[Packed, Tensor, Tensor]:
+        """Some responses packed; the flat positions [T] that predict their tokens; those tokens [T]."""
+        chosen = [batch.responses[i] for i in members]
+        return response_rows(self.policy, chosen, self.spec.pack_tokens)
+
     def _loss(
         self,
         batch: Batch,
@@ -134,33 +166,45 @@ class LocalBackend:
         weights: list[float],
         settings: UpdateSettings,
         total: UpdateStats,
-        mismatch: bool,
+        trainer: Tensor | None,
+        number: int,
     ) -> Tensor:
-        """Weighted loss of some responses; adds what is measured on the way to `total`."""
+        """Weighted loss of some responses, microbatch `number` of a step; adds what is measured to `total`.
+
+        `trainer`: log-probabilities [T] before the update; None: not known, or not wanted.
+        """
         device, chosen = self.policy.device, [batch.responses[i] for i in members]
-        packed, index, targets = response_rows(self.policy, chosen, self.spec.pack_tokens)
+        rows = self._rows(batch, members)
         old = torch.tensor([x for r in chosen for x in r.logprobs], device=device)
         advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
         repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)
         weight = torch.tensor(weights, device=device).repeat_interleave(repeats)
+        sequence = torch.arange(len(chosen), device=device).repeat_interleave(repeats)
         other = None
         if settings.kl_coef > 0:
             with torch.no_grad(), without(self.adapters) if self.adapters else contextlib.nullcontext():
-                model, head = self.reference, self.reference_head
-                other, _ = target_scores(model, head, packed, index, targets, settings.temperature)
-        new, entropies = target_scores(self.policy, self.head, packed, index, targets, settings.temperature)
-        objective = resolve("objective", settings.objective)
-        loss: Tensor = objective(new, old, advantages, settings.clip_low, settings.clip_high)
+                other, _ = target_scores(self.reference, self.reference_head, *rows, settings.temperature)
+        bonus = settings.entropy_coef > 0
+        new, entropies = target_scores(self.policy, self.head, *rows, settings.temperature, bonus)
+        if settings.correction.kind != "none" and trainer is None:
+            trainer = new.detach()
+        clip = (settings.clip_low, settings.clip_high)
+        context = context_for(
+            sequence, derive_seed(settings.seed, "objective", total.steps, number), settings.covariance
+        )
+        loss = corrected_losses(settings.objective, new, old, trainer, advantages, clip, context, settings.correction)
         reference = None
         if other is not None:
             reference = k3(new, other)
             loss = loss + settings.kl_coef * reference
+        if bonus:
+            loss = loss - settings.entropy_coef * entropies
         with torch.no_grad():
-            total.tokens_seen(new, old, advantages, settings.clip_low, settings.clip_high)
+            measure(total, settings.objective, new, old, trainer, advantages, clip, sequence, settings.correction)
             total.entropy_seen(entropies)
             if reference is not None:
                 total.reference_seen(reference)
-            if mismatch:
+            if total.steps == 0:
                 current = torch.tensor([batch.current[i] for i in members], device=device).repeat_interleave(repeats)
                 total.compare(new[current], old[current])
         return (loss * weight).sum()

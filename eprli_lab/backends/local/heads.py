@@ -62,10 +62,15 @@ def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)
 
 
-def token_scores(head: Head, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """(log-probabilities of the targets [T], with a gradient; entropies [T], without) of hidden states [T, H], nats."""
+def token_scores(
+    head: Head, hidden: Tensor, targets: Tensor, temperature: float, entropy_gradient: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(log-probabilities of the targets [T], with a gradient; entropies [T]) of hidden states [T, H], nats.
+
+    A gradient comes through the entropies where it is asked for.
+    """
     apply: Any = _Scores.apply
-    found: tuple[Tensor, Tensor] = apply(hidden, head.weight, head.bias, targets, head, temperature)
+    found: tuple[Tensor, Tensor] = apply(hidden, head.weight, head.bias, targets, head, temperature, entropy_gradient)
     return found
 
 
@@ -74,9 +79,16 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, temperature: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        head: Head,
+        temperature: float,
+        entropy_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
-        ctx.head, ctx.temperature, ctx.targets = head, temperature, targets
+        ctx.head, ctx.temperature, ctx.targets, ctx.entropic = head, temperature, targets, entropy_gradient
         found, entropies = hidden.new_empty(len(hidden), dtype=torch.float32), []
         cuts, scores = _cuts(len(hidden), len(weight)), None
         for cut in cuts:
@@ -88,11 +100,12 @@ class _Scores(torch.autograd.Function):
         # a single chunk is kept for the backward pass: a small vocabulary pays for no second computation
         ctx.save_for_backward(hidden, scores if len(cuts) == 1 and head.cap is None else None)
         entropy = torch.cat(entropies)
-        ctx.mark_non_differentiable(entropy)
+        if not entropy_gradient:
+            ctx.mark_non_differentiable(entropy)
         return found, entropy
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor, of_entropy: Tensor) -> Any:
         head: Head = ctx.head
         hidden, kept = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
@@ -104,11 +117,17 @@ class _Scores(torch.autograd.Function):
             if kept is None:
                 logits = head.logits(hidden[cut])
                 slope = None if head.cap is None else 1 - (logits / head.cap) ** 2  # of the cap, at its result
-                found = torch.softmax(logits if ctx.temperature == 1.0 else logits.div_(ctx.temperature), -1)
+                logits = logits if ctx.temperature == 1.0 else logits.div_(ctx.temperature)
+                found = torch.softmax(logits, -1)
             else:
                 found = kept.exp()
+            from_entropy = None
+            if ctx.entropic:
+                scores = kept if kept is not None else logits.log_softmax(-1)
+                from_entropy = entropy_slope(found, scores).mul_(of_entropy[cut, None] / ctx.temperature)
             found = found.mul_(-scale)
             found.scatter_add_(1, ctx.targets[cut, None], scale)
+            found = found if from_entropy is None else found.add_(from_entropy)
             found = found if slope is None else found.mul_(slope)
             low = found.to(head.weight.dtype)
             if to_hidden is not None:
@@ -121,7 +140,13 @@ class _Scores(torch.autograd.Function):
             if to_bias is not None:
                 to_bias += found.sum(0)
         cast = [None if x is None else x.to(head.weight.dtype) for x in (to_weight, to_bias)]
-        return to_hidden, *cast, None, None, None
+        return to_hidden, *cast, None, None, None, None
+
+
+def entropy_slope(probabilities: Tensor, scores: Tensor) -> Tensor:
+    """dH / dz [T, V] of the entropy by the logits: -p (log p + H); `scores` are log p. Where p is 0 it is 0."""
+    weighted = (probabilities * scores).nan_to_num_(0.0)
+    return weighted.sum(-1, keepdim=True).mul(probabilities).sub_(weighted)
 
 
 def _cuts(tokens: int, vocabulary: int) -> list[slice]:

@@ -108,16 +108,23 @@ def token_logits(model: Any, rows: Packed, index: Tensor) -> Tensor:
 
 
 def target_scores(
-    model: Any, head: Head | None, rows: Packed, index: Tensor, targets: Tensor, temperature: float
+    model: Any,
+    head: Head | None,
+    rows: Packed,
+    index: Tensor,
+    targets: Tensor,
+    temperature: float,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """(log-probabilities of the targets [T], entropies [T] without a gradient) at `index` of the rows, nats.
+    """(log-probabilities of the targets [T], entropies [T]) at `index` of the rows, nats.
 
-    `head`: the model's (heads.head_of); where it has no plain one all logits [T, V] are made at once.
+    `head`: the model's (heads.head_of); where it has no plain one all logits [T, V] are made at once. A gradient comes
+    through the entropies where it is asked for.
     """
     if head is not None:
-        return token_scores(head, token_states(head.body, rows, index), targets, temperature)
+        return token_scores(head, token_states(head.body, rows, index), targets, temperature, entropy_gradient)
     scores = (token_logits(model, rows, index) / temperature).log_softmax(-1)
-    return scores.gather(1, targets[:, None])[:, 0], entropy(scores.detach())
+    return scores.gather(1, targets[:, None])[:, 0], entropy(scores if entropy_gradient else scores.detach())
 
 
 def _arguments(rows: Packed, device: Any) -> dict[str, Any]:

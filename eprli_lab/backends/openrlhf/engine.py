@@ -34,7 +34,8 @@ class OpenRLHFBackend:
     """One policy, trained by OpenRLHF's actor group and sampled by its rollout engines on Ray.
 
     The old log-probabilities of the clip ratio are the sampler's own, as in the local engine: exact for groups that
-    were carried over, and what trainer and sampler disagree on is inside the ratio (`policy/{l}/mismatch_kl`).
+    were carried over, and what trainer and sampler disagree on is inside the ratio (`policy/{l}/mismatch_kl`), or in
+    the weight of algorithm.is_correction.
     """
 
     def __init__(self, spec: RunSpec, directory: Path) -> None:
@@ -129,8 +130,13 @@ class OpenRLHFBackend:
         """
         rows = rows_of(batch)
         with ray_sentences("stopped while training"):
+            assert self.engines is not None
             if settings.kl_coef > 0:
-                self._read_reference(rows)
+                for row, values in zip(rows, self._read("reference", self.engines.reference, rows), strict=True):
+                    row.reference = values
+            if settings.correction.kind != "none":  # under the weights before the update
+                for row, values in zip(rows, self._read("trainer", self.engines.policy, rows), strict=True):
+                    row.trainer = values
             sums = self._train(batch, rows, settings)
             if not (math.isfinite(sums.loss) and math.isfinite(sums.norm)):
                 raise NonFiniteError(f"loss {sums.loss} and gradient norm {sums.norm} are not both finite")
@@ -166,18 +172,18 @@ class OpenRLHFBackend:
         first: UpdateStats = found[0]
         return first
 
-    def _read_reference(self, rows: list[Row]) -> None:
-        """Log-probabilities of the responses under the reference, in microbatches dealt to its ranks."""
-        assert self.engines is not None and self.engines.reference is not None
+    def _read(self, phase: str, group: Any, rows: list[Row]) -> list[Any]:
+        """Log-probabilities [|o_i|] of each response under a group of actors, in microbatches dealt to its ranks."""
         began, per = time.perf_counter(), max(1, self.spec.microbatch_tokens // max(len(r.tokens) for r in rows))
         cuts = [list(range(i, min(i + per, len(rows)))) for i in range(0, len(rows), per)]
         while len(cuts) % self.spec.gpus:  # every rank takes part in every pass
             cuts.append(cuts[-1])
-        found = self.logprobs(self.engines.reference, [[(rows[i], True) for i in cut] for cut in cuts])
+        found = self.logprobs(group, [[(rows[i], True) for i in cut] for cut in cuts])
+        out: dict[int, Any] = {}
         for cut, values in zip(cuts, found, strict=True):
-            for i, row in zip(cut, values, strict=True):
-                rows[i].reference = row[rows[i].prompt - 1 : len(rows[i].tokens) - 1]
-        self.phases["reference"] += time.perf_counter() - began
+            out |= {i: line[rows[i].prompt - 1 : len(rows[i].tokens) - 1] for i, line in zip(cut, values, strict=True)}
+        self.phases[phase] += time.perf_counter() - began
+        return [out[i] for i in range(len(rows))]
 
     def logprobs(self, group: Any, batches: list[list[tuple[Row, bool]]]) -> list[Any]:
         """[B, T - 1] float32 log-probabilities (nats) of each padded batch under an actor group of OpenRLHF.
@@ -245,6 +251,10 @@ def step_settings(settings: UpdateSettings, lengths: Sequence[int], ranks: int) 
         "clip_high": settings.clip_high,
         "aggregation": settings.aggregation,
         "objective": settings.objective,
+        "entropy_coef": settings.entropy_coef,
+        "covariance": settings.covariance,
+        "correction": settings.correction,
+        "seed": settings.seed,
         "learning_rate": settings.learning_rate,
         "kl_coef": settings.kl_coef,
         "normalise": {"batch_num_tokens": float(tokens), "global_batch_size": float(len(lengths))},

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from eprli_lab.config.backend import OpenRLHFSpec
-from eprli_lab.config.spec import RunSpec
+from eprli_lab.config.spec import AlgorithmSpec, RunSpec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.records import CorrectionSettings
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 ESTIMATORS = {"group_norm": "group_norm", "mean_only": "dr_grpo", "rloo": "rloo"}
 AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean", "constant": "token-mean"}
+OWN = {"ppo_clip": "ppo", "gspo": "gspo"}  # objectives that its PolicyLoss has
 Flag = tuple[str, ...]  # name and values
 # What `backend.flags` may say: flags that act where our loop drives the actors and that no config value of ours sets.
 # All others are read by OpenRLHF's own controller, loss or sampler arguments; here they would do nothing.
@@ -104,7 +106,9 @@ def _algorithm(spec: RunSpec) -> list[Flag]:
     return [
         ("--actor.eps_clip_low_high", str(first.clip.low), str(first.clip.high)),
         ("--actor.loss_agg_mode", AGGREGATIONS[common.aggregation]),
-        ("--actor.entropy_coef", "0"),  # measured, not rewarded
+        ("--actor.policy_loss_type", OWN.get(common.objective, "ppo")),
+        ("--actor.entropy_coef", str(common.entropy_coef)),  # of the first update; 0: measured, not rewarded
+        *_correction(CorrectionSettings(common.is_correction, common.is_cap, common.is_low, common.is_high)),
         ("--actor.adam.lr", str(spec.optim.learning_rate)),
         ("--actor.adam.betas", *[str(x) for x in spec.optim.betas]),
         ("--actor.adam.weight_decay", str(spec.optim.weight_decay)),
@@ -113,6 +117,26 @@ def _algorithm(spec: RunSpec) -> list[Flag]:
         ("--actor.lr_warmup_ratio", "0"),
         ("--algo.advantage.estimator", ESTIMATORS.get(common.advantage, "group_norm")),
     ]
+
+
+def correction_attributes(correction: CorrectionSettings) -> dict[str, Any]:
+    """What PolicyLoss calls the correction: its attributes, and the ends of its flags."""
+    threshold = [0.0, correction.cap] if correction.kind == "tis" else [correction.low, correction.high]
+    return {
+        "is_correction_level": "off" if correction.kind == "none" else "token",
+        "is_correction_mode": "clip" if correction.kind == "tis" else "mask",
+        "is_correction_gating": "ratio",
+        "is_correction_threshold": threshold,
+    }
+
+
+def _correction(correction: CorrectionSettings) -> list[Flag]:
+    """Trainer against sampler; nothing without a correction."""
+    if correction.kind == "none":
+        return []
+    made = correction_attributes(correction)
+    values = {k: v if isinstance(v, list) else [v] for k, v in made.items()}
+    return [(f"--algo.advantage.{k}", *map(str, v)) for k, v in values.items()]
 
 
 def _sizes(spec: RunSpec) -> list[Flag]:
@@ -156,11 +180,7 @@ def refuse_unsupported(spec: RunSpec) -> None:
                 f"backend.flags: {name} would do nothing in a run whose loop is not OpenRLHF's own"
                 f"{nearest(name, HANDED_ON)}"
             )
-    if spec.algorithm.aggregation == "sequence_mean" and spec.algorithm.kl_coef > 0:
-        raise UserError(
-            "algorithm.aggregation: OpenRLHF averages the KL term over tokens whatever the loss does: with kl_coef > 0 "
-            "use token_mean or constant"
-        )
+    _refuse_losses(spec.algorithm, b)
     if spec.algorithm.reward_density == "implicit":
         raise UserError(
             "algorithm.reward_density: the implicit process reward model is the local engine's: use backend=local, or "
@@ -177,6 +197,23 @@ def refuse_unsupported(spec: RunSpec) -> None:
         raise UserError(
             "model.lora.merged: a checkpoint of OpenRLHF holds the adapter: set merged=false, and merge a checkpoint "
             "with python -m openrlhf.cli.lora_combiner"
+        )
+
+
+def _refuse_losses(common: AlgorithmSpec, backend: OpenRLHFSpec) -> None:
+    """Losses that OpenRLHF's training step cannot make. Raises UserError."""
+    for key, value in (("kl_coef", common.kl_coef), ("entropy_coef", common.entropy_coef)):
+        used = value > 0 or (key == "entropy_coef" and common.entropy_target is not None)
+        if common.aggregation == "sequence_mean" and used:
+            what = "KL" if key == "kl_coef" else "entropy"
+            raise UserError(
+                f"algorithm.aggregation: OpenRLHF averages the {what} term over tokens whatever the loss does: with "
+                f"{key if value > 0 else 'entropy_target'}{' > 0' if value > 0 else ''} use token_mean or constant"
+            )
+    if any(f.split()[0] == "--actor.dual_clip" for f in backend.flags) and common.objective not in OWN:
+        raise UserError(
+            f"backend.flags: --actor.dual_clip is of OpenRLHF's own loss, and algorithm.objective={common.objective} "
+            "stands in its place: leave the flag out"
         )
 
 

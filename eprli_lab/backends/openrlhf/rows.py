@@ -19,6 +19,7 @@ class Row:
     advantages: Any  # float32 array: a response token
     current: bool  # sampled from the weights that the update starts from
     reference: Any = None  # float32 array: nats a response token, of the reference
+    trainer: Any = None  # float32 array: nats a response token, of the policy before the update; with a correction
 
 
 def rows_of(batch: Batch) -> list[Row]:
@@ -61,7 +62,10 @@ def pad_microbatches(parts: list[list[list[int]]]) -> list[list[list[int]]]:
 
 
 def pad(members: Sequence[tuple[Row, bool]], pad_id: int) -> dict[str, Any]:
-    """`fields` of an Experience, padded on the right: sequences [B, T], the rest [B, T - 1]; and `current` [B]."""
+    """`fields` of an Experience, padded on the right: sequences [B, T], the rest [B, T - 1]; and `current` [B].
+
+    `action_log_probs` is what the ratio is to: the sampler's, or with a correction the trainer's before the update.
+    """
     import torch
 
     count, longest = len(members), max(len(r.tokens) for r, _ in members)
@@ -70,12 +74,15 @@ def pad(members: Sequence[tuple[Row, bool]], pad_id: int) -> dict[str, Any]:
     shape = (count, longest - 1)
     action, old, advantages = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape), torch.zeros(shape)
     reference = torch.zeros(shape) if members[0][0].reference is not None else None
+    sampler = torch.zeros(shape) if members[0][0].trainer is not None else None
     for i, (row, counts) in enumerate(members):
         length, start = len(row.tokens), row.prompt - 1  # position t - 1 predicts token t
         sequences[i, :length] = torch.tensor(row.tokens)
         attention[i, :length] = 1
         span = slice(start, length - 1)
-        old[i, span] = torch.tensor(row.logprobs)
+        old[i, span] = torch.tensor(row.logprobs if sampler is None else row.trainer)
+        if sampler is not None:
+            sampler[i, span] = torch.tensor(row.logprobs)
         advantages[i, span] = torch.tensor(row.advantages)
         action[i, span] = counts
         if reference is not None:
@@ -87,6 +94,7 @@ def pad(members: Sequence[tuple[Row, bool]], pad_id: int) -> dict[str, Any]:
         "action_log_probs": old,
         "advantages": advantages,
         "base_action_log_probs": reference,
+        "rollout_log_probs": sampler,
         "info": {},
     }
     current = torch.tensor([row.current and counts for row, counts in members])

@@ -21,12 +21,14 @@ from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 
 from eprli_lab.algorithm.loss import k3
+from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.local.lora import merged_weight, plain_parameters
 from eprli_lab.backends.openrlhf.engine_worker import Shapes, digest, refuse_disabled
+from eprli_lab.backends.openrlhf.flags import OWN, correction_attributes
 from eprli_lab.backends.openrlhf.rehearsal.vllm_cpu import ENGINE
 from eprli_lab.backends.openrlhf.rows import Row, pad
+from eprli_lab.backends.token_loss import context_for, corrected_losses, measure
 from eprli_lab.backends.update_stats import UpdateStats
-from eprli_lab.config.extensions import is_path, resolve
 from eprli_lab.records import Completion, Sampling
 
 _Policy: Any = PolicyModelActor.__ray_metadata__.modified_class
@@ -34,36 +36,55 @@ _Rollout: Any = RolloutRayActor.__ray_metadata__.modified_class
 
 
 class MeasuredLoss(PolicyLoss):  # type: ignore[misc]
-    """OpenRLHF's clipped loss with a level's bounds, which also measures the tokens that pass through it."""
+    """OpenRLHF's loss with a level's bounds, which also measures the tokens that pass through it.
 
-    def begin(self, settings: dict[str, Any]) -> None:
-        """Take a level's bounds and aggregation for the update that follows."""
+    ppo_clip and gspo are its own, and so is the correction of ppo_clip; other objectives stand in its place.
+    """
+
+    def begin(self, settings: dict[str, Any], rank: int = 0) -> None:
+        """Take a level's bounds, objective and aggregation for the update that follows."""
         self.clip_eps_low, self.clip_eps_high = settings["clip_low"], settings["clip_high"]
         self.token_level_loss = settings["aggregation"] != "sequence_mean"
-        self.objective = settings["objective"]
+        self.objective, self.correction = settings["objective"], settings["correction"]
+        self.policy_loss_type = "gspo" if self.objective == "gspo" else "ppo"
+        self.covariance, self.seed, self.calls = settings["covariance"], (settings["seed"], "objective", rank), 0
+        for name, value in correction_attributes(self.correction).items():
+            setattr(self, name, value)
         self.sums = UpdateStats()
         self.current: Any = None  # [B]: whose sampling weights are those that the update starts from; None: not now
         self.reference: Any = None  # [B, T - 1]: log-probabilities under the reference
 
     def forward(self, log_probs: Any, old_log_probs: Any, advantages: Any, action_mask: Any = None, **more: Any) -> Any:
-        """As PolicyLoss; with a user's objective its loss of a token in the place of the clipped one."""
-        with torch.no_grad():
-            mask = action_mask.bool()
-            new, old = log_probs.detach()[mask].float(), old_log_probs[mask].float()
-            self.sums.tokens_seen(new, old, advantages[mask], self.clip_eps_low, self.clip_eps_high)
-            if self.reference is not None:
-                self.sums.reference_seen(k3(new, self.reference[mask].float()))
-            if self.current is not None:
-                fresh = mask & self.current[:, None]
-                self.sums.compare(log_probs.detach()[fresh].float(), old_log_probs[fresh].float())
+        """As PolicyLoss; with an objective that it has not, that one's loss of a token in the place of its own."""
+        mask, corrected = action_mask.bool(), self.correction.kind != "none"
+        sampled = more["rollout_log_probs"] if corrected else old_log_probs
+        rows = torch.arange(len(mask), device=mask.device)[:, None].expand(mask.shape)[mask]
+        new, sampler, values = log_probs[mask], sampled[mask], advantages[mask]
+        trainer = old_log_probs[mask] if corrected else None
+        clip = (self.clip_eps_low, self.clip_eps_high)
+        self._measure(log_probs.detach(), sampled, mask)
+        measure(
+            self.sums, self.objective, new.detach().float(), sampler.float(),
+            None if trainer is None else trainer.float(), values, clip, rows, self.correction,
+        )  # fmt: skip
         made = super().forward(log_probs, old_log_probs, advantages, action_mask=action_mask, **more)
-        if not is_path(self.objective):
+        if self.objective in OWN:
             return made
-        tokens = [t[mask] for t in (log_probs, old_log_probs, advantages)]
-        loss = resolve("objective", self.objective)(*tokens, self.clip_eps_low, self.clip_eps_high)
+        self.calls += 1
+        context = context_for(rows, derive_seed(*self.seed, self.calls), self.covariance)
+        loss = corrected_losses(self.objective, new, sampler, trainer, values, clip, context, self.correction)
         spread = torch.zeros_like(log_probs).masked_scatter(mask, loss.to(log_probs.dtype))
         sizes = {k: more[k] for k in ("dp_size", "batch_num_tokens", "global_batch_size") if k in more}
         return aggregate_loss(spread, action_mask, token_level_loss=self.token_level_loss, **sizes), *made[1:]
+
+    @torch.no_grad()
+    def _measure(self, new: Any, sampled: Any, mask: Any) -> None:
+        """Against the reference, and trainer against sampler where the weights are the same."""
+        if self.reference is not None:
+            self.sums.reference_seen(k3(new[mask].float(), self.reference[mask].float()))
+        if self.current is not None:
+            fresh = mask & self.current[:, None]
+            self.sums.compare(new[fresh].float(), sampled[fresh].float())
 
 
 class MergedWeight:
@@ -109,7 +130,8 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
 
         An index below zero is a row that only keeps the ranks in step: -1 - i stands for row i without weight.
         """
-        self.loss.begin(settings[0])
+        self.loss.begin(settings[0], self._rank)
+        self.trainer.args.actor.entropy_coef = settings[0]["entropy_coef"]  # read again at every training step
         engine, sums = self.actor.model, self.loss.sums
         for number, (micros, own) in enumerate(zip(steps, settings, strict=True)):
             for group in engine.optimizer.param_groups:
@@ -138,6 +160,8 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
         if self.entropies is not None:
             self.loss.sums.entropy_seen(self.entropies[:, -mask.shape[1] :][mask])
         value = float(status["metrics"]["policy_loss"])
+        if settings["entropy_coef"] > 0:
+            value -= settings["entropy_coef"] * float(status["metrics"]["entropy_loss"])
         return value + (settings["kl_coef"] * float(status["metrics"]["kl"]) if settings["kl_coef"] > 0 else 0.0)
 
     def save_state(self, path: str) -> None:
@@ -196,6 +220,9 @@ class LevelPolicyActor(_Policy):  # type: ignore[misc]
             "clip_low": loss.clip_eps_low,
             "clip_high": loss.clip_eps_high,
             "token_level": loss.token_level_loss,
+            "policy_loss_type": loss.policy_loss_type,
+            "is_correction_level": loss.is_correction_level,
+            "entropy_coef": self.trainer.args.actor.entropy_coef,
             "optimizer_steps": loss.sums.steps,
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
             "max_grad_norm": engine.gradient_clipping(),
