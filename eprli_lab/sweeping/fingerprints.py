@@ -18,7 +18,7 @@ from eprli_lab.data.shards import matches
 from eprli_lab.errors import UserError
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
-TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "rollout", "state", "truncation")
+TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "remeasure", "rollout", "state", "truncation")
 CODE = (
     *("algorithm", "backends", "data", "grading", "records.py"),
     *(f"training/{name}.py" for name in TRAINING),
