@@ -1,7 +1,7 @@
 """Every metric name of a run and of a study's parent, made and taken apart here alone. Pure: strings in, strings out.
 
-A name is `family/...`: train, buffer, policy, sampler, admission, heldout and curriculum are of a level, eval of a
-suite; the rest are of the whole run.
+A name is `family/...`: train, buffer, policy, sampler, admission and heldout are of a level, schedule and curriculum
+where they have a third part, eval is of a suite; the rest are of the whole run.
 What each means is training/metrics.py's catalogue, which is made with these functions from `{l}` and `{suite}`.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
-_OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission", "heldout", "curriculum")
+_OF_A_LEVEL = ("train", "buffer", "policy", "sampler", "admission", "heldout", "schedule", "curriculum")
 
 
 # --- a level's ---------------------------------------------------------------------------------------------------

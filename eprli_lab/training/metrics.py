@@ -20,6 +20,7 @@ from eprli_lab.config.curriculum import HintSpec
 from eprli_lab.data.samplers import ProblemSampler
 from eprli_lab.records import VERDICTS, Group, LossTerms
 from eprli_lab.tracking import names
+from eprli_lab.training.memory_metrics import memory_rows
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,6 @@ LEVEL = "{l}"
 NAME = "{name}"  # whatever one of the user's own calls it
 SUITE = "{suite}"  # like LEVEL, stands for any name
 VALID = "of the truncated responses, right when gone on with (0: none was); with evaluation.continue_truncated"
-_SAMPLER, _SCHEDULE = names.sampler(LEVEL, "*"), names.schedule(f"{LEVEL}/*")
-MEMORIES = (  # of what is registered here: name, unit, definition
-    (_SCHEDULE.replace("*", "draws"), "steps", "bandit, thompson: at which the level was sampled, so far"),
-    (_SCHEDULE.replace("*", "value"), "", "bandit: Q of the level"),
-    (_SCHEDULE.replace("*", "probability"), "", "bandit: of the level, were none ended"),
-    (_SCHEDULE.replace("*", "alpha"), "groups", "thompson: of the level's Beta posterior (admitted groups)"),
-    (_SCHEDULE.replace("*", "beta"), "groups", "thompson: of the level's Beta posterior (other groups)"),
-    (_SCHEDULE.replace("*", "share"), "fraction", "thompson: mean of that posterior"),
-    (_SAMPLER.replace("*", "pool/unseen"), "problems", "pools, snr: without a group so far"),
-    (_SAMPLER.replace("*", "pool/hard"), "problems", "pools: last group hard; greso: all wrong"),
-    (_SAMPLER.replace("*", "pool/middle"), "problems", "pools: last group between hard and easy"),
-    (_SAMPLER.replace("*", "pool/easy"), "problems", "pools: last group easy; greso: all right"),
-    (_SAMPLER.replace("*", "pool/retired"), "problems", "pools: at or above retire_at, drawn no more"),
-    (_SAMPLER.replace("*", "begun_anew"), "", "pools, greso: times that the stratum's memory was forgotten"),
-    (_SAMPLER.replace("*", "explore/easy"), "", "greso: p of problems that were all right"),
-    (_SAMPLER.replace("*", "explore/hard"), "", "greso: p of problems that were all wrong"),
-    (_SAMPLER.replace("*", "walked"), "problems", "greso: offered so far, skipped ones included"),
-    (_SAMPLER.replace("*", "skipped"), "problems", "greso: skipped so far"),
-    (_SAMPLER.replace("*", "waiting"), "problems", "vcrl: in the memory"),
-    (_SAMPLER.replace("*", "replayed"), "problems", "vcrl: drawn from the memory so far"),
-    (_SAMPLER.replace("*", "drawn"), "problems", "pools, vcrl: drawn so far"),
-    (_SAMPLER.replace("*", "least_variance"), "", "snr: the least variance in the top share"),
-)
 CATALOGUE: tuple[Metric, ...] = (
     *_family(
         names.sampled(LEVEL, "*", "reward/mean"), "all admitted", "", "mean shaped reward of this step's responses"
@@ -104,15 +82,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.sampler(LEVEL, NAME), "", "what the problem sampler says of itself, as `target`"),
     Metric(names.admission(LEVEL, NAME), "", "what the level's admission rule says of itself"),
     Metric(names.schedule(NAME), "", "what the schedule says of itself"),
-    *(Metric(*row) for row in MEMORIES),
-    Metric(names.stratum(LEVEL, "problems"), "problems", "of the stratum, after difficulty was measured anew"),
-    Metric(names.stratum(LEVEL, "difficulty"), "", "their mean difficulty"),
-    Metric(names.stratum(LEVEL, "kept"), "", "1: nothing was in its band, so the stratum stays what it was; else 0"),
-    Metric(names.remeasured("measured"), "problems", "whose difficulty was measured anew, this time"),
-    Metric(names.remeasured("moved"), "problems", "of those, now in the strata of other levels"),
-    Metric(names.remeasured("outside"), "problems", "of training, in no stratum: above Q_L"),
-    Metric(names.remeasured("pass_rate"), "fraction", "mean pass rate of those that were measured"),
-    Metric(names.remeasured("tokens"), "tokens", "generated to measure, this time; in the budget and progress/tokens"),
+    *(Metric(*row) for row in memory_rows(LEVEL)),
     Metric(names.policy(LEVEL, "loss"), "", "the objective's value"),
     Metric(names.policy(LEVEL, "entropy"), "nats a token", "entropy of the policy on sampled tokens' contexts"),
     Metric(
