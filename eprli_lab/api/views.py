@@ -35,9 +35,10 @@ def figures(study: Study, names: Sequence[str] | None = None, baseline: str | No
 
     if isinstance(names, str):
         raise UserError(f"figures: give the names as a list, [{names!r}]")
-    needs_outcomes = names is None or "pass_at_k" in names
-    outcomes = read_artifacts(study.tracking, study.data).outcomes if needs_outcomes else None
-    drawn = {p.name: p.figure for p in pictures(study.data, baseline, names, outcomes)}
+    needs_artifacts = names is None or not {"pass_at_k", "drawn"}.isdisjoint(names)
+    found = read_artifacts(study.tracking, study.data) if needs_artifacts else None
+    outcomes, ledger = (found.outcomes, found.ledger) if found is not None else (None, None)
+    drawn = {p.name: p.figure for p in pictures(study.data, baseline, names, outcomes, ledger)}
     for name in names or ():
         if name not in drawn:
             known = [p.name for p in pictures(study.data, baseline)]

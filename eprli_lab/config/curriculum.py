@@ -8,6 +8,15 @@ from pydantic import Field, field_validator, model_validator
 
 from eprli_lab.config.extensions import AdmissionName, LengthTermName, RewardName, SamplerName, ScheduleName
 from eprli_lab.config.fields import Fraction, Later, Name, Positive, Strict
+from eprli_lab.config.memories import (
+    BanditSpec,
+    GresoSpec,
+    PoolsSpec,
+    RemeasureSpec,
+    SnrSpec,
+    ThompsonSpec,
+    VcrlSpec,
+)
 from eprli_lab.config.prompts import LevelPromptsSpec
 
 
@@ -98,6 +107,10 @@ class TargetSpec(Strict):
     goal: Fraction = 0.5  # beta: the accuracy at which T stays
 
 
+IN_NO_ORDER = ("mixed", "bandit", "thompson")  # schedules under which levels do not follow one another
+BY_DIFFICULTY = ("target", "blocks")  # samplers that read a problem's difficulty
+
+
 class CurriculumSpec(Strict):
     """L levels; order of the keys is from easy to hard."""
 
@@ -109,6 +122,13 @@ class CurriculumSpec(Strict):
     levels: dict[Name, LevelSpec]
     adaptive: AdaptiveSpec = AdaptiveSpec()
     target: TargetSpec = TargetSpec()
+    bandit: Annotated[BanditSpec, Later(BanditSpec())] = BanditSpec()
+    thompson: Annotated[ThompsonSpec, Later(ThompsonSpec())] = ThompsonSpec()
+    pools: Annotated[PoolsSpec, Later(PoolsSpec())] = PoolsSpec()
+    greso: Annotated[GresoSpec, Later(GresoSpec())] = GresoSpec()
+    vcrl: Annotated[VcrlSpec, Later(VcrlSpec())] = VcrlSpec()
+    snr: Annotated[SnrSpec, Later(SnrSpec())] = SnrSpec()
+    remeasure: Annotated[RemeasureSpec, Later(RemeasureSpec())] = RemeasureSpec()
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -122,7 +142,7 @@ class CurriculumSpec(Strict):
 
     @model_validator(mode="after")
     def _thresholds(self) -> CurriculumSpec:
-        if self.weights != "shared" and self.schedule == "mixed":
+        if self.weights != "shared" and self.schedule in IN_NO_ORDER:
             raise ValueError(
                 f"weights '{self.weights}' needs levels one after another: use schedule sequential or adaptive"
             )
@@ -135,4 +155,23 @@ class CurriculumSpec(Strict):
                     f"quality_threshold must increase from level to level, but {a} has {la.quality_threshold} "
                     f"and {b} has {lb.quality_threshold}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _measured_anew(self) -> CurriculumSpec:
+        if self.remeasure.every is None:
+            return self
+        if self.weights != "shared":
+            raise ValueError(
+                f"remeasure.every measures the one policy of the run, and weights '{self.weights}' has several: use "
+                "weights=shared, or remeasure.every=null"
+            )
+        strata_move = len(self.levels) > 1 and self.strata != "all"
+        bounded = list(self.levels.values())[-1].quality_threshold < 1.0
+        reads = self.selection in BY_DIFFICULTY or ":" in self.selection
+        if not (strata_move or bounded or reads):
+            raise ValueError(
+                f"remeasure.every would change nothing: every level has all problems, and selection '{self.selection}' "
+                "reads no difficulty: use several levels, selection target or blocks, or remeasure.every=null"
+            )
         return self

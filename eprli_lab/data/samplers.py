@@ -22,6 +22,8 @@ class ProblemSampler(Remembering):
     A sampler with memory keeps it in plain data that `state` returns and the constructor takes back.
     """
 
+    carries: tuple[str, ...] = ()  # keys of `state` that a sampler on another stratum may be given
+
     def __init__(
         self,
         problems: Sequence[Problem],
@@ -86,6 +88,8 @@ class TargetSampler(ProblemSampler):
     default. Departures: T moves after every sampling round of a few problems, there after a batch of 1024; ties are
     broken by a seeded order.
     """
+
+    carries = ("target",)
 
     def __init__(
         self,
@@ -215,3 +219,17 @@ def make_sampler(
     """The sampler of one level; `state`: as it was saved."""
     made: ProblemSampler = resolve("sampler", curriculum.selection)(problems, seed, curriculum, state)
     return made
+
+
+def on_other_problems(
+    sampler: ProblemSampler, curriculum: CurriculumSpec, problems: Sequence[Problem], seed: str
+) -> ProblemSampler:
+    """A sampler for a level whose stratum was redrawn, with what the one before remembers that holds for it as well.
+
+    Epochs and places in an order begin anew: they are of the problems that were.
+    """
+    fresh = make_sampler(curriculum, problems, seed)
+    if not sampler.carries:
+        return fresh
+    before = sampler.state()
+    return make_sampler(curriculum, problems, seed, fresh.state() | {k: before[k] for k in sampler.carries})

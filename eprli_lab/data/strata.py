@@ -33,14 +33,9 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
             f"{len(unknown)} of {len(problems)} problems have no difficulty, {unknown[0]} for one: name a difficulty "
             "column or measure it with eprli-lab difficulty"
         )
-    thresholds = [level.quality_threshold for level in curriculum.levels.values()]
-    below, levels = float("-inf"), {}
-    for name, threshold in zip(curriculum.levels, thresholds, strict=True):
-        top = thresholds[-1] if curriculum.strata == "all" else threshold
-        levels[name] = [p for p in problems if p.difficulty is not None and below < p.difficulty <= top]
-        if curriculum.strata == "band":
-            below = threshold
-    left_out = sum(p.difficulty > thresholds[-1] for p in problems if p.difficulty is not None)
+    levels = by_thresholds(problems, curriculum)
+    last = list(curriculum.levels.values())[-1].quality_threshold
+    left_out = sum(p.difficulty > last for p in problems if p.difficulty is not None)
     for (name, chosen), floor in zip(levels.items(), [None, *levels], strict=False):
         if not chosen:
             bounds = f"<= {curriculum.levels[name].quality_threshold}"
@@ -56,6 +51,18 @@ def stratify(problems: Sequence[Problem], curriculum: CurriculumSpec) -> Strata:
                 "threshold): move the thresholds or take other data"
             )
     return Strata(levels, left_out)
+
+
+def by_thresholds(problems: Sequence[Problem], curriculum: CurriculumSpec) -> dict[str, list[Problem]]:
+    """Level -> its problems, in their order; empty where there are none."""
+    thresholds = [level.quality_threshold for level in curriculum.levels.values()]
+    below, levels = float("-inf"), {}
+    for name, threshold in zip(curriculum.levels, thresholds, strict=True):
+        top = thresholds[-1] if curriculum.strata == "all" else threshold
+        levels[name] = [p for p in problems if p.difficulty is not None and below < p.difficulty <= top]
+        if curriculum.strata == "band":
+            below = threshold
+    return levels
 
 
 def by_prompt_length(problems: Sequence[Problem]) -> list[Problem]:

@@ -17,7 +17,7 @@ SAMPLES = (
     "step", "level", "kind", "problem", "prompt", "response", "accepted", "answer", "correct", "status", "reward",
     "tokens", "truncated", "verdict",
 )  # fmt: skip
-LEDGER = ("level", "difficulty", "verdict", "accuracy")
+LEDGER = ("step", "level", "difficulty", "verdict", "accuracy")
 
 
 class Artifacts(NamedTuple):
@@ -89,7 +89,7 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | None:
 
     try:
         table = pq.read_table(path, columns=list(columns))
-        if "step" in columns and table.num_rows:
+        if "samples" in columns and table.num_rows:  # of outcomes the first and the last evaluation
             ends = pc.min_max(table["step"])
             table = table.filter(pc.is_in(table["step"], pa.array([ends["min"].as_py(), ends["max"].as_py()])))
         rows: list[dict[str, Any]] = table.to_pylist()
@@ -102,7 +102,8 @@ def _is_sound(row: Mapping[str, Any]) -> bool:
     """Counts that can be, and a difficulty that is a number or not known."""
     known = row["difficulty"] is None or isinstance(row["difficulty"], int | float)
     if "samples" not in row:
-        return known and isinstance(row["accuracy"], int | float) and isinstance(row["level"], str)
+        placed = isinstance(row["step"], int) and isinstance(row["level"], str)
+        return known and placed and isinstance(row["accuracy"], int | float)
     samples = row["samples"]
     correct = row["correct"]
     counts = isinstance(samples, int) and isinstance(correct, int) and isinstance(row["step"], int)

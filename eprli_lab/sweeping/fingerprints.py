@@ -18,7 +18,9 @@ from eprli_lab.data.shards import matches
 from eprli_lab.errors import UserError
 
 # What is here decides a run's numbers; tracking, sweeping and the entry points do not.
-TRAINING = ("batch", "evaluate", "loop", "policies", "problems", "process", "rollout", "state", "truncation")
+TRAINING = (
+    "batch", "evaluate", "loop", "policies", "problems", "process", "remeasure", "rollout", "state", "truncation",
+)  # fmt: skip
 CODE = (
     *("algorithm", "backends", "data", "grading", "records.py"),
     *(f"training/{name}.py" for name in TRAINING),

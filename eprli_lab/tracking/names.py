@@ -1,7 +1,7 @@
 """Every metric name of a run and of a study's parent, made and taken apart here alone. Pure: strings in, strings out.
 
-A name is `family/...`: train, buffer, policy, process, sampler, admission and heldout are of a level, eval of a suite;
-the rest are of the whole run.
+A name is `family/...`: train, buffer, policy, process, sampler, admission and heldout are of a level, schedule and
+curriculum where they have a third part, eval is of a suite; the rest are of the whole run.
 What each means is training/metrics.py's catalogue, which is made with these functions from `{l}` and `{suite}`.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
-_OF_A_LEVEL = ("train", "buffer", "policy", "process", "sampler", "admission", "heldout")
+_OF_A_LEVEL = ("train", "buffer", "policy", "process", "sampler", "admission", "heldout", "schedule", "curriculum")
 
 
 # --- a level's ---------------------------------------------------------------------------------------------------
@@ -67,6 +67,16 @@ def admission(level: str, name: str) -> str:
     return f"admission/{level}/{name}"
 
 
+def stratum(level: str, quantity: str) -> str:
+    """Of a level's stratum after its problems were measured anew: problems, difficulty, kept."""
+    return f"curriculum/{level}/{quantity}"
+
+
+def remeasured(quantity: str) -> str:
+    """Of a measurement of difficulty on the way: measured, moved, outside, pass_rate, tokens."""
+    return f"curriculum/{quantity}"
+
+
 def clip_fraction(level: str, side: str) -> str:
     """Fraction of an update's tokens at a clip bound; `side`: low, high."""
     return policy(level, f"clip_fraction/{side}")
@@ -119,9 +129,9 @@ def optim(quantity: str) -> str:
 
 
 def seconds(part: str) -> str:
-    """Seconds of a part of a step (generate, verify, process, update, step, continue), of an evaluation, of the run.
+    """Seconds of a part of a step (generate, verify, process, update, step, continue, remeasure), of an evaluation.
 
-    total: of the run. verify_lost: those that workers spent on answers that timed out.
+    total: of the run; verify_lost: those that workers spent on answers that timed out.
     """
     return f"time/{part}"
 

@@ -16,7 +16,7 @@ from eprli_lab.config.data import EvaluationSpec
 from eprli_lab.data.strata import level_of
 from eprli_lab.records import Grade, Problem, Response, Sampling
 from eprli_lab.tracking import names
-from eprli_lab.training.metrics import pass_at_k
+from eprli_lab.training.measures import pass_at_k
 
 
 class Grading(Protocol):

@@ -26,12 +26,13 @@ from eprli_lab.data.strata import Strata
 from eprli_lab.errors import Interrupted, NonFiniteError
 from eprli_lab.records import Batch, Group, Problem
 from eprli_lab.tracking import names
-from eprli_lab.training import metrics as m
+from eprli_lab.training import measures as m
 from eprli_lab.training.batch import difficulty_weights, make_batch
 from eprli_lab.training.checkpoint import NETWORKS, RunStore
 from eprli_lab.training.evaluate import Grading, asked_always, evaluate, heldout_levels, level_scores, rows, scores
 from eprli_lab.training.policies import Policies, count_parameters, network_rate, network_updates
 from eprli_lab.training.process import learn_rewards
+from eprli_lab.training.remeasure import is_due, remeasure
 from eprli_lab.training.rollout import PhaseTimes, RolloutCollector
 from eprli_lab.training.state import TrainState
 from eprli_lab.training.truncation import nothing_left, valid_truncation
@@ -98,6 +99,7 @@ class Trainer:
         began, state, progress = time.perf_counter(), self.state, self.state.progress
         spec, done, buffer = self.spec.curriculum.levels[level], progress.levels[level], state.buffers[level]
         progress.steps += 1
+        updates = progress.updates
         version = network_updates(self.spec.curriculum, progress, level)
         buffer.expire(version)
         sampled = self.collector.fill(level, buffer, state)
@@ -124,6 +126,8 @@ class Trainer:
         out |= m.extension_metrics(level, state.schedule, state.samplers[level], state.rules[level])
         out |= m.buffer_metrics(level, buffer.pop_tally(), sampled, waiting=waiting, size=spec.buffer_groups, ages=ages)
         done.observe([g.accuracy for g in sampled if g.verdict != "errored"], self.spec.curriculum.adaptive.smoothing)
+        if is_due(self.spec, progress, updates) and self._next_level() is not None:
+            out |= remeasure(self.spec, self.backend, self.grader, self.strata, state)
         self._log(level, out, time.perf_counter() - began, clock, sum(g.tokens for g in sampled))
         if self._next_level() == level:  # at a boundary, and at the end, the suites are evaluated anyway
             self._curve_point()

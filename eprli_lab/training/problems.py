@@ -15,6 +15,7 @@ from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.data.conversation import at_level
 from eprli_lab.data.duplicates import overlap, untemplated
 from eprli_lab.data.load import load_suite, load_training
+from eprli_lab.data.remeasured import training_problems
 from eprli_lab.data.strata import Strata, stratify
 from eprli_lab.errors import UserError
 from eprli_lab.records import Problem
@@ -49,11 +50,17 @@ def read_problems(spec: RunSpec) -> RunProblems:
     strata = stratify(load_training(spec.data, spec.rng_seed, keep, left_out), spec.curriculum)
     suites = {name: load_suite(name, suite, left_out) for name, suite in spec.evaluation.suites.items()}
     levels: dict[str, list[Problem]] = {}
+    moving = spec.curriculum.remeasure.every is not None  # then any problem may come to any level
     for name, level in spec.curriculum.levels.items():
-        asked = at_level(strata.levels[name], level.prompts)
-        kept = _short_enough(spec, asked, f"problems of level {name}", left_out)
+        may_come = training_problems(strata.levels) if moving else strata.levels[name]
+        kept = _short_enough(spec, at_level(may_come, level.prompts), f"problems of level {name}", left_out)
         ids = {p.id for p in kept}
         levels[name] = [p for p in strata.levels[name] if p.id in ids]
+        if moving:
+            strata = dataclasses.replace(
+                strata, levels={n: [p for p in ps if p.id in ids] for n, ps in strata.levels.items()}
+            )
+            levels = {n: [p for p in ps if p.id in ids] for n, ps in levels.items()}
         longest = _with_longest_hint(spec, name, kept) if level.hint.fraction > 0 else kept
         response = further or level.max_response_tokens
         check_context(spec, f"level {name}", longest, response, training=True)

@@ -12,6 +12,7 @@ from eprli_lab.algorithm.buffer import Buffer
 from eprli_lab.algorithm.progress import LevelProgress, Progress
 from eprli_lab.algorithm.schedule import Schedule, make_schedule
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.data.remeasured import Remeasured, training_problems
 from eprli_lab.data.samplers import ProblemSampler, make_sampler
 from eprli_lab.data.strata import Strata
 from eprli_lab.errors import UserError
@@ -35,6 +36,7 @@ class TrainState:
     wall: float = 0.0  # s, evaluation included
     graded: dict[str, int] = field(default_factory=dict)  # answers by the grader's status, so far
     lost: float = 0.0  # s of grading processes, on answers that timed out, so far
+    remeasured: Remeasured | None = None  # difficulties and strata as they were measured on the way; None: as loaded
 
     @classmethod
     def fresh(cls, spec: RunSpec, strata: Strata) -> TrainState:
@@ -42,7 +44,7 @@ class TrainState:
         levels = spec.curriculum.levels
         return cls(
             progress=Progress(levels={name: LevelProgress() for name in levels}),
-            samplers={n: make_sampler(spec.curriculum, strata.levels[n], seed=f"{spec.rng_seed}-{n}") for n in levels},
+            samplers={n: make_sampler(spec.curriculum, strata.levels[n], sampler_seed(spec, n)) for n in levels},
             rules={n: make_rule(level.admission) for n, level in levels.items()},
             schedule=make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed),
             buffers={name: Buffer(level.admission, level.buffer_groups) for name, level in levels.items()},
@@ -64,6 +66,7 @@ class TrainState:
             "graded": self.graded,
             **({"lost": self.lost} if self.lost else {}),
             **({} if self.entropy_coef is None else {"entropy_coef": self.entropy_coef}),
+            **({"remeasured": asdict(self.remeasured)} if self.remeasured is not None else {}),
         }
 
     @classmethod
@@ -87,12 +90,16 @@ class TrainState:
         progress = dict(tree["progress"])
         levels = {name: LevelProgress(**level) for name, level in progress.pop("levels").items()}
         state.progress = Progress(**progress, levels=levels)
+        if "remeasured" in tree:
+            state.remeasured = Remeasured.from_json(tree["remeasured"], list(spec.curriculum.levels))
+        current = state.remeasured.strata(strata.levels) if state.remeasured is not None else strata.levels
         for name in spec.curriculum.levels:
-            problems = strata.levels[name]
-            seed = f"{spec.rng_seed}-{name}"
+            problems = current[name]
+            seed = sampler_seed(spec, name, state.remeasured)
             state.samplers[name] = make_sampler(spec.curriculum, problems, seed, tree["streams"][name])
             state.rules[name] = make_rule(spec.curriculum.levels[name].admission, tree.get("rules", {}).get(name))
-            by_id = {p.id: p for p in problems}
+            of_any_level = training_problems(strata.levels) if state.remeasured is not None else problems
+            by_id = {p.id: p for p in of_any_level}
             state.buffers[name].groups = [group_from_json(g, by_id) for g in tree["buffers"][name]]
         state.schedule = make_schedule(spec.curriculum, spec.budget.amount, spec.rng_seed, tree.get("schedule"))
         for key in ("level", "curve_points", "log_weights", "wall", "graded"):
@@ -100,6 +107,12 @@ class TrainState:
         state.left, state.lost = tree.get("left", {}), tree.get("lost", 0.0)
         state.entropy_coef = tree.get("entropy_coef")
         return state
+
+
+def sampler_seed(spec: RunSpec, level: str, remeasured: Remeasured | None = None) -> str:
+    """The seed of a level's problem sampler; once its stratum was redrawn, another for each time."""
+    seed = f"{spec.rng_seed}-{level}"
+    return f"{seed}-remeasured-{remeasured.count}" if remeasured is not None else seed
 
 
 _NUMBER, _WHOLE = (int, float), (int,)

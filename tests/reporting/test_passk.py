@@ -13,7 +13,7 @@ from scipy import stats
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.report.reference import load_references
 from eprli_lab.reporting.stats.passk import avg_at_k, evaluation_interval, maj_at_k, mean_pass_at_k, published
-from eprli_lab.training.metrics import pass_at_k
+from eprli_lab.training.measures import pass_at_k
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample():

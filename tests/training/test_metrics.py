@@ -10,7 +10,8 @@ from eprli_lab.algorithm.buffer import Buffer
 from eprli_lab.config.curriculum import AdmissionSpec
 from eprli_lab.records import Grade, Problem
 from eprli_lab.training.evaluate import majority_correct, outcome, scores
-from eprli_lab.training.metrics import buffer_metrics, catalogue_markdown, in_catalogue, quantile, sampling_metrics
+from eprli_lab.training.measures import buffer_metrics, quantile, sampling_metrics
+from eprli_lab.training.metrics import catalogue_markdown, in_catalogue
 
 
 def test_docs_show_the_catalogue():

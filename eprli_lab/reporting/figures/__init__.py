@@ -8,6 +8,7 @@ from eprli_lab.reporting.diagnosis.finding import Rows
 from eprli_lab.reporting.figures.arms import effects, pareto, profiles
 from eprli_lab.reporting.figures.compute import scaling
 from eprli_lab.reporting.figures.curves import DYNAMICS, curve, dynamics, learning_curves, mean_curve
+from eprli_lab.reporting.figures.drawn import drawn
 from eprli_lab.reporting.figures.levels import buffer, buffer_rates, reward_variance
 from eprli_lab.reporting.figures.sampling import passk
 from eprli_lab.reporting.figures.search import importance, response_surface, trials
@@ -20,11 +21,15 @@ __all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", 
 
 
 def pictures(
-    study: StudyData, baseline: str | None = None, only: Collection[str] | None = None, outcomes: Rows | None = None
+    study: StudyData,
+    baseline: str | None = None,
+    only: Collection[str] | None = None,
+    outcomes: Rows | None = None,
+    ledger: Rows | None = None,
 ) -> Iterator[Picture]:
     """All figures for which something was logged, in the order of a report; of `only` these names, if given.
 
-    `outcomes`: rows of that artifact by run id, for what only single problems show.
+    `outcomes`, `ledger`: rows of those artifacts by run id, for what only single problems and groups show.
     """
     if study.is_search:
         makers: dict[str, Callable[[], Picture | None]] = {
@@ -39,6 +44,7 @@ def pictures(
             "learning_curves_seconds": lambda: learning_curves(study, names.TOTAL_SECONDS, baseline),
             "compute_curves": lambda: scaling(study, baseline),
             "buffer": lambda: buffer(study, baseline),
+            "drawn": lambda: drawn(study, ledger or {}, baseline),
             "reward_variance": lambda: reward_variance(study, baseline),
             "forgetting": lambda: forgetting(study, baseline),
             "q_order": lambda: q_order(study, baseline),

@@ -11,7 +11,7 @@ from eprli_lab.reporting.diagnosis.finding import Rows
 from eprli_lab.reporting.figures.curves import Curve, band
 from eprli_lab.reporting.figures.style import Picture, hide, legend, look, panels, shown_arms, some
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.training.metrics import pass_at_k
+from eprli_lab.training.measures import pass_at_k
 
 Row = Mapping[str, Any]  # of the artifact outcomes: suite, step, samples, correct
 

@@ -72,7 +72,7 @@ def write_report(
     table = None if data.is_search else ablation_table(data, baseline)
     text = table.text() if table else visible(search_note(data))
     artifacts = read_artifacts(tracking, data)
-    drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes))
+    drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes, ledger=artifacts.ledger))
     least = equivalence_margin(data, data.objective, margin)
     control = check_control(data) if table is not None and baseline is None else None
     instrument = instrument_section(data, control, records_of(tracking)) if table is not None else None

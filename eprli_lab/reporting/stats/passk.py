@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from eprli_lab.reporting.stats.aggregates import wilson
 from eprli_lab.reporting.stats.paired import spread, t_quantile
-from eprli_lab.training.metrics import pass_at_k
+from eprli_lab.training.measures import pass_at_k
 
 Count = tuple[int, int]  # n, c
 
