@@ -14,9 +14,17 @@ from eprli_lab import masking
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("EPRLI_LAB_EVALUATIONS", "0")  # a test that breaks the sampler leaves nothing to the next one
 
 REPO = Path(__file__).resolve().parent.parent
-LONGEST = ("test_end_to_end", "test_sweeping_faults", "test_sweeping_launchers", "test_sweeping_workers")
+LONGEST = (
+    "test_openrlhf_kills",
+    "test_openrlhf_runs",
+    "test_end_to_end",
+    "test_sweeping_faults",
+    "test_sweeping_launchers",
+    "test_sweeping_workers",
+)
 LEFT_BEHIND = ("mlflow.db", "mlruns", "mlartifacts", "outputs", "multirun", "reports", "studies")
 
 with contextlib.suppress(ImportError):  # the environment of the OpenRLHF rehearsal has no hypothesis

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Runner = Callable[[Plan, "Study", str], "StudyResult"]  # (plan, study, parent run id) -> how it ended
 
 
+EXECUTOR = "eprli_lab.training.execute:execute"  # what makes a run in a worker
+
+
 @dataclass(frozen=True)
 class SweepOutcome:
     """How a sweep ended, for whoever started it."""
@@ -74,13 +77,14 @@ def run_plan(plan: Plan, run: Runner | None = None, pool: list[Any] | None = Non
     data = data_digests([r.spec for r in plan.runs])
     workers: list[Any] = [] if pool is None else pool
     runner = _run_here(workers) if run is None else run
+    spare = workers if run is None and plan.sample.backend.kind == "local" else None
     try:
         if plan.search is not None:
-            explored = explore(plan, data, runner)
+            explored = explore(plan, data, runner, spare)
             if isinstance(explored, SweepOutcome):
                 return explored
             plan = explored
-        return confirm(plan, data, runner)
+        return confirm(plan, data, runner, spare)
     finally:
         if pool is None:
             end_all(workers)
@@ -97,13 +101,13 @@ def _toy_settings(plan: Plan) -> list[str]:
     return [f"warning: {', '.join(which)}: {sentence}" for sentence, which in arms.items()]
 
 
-def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcome:
+def explore(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | None) -> Plan | SweepOutcome:
     """The search to its target; the plan with its winners as further arms, or where it was interrupted."""
     from eprli_lab.sweeping.agreement import PATIENCE, agree
     from eprli_lab.sweeping.lifecycle import finish_search
 
     searching = plan.searching()
-    with _open_study(searching, data) as (study, parent):
+    with _open_study(searching, data, spare) as (study, parent):
         search = plan.search
         assert search is not None
         print(
@@ -123,12 +127,12 @@ def explore(plan: Plan, data: dict[str, str], run: Runner) -> Plan | SweepOutcom
     return plan.with_winners(winners)
 
 
-def confirm(plan: Plan, data: dict[str, str], run: Runner) -> SweepOutcome:
+def confirm(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | None) -> SweepOutcome:
     """Every arm (and winner) on every seed, then the table."""
     from eprli_lab.sweeping import agreement
     from eprli_lab.sweeping.lifecycle import finish_study
 
-    with _open_study(plan, data) as (study, parent):
+    with _open_study(plan, data, spare) as (study, parent):
         done = study.finished()
         already = f", {done} of them done before" if done else ""
         size = f"{len(plan.arms)} arms x {len(plan.spec.seeds)} seeds = {len(plan.runs)} runs"
@@ -150,14 +154,20 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner) -> SweepOutcome:
 
 
 @contextmanager
-def _open_study(plan: Plan, data: dict[str, str]) -> Iterator[tuple[Study, str]]:
-    """(study, run id of its tracking parent), for the time that this process works on it. Raises UserError."""
+def _open_study(plan: Plan, data: dict[str, str], spare: list[Any] | None) -> Iterator[tuple[Study, str]]:
+    """(study, run id of its tracking parent), for the time that this process works on it. Raises UserError.
+
+    `spare`: where idle workers of this process are kept; they start and import while the store is made.
+    """
     from eprli_lab.sweeping.agreement import agree
     from eprli_lab.sweeping.lifecycle import start_study
     from eprli_lab.sweeping.study import Study
+    from eprli_lab.sweeping.workers import runs_at_once
 
     study = Study(plan, data)  # before anything is logged: it may be refused
     try:
+        if spare is not None:
+            _start_workers(spare, min(runs_at_once(plan), study.left()))
         with study.storage.exclusive():  # of several processes, one makes the parent
             parent = start_study(plan, study.forced_changes())
         if parent:
@@ -171,13 +181,21 @@ def _open_study(plan: Plan, data: dict[str, str]) -> Iterator[tuple[Study, str]]
         study.close()
 
 
+def _start_workers(spare: list[Any], count: int) -> None:
+    """So many idle workers as are wanted at least."""
+    from eprli_lab.sweeping.workers import Worker
+
+    while len(spare) < count:
+        spare.append(Worker(EXECUTOR, ahead=True))
+
+
 def _run_here(pool: list[Any]) -> Runner:
     """Runs on worker processes of this one, kept from the search to the arms: their start costs seconds."""
 
     def run(plan: Plan, study: Study, parent: str) -> StudyResult:
         from eprli_lab.sweeping.controller import run_study
 
-        return run_study(plan, study, executor="eprli_lab.training.execute:execute", parent_run_id=parent, pool=pool)
+        return run_study(plan, study, executor=EXECUTOR, parent_run_id=parent, pool=pool)
 
     return run
 

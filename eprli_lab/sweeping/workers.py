@@ -70,12 +70,15 @@ def resolve(name: str) -> Callable[..., dict[str, Any]]:
     return executor
 
 
-def _serve(pipe: Any, executor: str, parent: int) -> None:
+def _serve(pipe: Any, executor: str, parent: int, ahead: bool) -> None:
     """A worker's life: take jobs until None or until the controller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches everybody; the controller decides
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_watch_parent, args=(parent, stop), daemon=True).start()
+    if ahead:
+        with contextlib.suppress(Exception), _output_to(Path(os.devnull)):  # what fails is said by the first run
+            importlib.import_module(f"{executor.partition(':')[0]}_ahead")
     while True:
         try:
             job = pipe.recv()
@@ -227,10 +230,11 @@ def end_all(workers: list[Worker]) -> None:
 class Worker:
     """The controller's side of one worker process."""
 
-    def __init__(self, executor: str) -> None:
+    def __init__(self, executor: str, ahead: bool = False) -> None:
+        """`ahead`: import what a run needs (`<the executor's module>_ahead`) before the first one comes."""
         context = mp.get_context("spawn")
         self.pipe, worker_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(worker_end, executor, os.getpid()), daemon=False)
+        self.process = context.Process(target=_serve, args=(worker_end, executor, os.getpid(), ahead), daemon=False)
         with _spawning():
             self.process.start()
         worker_end.close()

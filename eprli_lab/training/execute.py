@@ -139,6 +139,7 @@ def assemble(
     from eprli_lab.training.policies import INITIAL
     from eprli_lab.training.problems import read_problems
     from eprli_lab.training.prompts import prompt_report
+    from eprli_lab.training.start_evaluation import known_start
 
     problems = read_problems(spec)
     prompts = prompt_report(spec, problems)
@@ -155,6 +156,7 @@ def assemble(
         stop=stop,
         on_progress=on_progress,
         rewarder=build_rewarder(spec, backend),
+        known=known_start(spec, backend, problems.suites),
     )
     trainer.store.remake = {INITIAL: trainer.begin}  # the engine holds the initial policy until a checkpoint is loaded
     return trainer, [grader.close, backend.close], prompts

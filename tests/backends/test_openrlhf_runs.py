@@ -1,18 +1,13 @@
-"""Whole rehearsed runs: one that is killed in its second level ends as one that was not, and nothing is left on Ray."""
+"""Whole rehearsed runs: the knobs arrive, the user's functions act, and nothing is left on Ray."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,51 +16,13 @@ import pytest
 from conftest import REPO
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
-import psutil
+from rehearsed import SMALL, command, environment, gone, processes
 from sessions import Session, settings
 
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.tracking.store import prepare
 
 pytestmark = pytest.mark.slow
-SMALL = [
-    "backend=openrlhf_cpu",
-    "budget.amount=20000",
-    "checkpoint.every_updates=1",
-    "evaluation.samples=1",
-    "evaluation.boundary_problems=8",
-    "evaluation.curve_points=0",
-    *[f"evaluation.suites.heldout_{d}.generated.problems=32" for d in ("easy", "medium", "hard")],
-]
-
-
-LONGER = "budget.amount=40000"  # enough updates in level 2 for every kill
-MARK = "EPRLI_TEST_MARK"
-os.environ[MARK] = uuid.uuid4().hex  # of what these tests start, whatever else runs on this machine
-
-
-def ours() -> Iterator[tuple[int, str, str]]:
-    """(id, name, command line or title) of the processes that these tests started, and those started."""
-    for p in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if p.environ().get(MARK) == os.environ[MARK]:
-                yield p.pid, p.name(), " ".join(p.cmdline())
-
-
-def processes() -> set[int]:
-    """Ray's processes by name, its workers and vLLM's by their titles."""
-    return {
-        pid
-        for pid, name, words in ours()
-        if name in ("raylet", "gcs_server") or any(w in words for w in ("ray::", "default_worker.py", "VLLM::"))
-    }
-
-
-def gone(before: set[int], seconds: float = 30.0) -> bool:
-    end = time.monotonic() + seconds
-    while processes() - before and time.monotonic() < end:
-        time.sleep(0.5)
-    return not processes() - before
 
 
 def test_the_reference_stays_at_the_base_model(tmp_path: Path) -> None:
@@ -87,96 +44,6 @@ def test_the_reference_stays_at_the_base_model(tmp_path: Path) -> None:
     finally:
         made.backend.close()
     assert gone(before)
-
-
-# ---------------------------------------------------------------------------------------------- whole runs, killed
-
-
-def command(*overrides: str) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "eprli_lab.run", *SMALL, *overrides]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-
-
-def start(where: Path, *overrides: str) -> subprocess.Popen[str]:
-    where.mkdir(parents=True, exist_ok=True)
-    log = open(where / "log", "a")
-    return subprocess.Popen(
-        command(*overrides), cwd=where, env=environment(), stdout=log, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def outcome(where: Path) -> dict[str, Any]:
-    """What must not depend on interruptions."""
-    (directory,) = where.glob("outputs/run-*")
-    rows = [json.loads(line) for line in (directory / "ledger.jsonl").read_text().splitlines()]
-    outcomes = [json.loads(line) for line in (directory / "outcomes.jsonl").read_text().splitlines()]
-    return {"ledger": rows, "outcomes": outcomes}
-
-
-def in_second_level(where: Path, process: subprocess.Popen[str], updates: int = 1) -> None:
-    """Wait until a checkpoint was written in level l2 after so many of its updates."""
-    end = time.monotonic() + 600
-    while time.monotonic() < end and process.poll() is None:
-        for state in where.glob("outputs/run-*/checkpoint-*/state.json"):
-            try:
-                content = json.loads(state.read_text())
-            except (OSError, ValueError):
-                continue
-            state_of_l2 = content["state"]["progress"]["levels"]["l2"]
-            if content["state"]["level"] == "l2" and state_of_l2["updates"] >= updates:
-                return
-        time.sleep(0.05)
-    raise AssertionError((where / "log").read_text()[-3000:])
-
-
-def victim(process: subprocess.Popen[str], what: str) -> int:
-    if what == "driver":
-        return process.pid
-    title = {"actor": "LevelPolicyActor", "engine": "GroupRolloutActor"}[what]
-    found: list[int] = []
-    while not found and process.poll() is None:  # Ray renames an actor's process around every call
-        found = [pid for pid, _, words in ours() if title in words]
-    assert len(found) == 1, found
-    return found[0]
-
-
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run."""
-    where = tmp_path_factory.mktemp("calm")
-    before = processes()
-    process = start(where, LONGER)
-    assert process.wait(600) == 0, (where / "log").read_text()[-3000:]
-    assert gone(before), "Ray processes were left behind after success"
-    return where
-
-
-def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm: Path, tmp_path: Path) -> None:
-    """Ctrl-C, its engine, its actor, its driver: each after one more update, each resumed by the same command."""
-    before = processes()
-    for updates, what in enumerate(("ctrl-c", "engine", "actor", "driver"), 1):
-        process = start(tmp_path, LONGER)
-        in_second_level(tmp_path, process, updates)
-        if what == "ctrl-c":
-            process.send_signal(signal.SIGINT)
-            assert process.wait(240) == 130
-        else:
-            os.kill(victim(process, what), signal.SIGKILL)
-            assert process.wait(240) == (-9 if what == "driver" else 2)
-        said = (tmp_path / "log").read_text()
-        assert gone(before), f"left behind after the death of the {what}"
-        if what in ("actor", "engine"):
-            last = said.strip().splitlines()[-1]
-            assert last.startswith("eprli_lab: backend: the run's processes on Ray"), last
-            assert "the same command resumes" in last
-        assert said.count("resuming") == updates - 1
-    again = start(tmp_path, LONGER)
-    assert again.wait(600) == 0, (tmp_path / "log").read_text()[-3000:]
-    assert outcome(tmp_path) == outcome(calm)
-    assert gone(before), "left behind at the end"
 
 
 def test_too_few_gpus_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:

@@ -400,3 +400,32 @@ def test_a_directory_that_somebody_else_writes_is_no_failure_of_the_run(monkeypa
         job = workers.Job("{}", ".", None)
         message = workers._work("sweeping_work:work", job, threading.Event(), None)
     assert message == workers.Message("held", ". is being written by another process (elsewhere:7:1)")
+
+
+@pytest.mark.parametrize("broken", ["", "raise ImportError('not here')"])
+def test_a_worker_imports_what_a_run_needs_before_the_first_one_comes(
+    here: Path, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(here)  # a spawned process is told the path of its parent
+    (here / "late.py").write_text("def work(*_):\n    return {'metrics': {}}\n")
+    (here / "late_ahead.py").write_text(f"open('imported', 'w').close()\nprint('a word to nobody')\n{broken}\n")
+    worker = workers.Worker("late:work", ahead=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (here / "imported").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (here / "imported").exists(), "no run was given"
+        worker.give(workers.Job("{}", str(here / "run"), None))
+        while not (messages := worker.messages()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert [m.kind for m in messages] == ["done"]
+        assert (here / "run" / "log.txt").read_text() == ""
+    finally:
+        worker.end()
+
+
+def test_what_is_imported_ahead_is_there() -> None:
+    code = (
+        "import sys; import eprli_lab.training.execute_ahead; assert 'torch' in sys.modules and 'mlflow' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -18,6 +18,7 @@ from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.batching import microbatches, minibatches
 from eprli_lab.backends.local.decoders import decoder_for
 from eprli_lab.backends.local.heads import head_of
+from eprli_lab.backends.local.identity import policy_identity
 from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.optimizer import MasterAdamW, read_optimizer, write_optimizer
@@ -238,6 +239,10 @@ class LocalBackend:
             load_adapter(self.adapters, path / "policy")
         self.optimizer.restore(tensors, steps)
         self._decoder = None
+
+    def identity(self) -> str:
+        """What decides its answers, as it stands: equal identities answer the same prompts and seed alike."""
+        return policy_identity(self.policy, self.tokenizer, self.adapter.stops, self.spec)
 
     def close(self) -> None:
         """Nothing outlives the process."""

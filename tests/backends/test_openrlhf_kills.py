@@ -1,0 +1,90 @@
+"""A rehearsed run that is killed in its second level ends as one that was not, and nothing is left on Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
+from rehearsed import gone, ours, processes, start
+
+pytestmark = pytest.mark.slow
+LONGER = "budget.amount=40000"  # enough updates in level 2 for every kill
+
+
+def outcome(where: Path) -> dict[str, Any]:
+    """What must not depend on interruptions."""
+    (directory,) = where.glob("outputs/run-*")
+    rows = [json.loads(line) for line in (directory / "ledger.jsonl").read_text().splitlines()]
+    outcomes = [json.loads(line) for line in (directory / "outcomes.jsonl").read_text().splitlines()]
+    return {"ledger": rows, "outcomes": outcomes}
+
+
+def in_second_level(where: Path, process: subprocess.Popen[str], updates: int = 1) -> None:
+    """Wait until a checkpoint was written in level l2 after so many of its updates."""
+    end = time.monotonic() + 600
+    while time.monotonic() < end and process.poll() is None:
+        for state in where.glob("outputs/run-*/checkpoint-*/state.json"):
+            try:
+                content = json.loads(state.read_text())
+            except (OSError, ValueError):
+                continue
+            state_of_l2 = content["state"]["progress"]["levels"]["l2"]
+            if content["state"]["level"] == "l2" and state_of_l2["updates"] >= updates:
+                return
+        time.sleep(0.05)
+    raise AssertionError((where / "log").read_text()[-3000:])
+
+
+def victim(process: subprocess.Popen[str], what: str) -> int:
+    if what == "driver":
+        return process.pid
+    title = {"actor": "LevelPolicyActor", "engine": "GroupRolloutActor"}[what]
+    found: list[int] = []
+    while not found and process.poll() is None:  # Ray renames an actor's process around every call
+        found = [pid for pid, _, words in ours() if title in words]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run."""
+    where = tmp_path_factory.mktemp("calm")
+    before = processes()
+    process = start(where, LONGER)
+    assert process.wait(600) == 0, (where / "log").read_text()[-3000:]
+    assert gone(before), "Ray processes were left behind after success"
+    return where
+
+
+def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm: Path, tmp_path: Path) -> None:
+    """Ctrl-C, its engine, its actor, its driver: each after one more update, each resumed by the same command."""
+    before = processes()
+    for updates, what in enumerate(("ctrl-c", "engine", "actor", "driver"), 1):
+        process = start(tmp_path, LONGER)
+        in_second_level(tmp_path, process, updates)
+        if what == "ctrl-c":
+            process.send_signal(signal.SIGINT)
+            assert process.wait(240) == 130
+        else:
+            os.kill(victim(process, what), signal.SIGKILL)
+            assert process.wait(240) == (-9 if what == "driver" else 2)
+        said = (tmp_path / "log").read_text()
+        assert gone(before), f"left behind after the death of the {what}"
+        if what in ("actor", "engine"):
+            last = said.strip().splitlines()[-1]
+            assert last.startswith("eprli_lab: backend: the run's processes on Ray"), last
+            assert "the same command resumes" in last
+        assert said.count("resuming") == updates - 1
+    again = start(tmp_path, LONGER)
+    assert again.wait(600) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert outcome(tmp_path) == outcome(calm)
+    assert gone(before), "left behind at the end"
