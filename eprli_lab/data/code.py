@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,23 +63,25 @@ class Operation:
         return KINDS[self.kind][2].replace("K", self.operand)
 
 
+ACTS: dict[str, Callable[[int, int], int]] = {  # kind -> what it makes of x and its operand
+    "add": lambda x, k: x + k,
+    "subtract": lambda x, k: x - k,
+    "multiply": lambda x, k: x * k,
+    "from": lambda x, k: k - x,
+    "remainder": lambda x, k: x % k,
+    "divide": lambda x, k: x // k,
+    "double": lambda x, _: 2 * x,
+    "square": lambda x, _: x * x,
+    "negate": lambda x, _: -x,
+    "largest": max,
+    "smallest": min,
+}
+
+
 def value_of(operations: tuple[Operation, ...], x: int, y: int) -> int:
     """What is meant, computed here and by no program."""
     for operation in operations:
-        k = y if operation.operand == "y" else int(operation.operand)
-        x = {
-            "add": lambda x=x, k=k: x + k,
-            "subtract": lambda x=x, k=k: x - k,
-            "multiply": lambda x=x, k=k: x * k,
-            "from": lambda x=x, k=k: k - x,
-            "remainder": lambda x=x, k=k: x % k,
-            "divide": lambda x=x, k=k: x // k,
-            "double": lambda x=x: 2 * x,
-            "square": lambda x=x: x * x,
-            "negate": lambda x=x: -x,
-            "largest": lambda x=x, k=k: max(x, k),
-            "smallest": lambda x=x, k=k: min(x, k),
-        }[operation.kind]()
+        x = ACTS[operation.kind](x, y if operation.operand == "y" else int(operation.operand))
     return x
 
 

@@ -199,7 +199,7 @@ class Grader:
     def _quick(self, text: str, golds: tuple[str, ...], problem: Problem | None) -> tuple[Job, Grade | None]:
         """What a worker would be asked, and the grade where none needs to be."""
         if problem is not None and problem.verifier is not None:
-            key = (text, (problem.checks,) if problem.checks else golds, problem.verifier)
+            key: Job = (text, (problem.checks,) if problem.checks else golds, problem.verifier)
             return key, self._cache.get(key)
         form = problem.answer_format if problem is not None else None
         if self._own:
