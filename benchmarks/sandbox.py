@@ -3,7 +3,7 @@
     python benchmarks/sandbox.py [programs]
 
 Small programs of `data=code` with six calls each, and the canonical solutions of HumanEval where the package is there.
-Wall time and processor time (this process, the server and the programs) of one program after another, medians and means.
+Wall time and processor time (this process, the server and the programs) of one program after another: median, mean.
 """
 
 from __future__ import annotations

@@ -198,8 +198,11 @@ class Session:
         return self.read()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Raises Ended."""
-        line = memoryview(json.dumps(message).encode() + b"\n")
+        """Raises Ended, also where what a program said is nested too deep to be passed on."""
+        try:
+            line = memoryview(json.dumps(message).encode() + b"\n")
+        except RecursionError:
+            raise Ended("died") from None
         while line:
             self._wait(select.POLLOUT)
             try:

@@ -27,6 +27,16 @@ def sandbox_notes(verify: VerifySpec, problems: list[Problem]) -> tuple[str, ...
     return (f"verify.sandbox: programs are run under {said}",) if box.mode == "plain" else ()
 
 
+def refuse_idle(verify: VerifySpec, problems: list[Problem]) -> None:
+    """Raises UserError for a grader or format of the run that no problem would be graded by."""
+    if problems and all(p.verifier for p in problems) and (verify.grader, verify.format) != ("boxed", "boxed"):
+        key = "grader" if verify.grader != "boxed" else "format"
+        raise UserError(
+            f"verify.{key}: every problem of this run says itself how it is graded ({problems[0].verifier}), so "
+            f"{getattr(verify, key)} would do nothing: leave it out"
+        )
+
+
 def sandbox(verify: VerifySpec) -> Finding:
     """What shuts a program in on this machine; '-' where none can be run, which only data of programs needs."""
     try:

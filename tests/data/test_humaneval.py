@@ -76,6 +76,10 @@ def test_tests_cannot_be_passed_from_the_program(problems: list[Problem]) -> Non
         "import builtins\nbuiltins.AssertionError = ValueError\ndef check(c): pass\ndef has_close_elements(*a): return 1",
         "import os\nos.write(3, b'{\"passed\": true}\\n')\ndef has_close_elements(*a): return True",
         "import sys\ndef has_close_elements(*a): sys.exit(0)",
+        *(
+            f"import os\ndef has_close_elements(*a): os.write(3, b'{{\"value\":' + b'[' * {n} + b']' * {n} + b'}}\\n')"
+            for n in (900, 950, 990)  # read, but nested too deep to be passed on
+        ),
         "import os\ndef has_close_elements(*a): os._exit(0)",
         "def has_close_elements(*a): raise SystemExit(0)",
     ):

@@ -122,6 +122,8 @@ WRONG = {
     "forged nesting": "import os\nos.write(3, b'[' * 50000 + b'\\n')\ndef f(x): return 0",
     "forged types": SEND + "def f(x): send({'value': {'set': [[1], {'dict': [[[], 1]]}]}}); return 0",
     "forged set of dicts": SEND + "def f(x): send({'value': {'set': [{'dict': []}]}}); return 0",
+    "forged complex": SEND + "def f(x): send({'value': {'complex': []}}); return 0",
+    "forged depth": SEND + "def f(x): os.write(3, b'{\"value\":' + b'[' * 980 + b']' * 980 + b'}\\n'); return 0",
     "forged code": SEND + "def f(x): send({'value': {'__class__': 'x', 'int': '__import__(\"os\")'}}); return 0",
     "equal to everything": "class E:\n def __eq__(self, o): return True\n def __ne__(self, o): return False\ndef f(x): return E()",
     "an int equal to everything": "class E(int):\n def __eq__(self, o): return True\n def __ne__(self, o): return False\n __hash__ = int.__hash__\ndef f(x): return E(0)",

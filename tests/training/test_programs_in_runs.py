@@ -11,7 +11,7 @@ from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.families import generate
 from eprli_lab.errors import UserError
 from eprli_lab.grading import sandbox as room
-from eprli_lab.training.programs import sandbox, sandbox_notes
+from eprli_lab.training.programs import refuse_idle, sandbox, sandbox_notes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
 PROBLEMS = generate(compose_spec(["data=code", "model=code", "data.generated.problems=4"]).data.generated, "train")
@@ -32,3 +32,15 @@ def test_a_machine_without_a_sandbox_is_refused_before_a_run_of_programs_and_onl
     with pytest.raises(UserError, match="this is Linux on riscv: grade there"):
         sandbox_notes(VerifySpec(), PROBLEMS)
     assert sandbox(VerifySpec()).verdict == "-"
+
+
+def test_a_grader_that_no_problem_would_ask_is_refused() -> None:
+    refuse_idle(VerifySpec(), PROBLEMS)
+    chains = generate(compose_spec([]).data.generated, "train")[:4]
+    refuse_idle(VerifySpec(grader="my:own"), [*PROBLEMS, *chains])  # it grades the others
+    for given, words in (
+        ({"grader": "my:own"}, "verify.grader: .* my:own"),
+        ({"format": "hash"}, "verify.format: .* hash"),
+    ):
+        with pytest.raises(UserError, match=f"{words} would do nothing"):
+            refuse_idle(VerifySpec(**given), PROBLEMS)
