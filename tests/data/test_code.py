@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprli_lab.config.data import GeneratedSpec
+from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.code import KINDS, Code, CodeTasks, Operation, demonstration, draw, value_of
 from eprli_lab.data.families import generate, problem
@@ -107,3 +108,20 @@ def test_the_gold_program_of_every_kind_is_right_and_noise_is_wrong() -> None:
             pairs = [(demonstration(t, rng, noise), (t.answer,)) for t in tasks]
             right = sum(g.correct for g in grader.grade(pairs, [problem(t) for t in tasks]))
             assert low <= right <= high
+
+
+@runs_programs
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_the_shipped_policy_starts_where_its_provenance_says() -> None:
+    from eprli_lab.backends.local.model import find_asset, recipe_fingerprint
+    from eprli_lab.backends.local.warmstart import start_accuracy
+    from eprli_lab.config.compose import compose_spec
+
+    spec = compose_spec(["model=code", "data=code"])
+    where = find_asset(recipe_fingerprint(spec.model, "code"))
+    assert where == ASSETS_DIR / "code" and (where / "model.safetensors").stat().st_size < 800_000
+    known = json.loads((where / "provenance.json").read_text())["start_accuracy"]
+    measured = start_accuracy(spec.model, "code", where)
+    assert measured == pytest.approx(known, abs=0.02)
+    assert measured["easy"] > measured["medium"] > measured["hard"] > 0.05

@@ -121,6 +121,44 @@ def test_what_a_program_sees(runner: Runner) -> None:
         assert parent == 1 and pid < 5000, "an own pid namespace: the server is process 1"
 
 
+def test_the_filter_refuses_what_limits_and_namespaces_would_allow(runner: Runner) -> None:
+    source = (
+        "import os, errno\ndef refused(call, *a):\n try: call(*a)\n except OSError as e: return e.errno == errno.EPERM\n"
+        " return False\ndef f(x): return [refused(os.kill, os.getpid(), 0), refused(open, '/'), refused(os.getcwd), "
+        "refused(os.sched_getscheduler, 0), refused(os.pipe), refused(os.getpgid, 0)]"
+    )
+    with runner.programs.run() as session:
+        session.ask({"source": source, "entry": "f"})
+        assert session.ask({"call": [[1], {"dict": []}]}) == {"value": [True] * 6}
+
+
+WALL = """
+import json, os, socket
+from eprli_lab.grading.inside import isolate
+isolate.new_namespaces(False, None)
+if os.fork():
+    os.wait()
+    os._exit(0)
+isolate.empty_root()
+said = [os.getpid(), os.listdir("/"), [name for _, name in socket.if_nameindex()]]
+try:
+    os.mkdir("/x")
+except OSError as error:
+    said.append(error.strerror)
+os.write(1, json.dumps(said).encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_behind_the_filter_there_is_nothing() -> None:
+    """The second wall by itself: the first process of its namespace, an empty root to read only, no network."""
+    done = subprocess.run([sys.executable, "-c", WALL], capture_output=True, text=True)
+    if "PermissionError" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("this machine refuses namespaces to this user")
+    assert done.stdout == '[1, [], ["lo"], "Read-only file system"]'
+
+
 def test_the_same_program_gives_the_same_value_in_every_process() -> None:
     source = "import random\ndef f(x): return [list({'a', 'b', 'c', 'd'}), random.random(), hash('x')]"
     said = []
