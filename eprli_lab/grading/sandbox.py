@@ -28,7 +28,7 @@ from eprli_lab.grading.inside.seccomp import MACHINES
 
 Mode = Literal["user", "root", "plain"]
 STARTUP_SECONDS = 30.0
-REPLY_SECONDS = 10.0  # the server answers at once; later it is stuck
+REPLY_SECONDS = 30.0  # the server answers at once; later it is stuck
 ROOT = str(Path(__file__).parents[2])
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); from eprli_lab.grading.inside.server import main; "
@@ -77,13 +77,14 @@ class Sandbox:
         self._link: socket.socket | None = None
 
     def run(self) -> Session:
-        """A process that waits for what it is to run. Raises SandboxError, UserError."""
+        """A process that waits for what it is to run; its time runs from now. Raises SandboxError, UserError."""
+        deadline = time.monotonic() + self.seconds
         try:
-            return Session(self._link or self._start(), self.limits, self.seconds)
+            return Session(self._link or self._start(), self.limits, deadline)
         except (OSError, SandboxError):  # the server died, of the machine's want of memory for one: once more
             self.close()
         try:
-            return Session(self._start(), self.limits, self.seconds)
+            return Session(self._start(), self.limits, deadline)
         except OSError as error:
             self.close()
             raise SandboxError(f"the sandbox's server does not answer ({error})") from None
@@ -175,12 +176,12 @@ def _map_users(pid: int) -> None:
 class Session:
     """One process: messages to it and from it until it is closed. Raises SandboxError where it cannot be locked."""
 
-    def __init__(self, link: socket.socket, limits: SandboxSpec, seconds: float) -> None:
+    def __init__(self, link: socket.socket, limits: SandboxSpec, deadline: float) -> None:
         self._link = link
         self._limit = limits.output_kb << 10
         self._cpu = limits.cpu_seconds
         self._rest = b""
-        self._deadline = time.monotonic() + seconds
+        self._deadline = deadline  # of time.monotonic()
         self._pipe, theirs = socket.socketpair()
         self._pipe.setblocking(False)
         try:

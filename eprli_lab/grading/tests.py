@@ -19,7 +19,7 @@ from eprli_lab.grading.source import program_of
 from eprli_lab.records import Grade
 
 Verdict = Literal["exact", "wrong", "timeout"]
-SHARE = 0.8  # of an answer's limit of time that its program gets; the rest is for starting the sandbox
+SHARE = 0.8  # of an answer's limit of time that its program gets, the first one's start of the sandbox included
 CACHE_SIZE = 20_000
 NO_NAMES: dict[str, Any] = {"dict": []}  # keyword arguments of a call
 
