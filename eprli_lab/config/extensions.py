@@ -90,7 +90,7 @@ KINDS = {
     ),
     "grader": Kind("grader", {"boxed": "eprli_lab.grading.grader:boxed"}),
     # Who grades the problems of a family that need more than an answer's comparison; named by the problem.
-    "verifier": Kind("verifier", {}),
+    "verifier": Kind("verifier", {"tests": "eprli_lab.grading.tests:passed"}),
     "format": Kind(
         "answer format",
         {
@@ -104,6 +104,7 @@ KINDS = {
             "int": f"{_DATA}.families:IntChains",
             "mod10": f"{_DATA}.families:Mod10Chains",
             "program": f"{_DATA}.programs:Programs",
+            "code": f"{_DATA}.code:CodeTasks",
             "interference": f"{_DATA}.interference:Interference",
         },
     ),

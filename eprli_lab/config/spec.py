@@ -32,6 +32,7 @@ from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, R
 from eprli_lab.config.implicit import ImplicitSpec
 from eprli_lab.config.objective import ObjectiveSpec, check_rewards
 from eprli_lab.config.prompts import PromptsSpec
+from eprli_lab.config.sandbox import SandboxSpec
 from eprli_lab.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -86,6 +87,7 @@ class VerifySpec(Strict):
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     timeout_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 5.0  # hard limit for one answer
     symbolic: bool = True  # false: spelling, structure, rational numbers only (the generated families need no more)
+    sandbox: Annotated[SandboxSpec, Later(SandboxSpec())] = SandboxSpec()  # of problems whose answers are programs
 
 
 class TrackingSpec(Strict):

@@ -14,6 +14,7 @@ from eprli_lab.data.chat import read_conversation
 from eprli_lab.data.difficulty import check_direction, check_scale, read_difficulty
 from eprli_lab.data.duplicates import Distinct
 from eprli_lab.data.formats import rows_of
+from eprli_lab.data.humaneval import COLUMNS, PATH, read_human_eval
 from eprli_lab.data.rows import BadRow, Row, RowError, by_reason, shown
 from eprli_lab.data.shards import bare_name, local_files
 from eprli_lab.data.solutions import is_solution, solution_steps
@@ -55,6 +56,9 @@ def read_source(source: SourceSpec, where: str, max_bad_rows: int | None = None)
     Up to `max_bad_rows` rows that cannot be used are left out; None: no row, and there is no key to allow it. Raises
     UserError naming the file, the line (of text) or row, the column, and with several bad rows their reasons.
     """
+    if source.path == PATH:
+        programs = read_human_eval(source, where)
+        return Loaded(programs, (), COLUMNS, len(programs), (), 0, 0)
     columns = source.columns
     check_direction(columns, where)
     files = local_files(source.path, source.split, where)

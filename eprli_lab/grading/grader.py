@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from eprli_lab.config.extensions import is_path, resolve
+from eprli_lab.config.sandbox import SandboxSpec
 from eprli_lab.config.spec import VerifySpec
+from eprli_lab.grading import tests
 from eprli_lab.grading.answers import exact, extract_boxed, is_missing
 from eprli_lab.grading.parser import read
 from eprli_lab.grading.pool import Pool, Worker
@@ -85,7 +87,7 @@ def warm_up() -> None:
     logging.disable(before)
 
 
-def _serve(pipe: Any, seconds: float, name: str) -> None:
+def _serve(pipe: Any, seconds: float, name: str, limits: SandboxSpec) -> None:
     """Worker process: grade until the pipe closes. The parent keeps the time.
 
     Should the parent be killed while a computation is stuck in C, where no Python code runs, SIGPROF ends this process:
@@ -97,6 +99,7 @@ def _serve(pipe: Any, seconds: float, name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+    tests.configure(limits, seconds)
     if is_path(name):
         resolve("grader", name)
     else:
@@ -139,7 +142,7 @@ class Grader:
         self._own = is_path(spec.grader)
         self._extract = resolve("format", spec.format)
         preload = None if self._own else "eprli_lab.grading.preloaded"
-        self._pool = Pool(spec.processes, _serve, (spec.timeout_seconds, spec.grader), preload)
+        self._pool = Pool(spec.processes, _serve, (spec.timeout_seconds, spec.grader, spec.sandbox), preload)
         self._cache: OrderedDict[Job, Grade] = OrderedDict()
         self._warned = 0.0  # seconds lost at the last warning
 
@@ -196,7 +199,7 @@ class Grader:
     def _quick(self, text: str, golds: tuple[str, ...], problem: Problem | None) -> tuple[Job, Grade | None]:
         """What a worker would be asked, and the grade where none needs to be."""
         if problem is not None and problem.verifier is not None:
-            key = (text, (problem.checks,) if problem.checks else golds, problem.verifier)
+            key: Job = (text, (problem.checks,) if problem.checks else golds, problem.verifier)
             return key, self._cache.get(key)
         form = problem.answer_format if problem is not None else None
         if self._own:

@@ -17,6 +17,7 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.training.doctor_finding import Finding
 from eprli_lab.training.preflight import check_writable
+from eprli_lab.training.programs import sandbox
 
 FREE = 2e9  # bytes of disk that the checks, and the smallest run, ask for
 SHARED = 1e9  # bytes of /dev/shm below which Ray writes its objects to disk
@@ -27,6 +28,7 @@ def machine_checks(spec: RunSpec, directory: Path) -> Iterator[Finding]:
     yield _versions(spec)
     yield _disk(directory)
     yield _devices(spec)
+    yield sandbox(spec.verify)
     if isinstance(spec.backend, OpenRLHFSpec):
         yield _shared_memory()
         yield _compiled()

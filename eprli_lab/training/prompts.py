@@ -15,6 +15,7 @@ from eprli_lab.escaping import one_line, visible
 from eprli_lab.records import Problem
 from eprli_lab.training.difficulty import measured_otherwise
 from eprli_lab.training.problems import RunProblems, encoder_of
+from eprli_lab.training.programs import refuse_idle, sandbox_notes
 
 if TYPE_CHECKING:
     from eprli_lab.config.data import SourceSpec
@@ -89,7 +90,10 @@ def prompt_report(spec: RunSpec, problems: RunProblems) -> PromptReport:
     for where, problem in firsts:
         ids = tuple(encoder.encode(problem))
         prompts.append(FirstPrompt(where, problem.id, encoder.text(problem), len(ids), ids))
-    warnings = (*differences(frames), *endless_turns(spec), *measured_otherwise(spec))
+    everything = [p for of in (problems.strata.levels, problems.suites) for some in of.values() for p in some]
+    refuse_idle(spec.verify, everything)
+    programs = sandbox_notes(spec.verify, everything)
+    warnings = (*differences(frames), *endless_turns(spec), *measured_otherwise(spec), *programs)
     return PromptReport(encoder.template is not None, tuple(prompts), warnings, problems.left_out)
 
 
