@@ -25,15 +25,14 @@ from eprli_lab.errors import UserError
 from eprli_lab.grading.grader import Grader
 from eprli_lab.records import Grade, Problem
 
-HANDFUL = ("basic_arithmetic", "caesar_cipher", "chain_sum", "gcd", "letter_jumble", "list_functions", "string_insertion")
-    "bf",
+HANDFUL = (
+    "basic_arithmetic",
     "caesar_cipher",
     "chain_sum",
     "gcd",
     "letter_jumble",
     "list_functions",
     "string_insertion",
-    "syllogism",
 )
 
 
