@@ -31,6 +31,7 @@ class WarmstartSpec(Strict):
     noisy_steps: Annotated[int, Field(ge=0)] = 120
     noisy_learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-3
     noise: Fraction = 0.25  # probability that a step's result is wrong, carried on
+    family: Annotated[FamilyName | None, Later(None)] = None  # whose worked answers are shown; null: data's own
 
 
 class LoraSpec(Strict):

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from eprli_lab.config import procedural
 from eprli_lab.errors import UserError, nearest
 
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -90,7 +91,10 @@ KINDS = {
     ),
     "grader": Kind("grader", {"boxed": "eprli_lab.grading.grader:boxed"}),
     # Who grades the problems of a family that need more than an answer's comparison; named by the problem.
-    "verifier": Kind("verifier", {"tests": "eprli_lab.grading.tests:passed"}),
+    "verifier": Kind(
+        "verifier",
+        {"tests": "eprli_lab.grading.tests:passed", "reasoning_gym": f"{_DATA}.gym_verifier:verify"},
+    ),
     "format": Kind(
         "answer format",
         {
@@ -106,12 +110,16 @@ KINDS = {
             "program": f"{_DATA}.programs:Programs",
             "code": f"{_DATA}.code:CodeTasks",
             "interference": f"{_DATA}.interference:Interference",
+            **procedural.families(f"{_DATA}.procedural"),
         },
     ),
 }
 
 # Names that are no more, and what a config that still has one is told.
-GONE = {("sampler", "ramp"): "was a simplification of GanitLLM's curriculum and is no more: use blocks, its blocks"}
+GONE = {
+    ("sampler", "ramp"): "was a simplification of GanitLLM's curriculum and is no more: use blocks, its blocks",
+    **procedural.gone(),
+}
 
 
 @dataclass(frozen=True)

@@ -127,11 +127,11 @@ def problem(task: AnyTask, steps: tuple[str, ...] = ()) -> Problem:
     )
 
 
-def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
+def generate(spec: GeneratedSpec, split: Split, notes: list[str] | None = None) -> list[Problem]:
     """`spec.problems` distinct problems, numbers of operations drawn evenly from `spec.operations`.
 
     Short chains are few (mod10 has 200 with one operation): a number of operations that runs out is left to the others.
-    Raises UserError when all run out.
+    Raises UserError when all run out. `notes`: what the family has to say of them is added.
     """
     rng = random.Random(f"{spec.family}-{split}-{spec.seed}-{','.join(map(str, spec.operations))}")
     family = make_family(spec.family)
@@ -155,6 +155,8 @@ def generate(spec: GeneratedSpec, split: Split) -> list[Problem]:
         seen.add(task.prompt)
         out.append(problem(task, tuple(family.steps(task))))
     rng.shuffle(out)
+    if notes is not None:
+        notes += family.notes()
     return out
 
 

@@ -55,7 +55,7 @@ def _read(
     if spec.generated is not None:
         from eprli_lab.data.families import generate
 
-        return generate(spec.generated, split)
+        return generate(spec.generated, split, notes)
     from eprli_lab.data.files import read_source
 
     assert spec.source is not None

@@ -74,6 +74,7 @@ class Family:
     """Base of data families: `draw` is to be given, and `worked` where a warm start is to be made."""
 
     name = "family"  # a part of every problem's id
+    examined = 512  # held-out problems of a difficulty that a new initial policy is examined on
 
     def draw(self, operations: int, rng: random.Random) -> Any:
         """A random task (a `Task`) of so many operations, all randomness from `rng`."""
@@ -95,3 +96,7 @@ class Family:
         Hints are made of them: put together, the first of them are the beginning of an answer.
         """
         return ()
+
+    def notes(self) -> list[str]:
+        """What is to be said of the problems that were drawn: for instance how many were left out, and why."""
+        return []

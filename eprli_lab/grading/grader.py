@@ -6,6 +6,7 @@ another; what timed out is counted (and graded wrong), what crashed a worker is 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter, OrderedDict
@@ -87,8 +88,16 @@ def warm_up() -> None:
     logging.disable(before)
 
 
-def _serve(pipe: Any, seconds: float, name: str, limits: SandboxSpec) -> None:
+def _prepare(verifier: str) -> None:
+    """What goes wrong here goes wrong again, and is graded an error, when the verifier is asked."""
+    with contextlib.suppress(Exception):
+        getattr(resolve("verifier", verifier), "prepare", lambda: None)()
+
+
+def _serve(pipe: Any, seconds: float, name: str, limits: SandboxSpec, verifiers: tuple[str, ...] = ()) -> None:
     """Worker process: grade until the pipe closes. The parent keeps the time.
+
+    `verifiers`: what they import (`prepare`, where one has it) is imported before the first question.
 
     Should the parent be killed while a computation is stuck in C, where no Python code runs, SIGPROF ends this process:
     its default action, after processor time that no living parent would grant.
@@ -104,6 +113,8 @@ def _serve(pipe: Any, seconds: float, name: str, limits: SandboxSpec) -> None:
         resolve("grader", name)
     else:
         warm_up()  # at once where the process was forked from a warm one
+    for verifier in verifiers:
+        _prepare(verifier)
     pipe.send("ready")
     while True:
         try:
@@ -142,7 +153,7 @@ class Grader:
         self._own = is_path(spec.grader)
         self._extract = resolve("format", spec.format)
         preload = None if self._own else "eprli_lab.grading.preloaded"
-        self._pool = Pool(spec.processes, _serve, (spec.timeout_seconds, spec.grader, spec.sandbox), preload)
+        self._pool = Pool(spec.processes, _serve, (spec.timeout_seconds, spec.grader, spec.sandbox, ()), preload)
         self._cache: OrderedDict[Job, Grade] = OrderedDict()
         self._warned = 0.0  # seconds lost at the last warning
 
@@ -198,10 +209,9 @@ class Grader:
 
     def _quick(self, text: str, golds: tuple[str, ...], problem: Problem | None) -> tuple[Job, Grade | None]:
         """What a worker would be asked, and the grade where none needs to be."""
-        if problem is not None and problem.verifier is not None:
-            key: Job = (text, (problem.checks,) if problem.checks else golds, problem.verifier)
-            return key, self._cache.get(key)
         form = problem.answer_format if problem is not None else None
+        if problem is not None and problem.verifier is not None:
+            return self._of_verifier(text, (problem.checks,) if problem.checks else golds, problem.verifier, form)
         if self._own:
             return (text, golds, None), self._cache.get((text, golds, None))
         try:
@@ -211,7 +221,7 @@ class Grader:
         if answer is None:
             missing = all(map(is_missing, golds))
             return (text, golds, None), Grade(False, "error" if missing else "no_answer")
-        key = (answer, golds, None)
+        key: Job = (answer, golds, None)
         if key in self._cache:
             return key, self._cache[key]
         decided = exact(answer, golds)
@@ -222,6 +232,25 @@ class Grader:
         grade = Grade(bool(decided), "exact" if decided else "wrong", answer)
         self._remember(key, grade)
         return key, grade
+
+    def _of_verifier(
+        self, text: str, given: tuple[str, ...], verifier: str, form: str | None
+    ) -> tuple[Job, Grade | None]:
+        """What a verifier is asked: the response, or the answer in it, where it has `reads_answer`."""
+        *others, verifiers = self._pool.args
+        if verifier not in verifiers:
+            self._pool.args = (*others, (*verifiers, verifier))
+            self._pool.close()  # the next ones come prepared
+        if getattr(resolve("verifier", verifier), "reads_answer", False):
+            try:
+                answer = self._extract(text) if form is None else resolve("format", form)(text)
+            except Exception:  # of a user's function
+                return (text, given, verifier), Grade(False, "error")
+            if answer is None:
+                return (text, given, verifier), Grade(False, "no_answer")
+            text = answer
+        key = (text, given, verifier)
+        return key, self._cache.get(key)
 
     def close(self) -> None:
         """End the worker processes."""

@@ -13,6 +13,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 
 GROUP = "sweep"
+DATA = "data"
+SMALL_PROBLEMS = 768  # of a small procedural family: as many as are there without a search for the last of them
 
 
 class SweepFilesSource(FileConfigSource):
@@ -42,8 +44,47 @@ class SweepFilesSource(FileConfigSource):
         return [GROUP] if config_path == "" and results_filter != ObjectType.CONFIG else []
 
 
+class ProceduralSource(FileConfigSource):
+    """`data=rg_<set>` for every procedural family (`procedural://<conf>/data`): the file of `int` under its name."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "procedural"
+
+    def available(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", DATA)
+
+    def is_config(self, config_path: str) -> bool:
+        from eprli_lab.config.procedural import REFUSED
+
+        head, _, name = config_path.partition("/")
+        return head == DATA and (name in self._names() or name.removeprefix("rg_") in REFUSED)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.partition("/")[2].removesuffix(".yaml")
+        result = super().load_config("int")
+        result.config.name = result.config.generated.family = name
+        if name.startswith("rg_small"):
+            result.config.generated.problems = SMALL_PROBLEMS * (4 if name == "rg_small" else 1)
+        return result
+
+    def list(self, config_path: str, results_filter: Any) -> Any:
+        if config_path == DATA:
+            return [] if results_filter == ObjectType.GROUP else self._names()
+        return [DATA] if config_path == "" and results_filter != ObjectType.CONFIG else []
+
+    @staticmethod
+    def _names() -> Any:
+        from eprli_lab.config.procedural import families
+
+        return sorted(families(""))
+
+
 class SweepFilesPath(SearchPathPlugin):
-    """Adds the package's sweeps and those in ./sweeps of the working directory, for our own application only."""
+    """Adds our sweeps, those of ./sweeps of the working directory and the procedural families, for our own app only."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
@@ -58,6 +99,7 @@ class SweepFilesPath(SearchPathPlugin):
         if own.is_dir() and own.resolve() != SWEEPS_DIR.resolve():
             search_path.append("eprli-user", f"sweeps://{own}")
         search_path.append("eprli", f"sweeps://{SWEEPS_DIR}")
+        search_path.append("eprli", f"procedural://{CONF_DIR / DATA}")
 
 
 @dataclass

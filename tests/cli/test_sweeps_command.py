@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # one of many
 ISSUE = (
     "levels thresholds clip length_reward lengths order sharing admission group estimator inner_iterations label_noise "
     "reward_density model_size domain neighbours aa smoke buffer temperature kl conditioning reward_per_level spectrum "
-    "hints control_ladder control_interference control_hints control_limits learning_rate objectives entropy samplers"
+    "hints control_ladder control_interference control_hints control_limits learning_rate objectives entropy samplers transfer"
 )
 
 

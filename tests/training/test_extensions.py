@@ -56,7 +56,7 @@ def test_every_registered_name_is_found_and_used_by_the_config():
         for name in KINDS[kind].registered:
             assert callable(resolve(kind, name)), (kind, name)
     used = {kind for kind, _ in spec_with().extensions().values()}
-    assert used == set(KINDS)
+    assert used == set(KINDS) - {"verifier"}, "problems name theirs"
 
 
 def test_what_is_not_named_changes_no_fingerprint():

@@ -31,6 +31,7 @@ def train_warmstart(model: ModelSpec, family: str, progress: bool = True) -> Any
     recipe = model.warmstart
     assert recipe is not None and model.config is not None
     torch.set_num_threads(1)
+    family = recipe.family or family
     policy = build_model(model.config, recipe.seed, model.tokenizer)
     tokenizer = build_tokenizer(model.tokenizer)
     rng = random.Random(f"warmstart-{family}-{recipe.seed}")
@@ -76,7 +77,7 @@ def _demonstration_loss(policy: Any, tokenizer: Any, family: str, rng: random.Ra
 
 
 def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, float]:
-    """Accuracy at temperature 1 on 512 held-out problems of each difficulty, one sample each."""
+    """Accuracy at temperature 1 on 512 held-out problems (`Family.examined`) of each difficulty, one sample each."""
     import torch
 
     from eprli_lab.backends.local.decoders import decoder_for
@@ -85,7 +86,7 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     from eprli_lab.backends.local.tokenizer import build_tokenizer
     from eprli_lab.config.data import GeneratedSpec
     from eprli_lab.config.spec import VerifySpec
-    from eprli_lab.data.families import generate
+    from eprli_lab.data.families import generate, make_family
     from eprli_lab.grading.answers import extract_boxed
     from eprli_lab.grading.grader import Grader
     from eprli_lab.records import Sampling
@@ -93,9 +94,9 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
     assert model.config is not None
     policy, tokenizer = build_model(model.config, 0, model.tokenizer), build_tokenizer(model.tokenizer)
     load_weights(policy, directory)
-    out = {}
+    out, count = {}, make_family(family).examined
     for suite, operations in (("easy", (1, 2)), ("medium", (3, 4)), ("hard", (6, 7, 8))):
-        problems = generate(GeneratedSpec(family=family, operations=operations, problems=512), "heldout")
+        problems = generate(GeneratedSpec(family=family, operations=operations, problems=count), "heldout")
         prompts = [[tokenizer.bos_token_id, *tokenizer.encode(p.prompt, add_special_tokens=False)] for p in problems]
         groups = decode(
             decoder_for(policy),
