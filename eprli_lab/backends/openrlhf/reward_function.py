@@ -20,6 +20,7 @@ import threading
 from typing import Any
 
 from eprli_lab.config.extensions import Named
+from eprli_lab.records import Problem
 
 log = logging.getLogger(__name__)
 _LOCK = threading.Lock()
@@ -93,9 +94,10 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[Any], **_: 
         try:
             response = response_of(query, prompt)
             label, form = split_label(label)
+            problem = Problem("", prompt, golds_of(label), answer_format=form)
             with _LOCK:
-                grade = _grader().grade([(response, golds_of(label))], [form])[0]
-            if grade.status == "error" and "named" not in _STATE and not any(golds_of(label)):
+                grade = _grader().grade([(response, problem.answers)], [problem])[0]
+            if grade.status == "error" and "named" not in _STATE and not any(problem.answers):
                 _STATE["named"] = True
                 log.error(f"label {label!r} holds no answer, and earns nothing: is --data.label_key set?")
             scores.append(float(grade.correct))
