@@ -34,6 +34,7 @@ MODELS = {
     "ladder": "mod10",
     "ladder_half": "mod10",
     "interference": "interference",
+    "rg_small": "rg_small",
 }
 
 
