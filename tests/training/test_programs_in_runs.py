@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
+from helpers import small_spec
 
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.config.spec import VerifySpec
 from eprli_lab.data.families import generate
 from eprli_lab.errors import UserError
 from eprli_lab.grading import sandbox as room
+from eprli_lab.training.execute import execute
 from eprli_lab.training.programs import refuse_idle, sandbox, sandbox_notes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
@@ -44,3 +49,24 @@ def test_a_grader_that_no_problem_would_ask_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=f"{words} would do nothing"):
             refuse_idle(VerifySpec(**given), PROBLEMS)
+
+
+@pytest.mark.slow
+def test_a_run_samples_programs_runs_them_and_learns_from_their_verdicts(tmp_path: Path) -> None:
+    levels = "curriculum.levels.l1"
+    small = ("curriculum=l1", f"{levels}.buffer_groups=2", f"{levels}.group_size=8", "evaluation.curve_points=0")
+    spec = small_spec(
+        "data=code",
+        "model=code",
+        *small,
+        "budget.unit=updates",
+        "budget.amount=1",
+        f"tracking.uri=sqlite:///{tmp_path}/m.db",
+    )
+    done = execute(spec.model_dump_json(), str(tmp_path), None)
+    rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert done["metrics"]["progress/updates"] == 1.0 and done["metrics"]["verify/error"] == 0.0
+    assert 0.0 < done["objective"] < 1.0 and "\\boxed{x" in json.dumps(rows).replace("\\\\", "\\")
+    ledger = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    assert "admitted" in {row["verdict"] for row in ledger}
+    assert not [p for p in psutil.Process().children(recursive=True) if "inside.server" in " ".join(p.cmdline())]
