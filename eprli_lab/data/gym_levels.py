@@ -77,7 +77,7 @@ def configurations(name: str) -> tuple[Any, ...]:
 
     known = factory()
     given = {"seed": 0, "size": SIZES.get(name, SIZE)}
-    made = known.CURRICULA[name]() if name in known.CURRICULA else None
+    made: Any = known.CURRICULA[name]() if name in known.CURRICULA else None
     levels = range(max((len(a.levels) for a in made.attributes.values()), default=0)) if made is not None else ()
     mode = RangeAttributeMode.INCLUSIVE if name in FROM_THE_FIRST else RangeAttributeMode.UPPER_BOUND
     out: dict[str, Any] = {}

@@ -66,9 +66,10 @@ class ProceduralSource(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         name = config_path.partition("/")[2].removesuffix(".yaml")
         result = super().load_config("int")
-        result.config.name = result.config.generated.family = name
+        config: Any = result.config
+        config.name = config.generated.family = name
         if name.startswith("rg_small"):
-            result.config.generated.problems = SMALL_PROBLEMS * (4 if name == "rg_small" else 1)
+            config.generated.problems = SMALL_PROBLEMS * (4 if name == "rg_small" else 1)
         return result
 
     def list(self, config_path: str, results_filter: Any) -> Any:
