@@ -121,7 +121,7 @@ class Thompson(Schedule):
 
     def metrics(self) -> dict[str, float]:
         """Of every level: both parameters of its posterior, the posterior's mean, steps so far."""
-        out = {}
+        out: dict[str, float] = {}
         for n, counts in self.counts.items():
             a, b = self.posterior(n)
             out |= {f"{n}/alpha": a, f"{n}/beta": b, f"{n}/share": a / (a + b), f"{n}/draws": counts["draws"]}

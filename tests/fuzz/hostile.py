@@ -39,7 +39,7 @@ _PATHS = ["/", ".", "..", "./", "../..", "~", "~nobody/x", "/dev/null", "/dev/ze
 _FUNCTIONS = ["os:system", "json:dumps", "nope.nope:x", "eprli_lab.nope:x", "os:nope", "os:", ":x", "os.path:join", "math:sqrt", "sys:exit", "antigravity:x", "this:s", "builtins:print",
               "mine:reward", "mine:Nope", "broken:x", "ends:x", "a" * 300 + ":x", "é:x", "os:path:x", "test.support:x", "__main__:x", "collections:OrderedDict", "collections:deque"]  # fmt: skip
 _NAMES = ["l1", "l2", "heldout", "int", "program", "openrlhf", "openrlhf_cpu", "jsonl", "path", "smoke", "full", "default", "base", "level/base", "suite/base", "suite", "levels", "two",
-          "searched", "benchmarks", "math500", "gsm8k", "sqlite", "server", "one_gpu", "boxed", "band", "uniform", "sequential", "mixed", "adaptive", "snapshot", "separate", "target", "blocks",
+          "searched", "benchmarks", "math500", "gsm8k", "sqlite", "server", "one_gpu", "boxed", "band", "uniform", "sequential", "mixed", "adaptive", "snapshot", "separate", "target", "blocks", "bandit", "thompson", "pools", "greso", "vcrl", "snr",
           "accuracy", "reward", "score", "bfloat16", "cuda", "tokens", "updates", "seconds", "linear", "soft_overlong", "group_relative", "prompt_length", "all-linear", "L2", "l2.yaml",
           "/l2", "l2/", "../curriculum/l2", "config", "hydra/config", "_self_"]  # fmt: skip
 
