@@ -47,22 +47,24 @@ def drawn(name: str, each: int) -> dict[int, list]:
     return {n: [family.draw(n, random.Random(f"{name}-{n}-{i}")) for i in range(each)] for n in levels(name)}
 
 
-def digest(names: tuple[str, ...], each: int) -> str:
-    total = hashlib.sha256()
+def digests(names: tuple[str, ...], each: int) -> dict[str, str]:
+    """Set -> digest of so many tasks of each of its levels."""
+    out = {}
     for name in names:
-        for tasks in drawn(name, each).values():
-            for task in tasks:
-                total.update(f"{task.prompt}|{task.answer}|{task.checks}|{task.split}\n".encode())
-    return total.hexdigest()
+        tasks = [task for of_level in drawn(name, each).values() for task in of_level]
+        text = "\n".join(f"{t.prompt}|{t.answer}|{t.checks}|{t.split}" for t in tasks)
+        out[name] = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return out
 
 
-def digest_elsewhere(names: tuple[str, ...], each: int) -> str:
+def digests_elsewhere(names: tuple[str, ...], each: int) -> dict[str, str]:
     """The same in another process, whose strings have other hashes."""
-    code = f"from test_gym import digest; print('digest', digest({names!r}, {each}))"
+    code = f"import json; from test_gym import digests; print('digests', json.dumps(digests({names!r}, {each})))"
     path = os.pathsep.join([str(REPO), str(REPO / "tests"), str(REPO / "tests" / "data")])
     env = {**os.environ, "PYTHONHASHSEED": "271828", "PYTHONPATH": path}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
-    return ran.stdout.split("digest ")[-1].strip()
+    made: dict[str, str] = json.loads(ran.stdout.rpartition("digests ")[2])
+    return made
 
 
 def grades(problem: Problem, *responses: str, **verify: object) -> list[Grade]:
@@ -154,7 +156,7 @@ def test_the_global_stream_and_stdout_are_left_alone(capsys: pytest.CaptureFixtu
 
 @pytest.mark.slow
 def test_a_handful_is_the_same_in_every_process() -> None:
-    assert digest(HANDFUL, 2) == digest_elsewhere(HANDFUL, 2)
+    assert digests(HANDFUL, 2) == digests_elsewhere(HANDFUL, 2)
 
 
 @pytest.mark.slow
@@ -272,7 +274,7 @@ def test_formulas_do(answer: str) -> None:
 def test_every_set_is_right_by_its_own_scorer_and_the_same_in_every_process() -> None:
     """One entry a level; `drawn` refuses what its scorer does not call right. 100 of each: docs/datasets.md."""
     sets = tuple(n for n in OFFERED if n not in ("knight_swap", "sokoban"))
-    assert digest(sets, 1) == digest_elsewhere(sets, 1)
+    assert digests(sets, 1) == digests_elsewhere(sets, 1)
 
 
 @pytest.mark.slow
