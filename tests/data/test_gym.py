@@ -272,7 +272,7 @@ def test_formulas_do(answer: str) -> None:
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_every_set_is_right_by_its_own_scorer_and_the_same_in_every_process() -> None:
-    """One entry a level; `drawn` refuses what its scorer does not call right. 100 of each: docs/datasets.md."""
+    """One entry a level; `drawn` refuses what its scorer does not call right."""
     sets = tuple(n for n in OFFERED if n not in ("knight_swap", "sokoban"))
     assert digests(sets, 1) == digests_elsewhere(sets, 1)
 
