@@ -22,6 +22,7 @@ from eprli_lab.training.problems import encoder_of, keep_short, read_problems
 pytestmark = pytest.mark.slow  # one of many
 
 WORD = " plus"  # one token of the chat tokenizer, twice of the plain one's characters
+LEVELLED = ((5, 0.25), (19, 0.25), (6, 0.75))  # tokens of the question, difficulty
 OTHER = " is"  # another, for suites: nothing that is evaluated is trained on
 
 
@@ -115,6 +116,28 @@ def test_of_a_level_with_a_longer_suffix_more_is_left_out(model: Path, tmp_path:
     assert [s.partition(" are left out")[0].partition(": ")[2] for s in problems.left_out] == [
         "1 of 5 training problems", "2 of 4 problems of level l1",
     ]  # fmt: skip
+
+
+def test_where_problems_may_change_their_level_each_must_fit_everywhere(model: Path, tmp_path: Path) -> None:
+    """The longer suffix of l2 leaves q1, of l1, out: once measured anew it could come to l2."""
+    frame = around(spec_of(model, tmp_path, [1], [1]))
+    rows = [{"id": f"q{i}", "problem": WORD * n, "answer": "1", "difficulty": d} for i, (n, d) in enumerate(LEVELLED)]
+    data = tmp_path / "levelled.jsonl"
+    data.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    made = [
+        o if o != "curriculum=l1" else "curriculum=l2"
+        for o in overrides(model, write(tmp_path / "s.jsonl", [3], OTHER))
+    ]
+    made += [
+        f"data.source.path={data}",
+        f"data.max_prompt_tokens={frame + 20}",
+        "curriculum.levels.l2.max_response_tokens=12",
+    ]
+    made += ["curriculum.levels.l2.prompts.suffix=' plus plus'"]
+    stays = read_problems(compose_spec(made)).strata.levels
+    assert {name: [p.id for p in problems] for name, problems in stays.items()} == {"l1": ["q0", "q1"], "l2": ["q2"]}
+    moves = read_problems(compose_spec([*made, "curriculum.remeasure.every=2"])).strata.levels
+    assert {name: [p.id for p in problems] for name, problems in moves.items()} == {"l1": ["q0"], "l2": ["q2"]}
 
 
 def test_left_out_problems_need_no_measured_difficulty(model: Path, tmp_path: Path) -> None:
