@@ -110,8 +110,12 @@ class Qwen3Decoder:
         self.position = lengths.repeat_interleave(n)  # where each row writes next
         return logits.repeat_interleave(n, 0)
 
+    def seen(self) -> int:
+        """Positions that the cache holds of its longest row."""
+        return int(self.position.max())
+
     def step(self, tokens: Tensor) -> Tensor:
-        rows, seen = len(tokens), int(self.position.max()) + 1
+        rows, seen = len(tokens), self.seen() + 1
         groups = self.heads // self.kv
         cos, sin = self.cos[self.position][:, None], self.sin[self.position][:, None]
         hidden = torch.arange(seen, device=self.device)[None] > self.position[:, None]

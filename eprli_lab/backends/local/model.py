@@ -35,9 +35,14 @@ def recipe_fingerprint(model: ModelSpec, family: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def cache_root() -> Path:
+    """Where this machine keeps what it made once: $EPRLI_LAB_CACHE or ~/.cache/eprli_lab."""
+    return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab")
+
+
 def cache_directory() -> Path:
-    """Where warm starts of other configs are kept: $EPRLI_LAB_CACHE or ~/.cache/eprli_lab."""
-    return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab") / "warmstart"
+    """Where warm starts of other configs are kept."""
+    return cache_root() / "warmstart"
 
 
 def build_model(config: dict[str, Any], seed: int, tokenizer: str = "arithmetic") -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 from eprli_lab.backends.local.decoders import Decoder
 from eprli_lab.backends.local.drawing import pick
 from eprli_lab.backends.local.stopping import StopStrings
+from eprli_lab.backends.local.uniform import streams, uniform
 from eprli_lab.records import Completion, Sampling
 
 COMPACT_BELOW = 0.75  # compact when fewer than this share of the rows is still alive
@@ -22,13 +23,15 @@ def decode(
     sampling: Sampling,
     *,
     stop_ids: Sequence[int],
-    generator: torch.Generator,
+    seed: int,
+    first_row: int = 0,
     strings: StopStrings | None = None,
 ) -> list[list[Completion]]:
     """n samples a prompt, [P][n]: tokens and their log-probabilities (nats, of the distribution drawn from).
 
     A row ends with a stop token (kept), with the token whose text completes a stop string (`strings`; needed where
-    `sampling.stop` holds one) or after `max_tokens`.
+    `sampling.stop` holds one) or after `max_tokens`. `first_row`: the number of the first response here within all
+    that the seed is for, so that a cut into batches draws what the whole would have drawn.
     """
     n, max_tokens = sampling.n, sampling.max_tokens
     logits = decoder.prefill(prompts, n, max_tokens)
@@ -40,8 +43,9 @@ def decode(
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     rows = torch.arange(total, device=device)  # original index of the rows in the cache
     alive = torch.ones(total, dtype=torch.bool, device=device)
+    keys = None if sampling.temperature == 0.0 else streams(seed, first_row, total, device)
     for t in range(max_tokens):
-        tokens, picked = pick(logits, sampling, generator)
+        tokens, picked = pick(logits, sampling, None if keys is None else uniform(keys[rows], t))
         out[rows, t] = torch.where(alive, tokens, out[rows, t])
         logprobs[rows, t] = torch.where(alive, picked.float(), logprobs[rows, t])
         ended = alive & torch.isin(tokens, stops)
