@@ -20,7 +20,7 @@ from eprli_lab.backends.local.loops import DecodeLoop
 from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.optimizer import MasterAdamW
-from eprli_lab.backends.local.packing import rows_for, target_scores
+from eprli_lab.backends.local.packing import target_scores, training_rows
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.tensors import disk_errors, read_tensors
@@ -137,14 +137,9 @@ class LocalBackend:
     ) -> Tensor:
         """Weighted loss of some responses; adds what is measured on the way to `total`."""
         device, chosen = self.policy.device, [batch.responses[i] for i in members]
-        packed = rows_for(self.policy, [[*r.prompt_tokens, *r.tokens] for r in chosen], self.spec.pack_tokens)
-        index = torch.cat(
-            [
-                torch.arange(o + len(r.prompt_tokens) - 1, o + len(r.prompt_tokens) + len(r.tokens) - 1)
-                for o, r in zip(packed.offsets, chosen, strict=True)
-            ]
-        ).to(device)
-        targets = packed.ids.flatten().to(device)[index + 1]
+        prompts, tokens = [r.prompt_tokens for r in chosen], [r.tokens for r in chosen]
+        packed, index = training_rows(self.policy, prompts, tokens, self.spec.pack_tokens)
+        index, targets = index.to(device), torch.tensor([t for r in tokens for t in r], device=device)
         old = torch.tensor([x for r in chosen for x in r.logprobs], device=device)
         advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
         repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)

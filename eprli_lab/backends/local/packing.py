@@ -1,4 +1,7 @@
-"""Packing sequences of unequal length into rows: no padding is trained on, no sequence sees another."""
+"""Packing sequences of unequal length into rows: no padding is trained on, no sequence sees another.
+
+Responses to one prompt share it within a row: it is computed once, and its gradient is the sum of theirs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Packed:
     ids: Tensor  # [rows, length]
     positions: Tensor  # [rows, length]; restart at 0 with every sequence
     mask: Tensor | None  # [rows, 1, length, length] bool, True: may attend; None: plain causal
-    offsets: tuple[int, ...]  # where sequence i begins in the flattened rows
+    offsets: tuple[int, ...]  # where sequence i begins in the flattened rows; none where prompts are shared
 
 
 def pack(sequences: Sequence[Sequence[int]], row_tokens: int, pad: int = 0) -> Packed:
@@ -55,6 +58,86 @@ def pack(sequences: Sequence[Sequence[int]], row_tokens: int, pad: int = 0) -> P
     return Packed(ids, positions, mask, tuple(row * length + start for row, start in place))
 
 
+def pack_shared(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], row_tokens: int, pad: int = 0
+) -> tuple[Packed, Tensor]:
+    """Responses [B] behind their prompts, a prompt once a row for all of its responses there; (rows, index [T]).
+
+    index: of every response's tokens in turn, the flat position whose next-token logits are theirs. A response sees its
+    prompt and itself, and goes on at the positions behind the prompt; what it computes is what it would compute alone.
+    Packing is first-fit by group: a group's longest responses first, beside their prompt where that has room.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt), []).append(i)
+    length = max(row_tokens, max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True)))
+    rows: list[_Row] = []
+    for prompt, members in groups.items():
+        homes: list[_Row] = []  # rows that hold this prompt
+        for i in sorted(members, key=lambda i: -len(responses[i])):
+            n = len(responses[i])
+            home = next((row for row in homes if row.used + n <= length), None)
+            if home is None:
+                home = next((row for row in rows if row.used + len(prompt) + n <= length), None)
+                if home is None:
+                    rows.append(home := _Row())
+                homes.append(home)
+                home.begin(prompt)
+            home.add(i, responses[i])
+    return _laid_out(rows, len(prompts), pad)
+
+
+class _Row:
+    """A row in the making: token ids, positions, and of each token whose it is."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.prompt: list[int] = []  # number of the prompt in this row that a token belongs to, or stands behind
+        self.response: list[int] = []  # the response that it belongs to; -1: a prompt
+        self.places: dict[int, list[int]] = {}  # response -> where the logits of its tokens are
+        self._after = self._last = self._prompts = 0
+
+    @property
+    def used(self) -> int:
+        """Tokens so far."""
+        return len(self.ids)
+
+    def begin(self, prompt: Sequence[int]) -> None:
+        """Put a prompt into the row; the responses that follow are its own."""
+        self._prompts += 1
+        self._extend(prompt, 0, -1)
+        self._last, self._after = self.used - 1, len(prompt)
+
+    def add(self, i: int, response: Sequence[int]) -> None:
+        """Put response i behind the prompt that was begun last."""
+        self.places[i] = [self._last, *range(self.used, self.used + len(response) - 1)]
+        self._extend(response, self._after, i)
+
+    def _extend(self, tokens: Sequence[int], start: int, response: int) -> None:
+        self.ids += tokens
+        self.positions += range(start, start + len(tokens))
+        self.prompt += [self._prompts] * len(tokens)
+        self.response += [response] * len(tokens)
+
+
+def _laid_out(rows: list[_Row], count: int, pad: int) -> tuple[Packed, Tensor]:
+    """The rows as tensors, and the index of all responses in their order."""
+    length = max(row.used for row in rows)
+
+    def filled(lists: list[list[int]], value: int) -> Tensor:
+        return torch.tensor([x + [value] * (length - len(x)) for x in lists], dtype=torch.long)
+
+    prompt = filled([row.prompt for row in rows], 0)
+    response = filled([row.response for row in rows], -2)
+    same = (response[:, :, None] == response[:, None, :]) | (response[:, None, :] == -1)
+    mask = (same & (prompt[:, :, None] == prompt[:, None, :])).tril_()[:, None]
+    places = {i: [r * length + at for at in found] for r, row in enumerate(rows) for i, found in row.places.items()}
+    index = torch.tensor([at for i in range(count) for at in places[i]], dtype=torch.long)
+    ids, positions = filled([row.ids for row in rows], pad), filled([row.positions for row in rows], 0)
+    return Packed(ids, positions, mask, ()), index
+
+
 def padded(sequences: Sequence[Sequence[int]], pad: int = 0) -> Packed:
     """One sequence a row, padded on the right (a causal mask then hides the padding): the alternative to packing."""
     length = max(len(s) for s in sequences)
@@ -73,6 +156,21 @@ def packable(model: Any) -> bool:
 def rows_for(model: Any, sequences: Sequence[Sequence[int]], row_tokens: int) -> Packed:
     """Packed where the model allows it, else padded."""
     return pack(sequences, row_tokens) if packable(model) else padded(sequences)
+
+
+def training_rows(
+    model: Any, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], row_tokens: int
+) -> tuple[Packed, Tensor]:
+    """Rows of responses [B] behind their prompts, and where the logits of all their tokens are, flat, [T].
+
+    Prompts are shared where the model may be packed; else every response has a row and a prompt of its own.
+    """
+    if packable(model):
+        return pack_shared(prompts, responses, row_tokens)
+    rows = padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)])
+    starts = [o + len(p) for o, p in zip(rows.offsets, prompts, strict=True)]
+    index = [torch.arange(s - 1, s + len(r) - 1) for s, r in zip(starts, responses, strict=True)]
+    return rows, torch.cat(index)
 
 
 def token_states(body: Any, rows: Packed, index: Tensor) -> Tensor:
