@@ -1,10 +1,10 @@
 """Sampling and updating against the matrix products that they cannot do without: `python benchmarks/floor.py`.
 
-The floor is counted, not guessed: while the torch loop samples, the rows and positions of every step are noted, and then
-exactly their matrix products (linear layers, scores and values of attention, head) are made by torch, nothing else. The
-update's floor is made of the forward and the two backward products of every linear layer and of attention, once for the
-tokens with a prompt for every response (unshared) and once with a prompt for every row (what is computed). All ways take
-turns in one process, one thread, CPU-seconds; medians, and the quartiles of the ratios.
+The floor is counted: while the torch loop samples, the rows and positions of every step are noted, and then exactly
+their matrix products (linear layers, scores and values of attention, head) are made by torch, nothing else. The floor
+of the update: the forward and the two backward products of every linear layer and of attention, once for the tokens
+with a prompt for every response (unshared), once with a prompt for every row (what is computed). All ways take turns in
+one process, one thread, CPU-seconds; medians, and the quartiles of the ratios.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Noted(decoders.Qwen3Decoder):
     steps: list[tuple[int, int]]
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        self.steps.append((len(tokens), self.seen() + 1))
+        self.steps.append((len(tokens), self.slot + 1))
         return super().step(tokens)
 
 

@@ -27,3 +27,9 @@ def build_backend(spec: RunSpec, directory: Path) -> Backend:
     from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
 
     return OpenRLHFBackend(spec, directory)
+
+
+def described(backend: Backend) -> dict[str, str]:
+    """What the engine says of how it computes; the numbers of a run differ by rounding where this differs."""
+    decode: str = getattr(backend, "decode_loop", "")
+    return {"decode": decode} if decode else {}

@@ -74,6 +74,11 @@ class LocalBackend:
         self.optimizer = MasterAdamW(self.policy, optim)
         self.loop = DecodeLoop(self.policy, backend.decode, backend.threads)
 
+    @property
+    def decode_loop(self) -> str:
+        """Which decode loop samples: torch, or compiled and by what."""
+        return self.loop.description
+
     # ------------------------------------------------------------------ sampling
 
     def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> list[tuple[Response, ...]]:

@@ -26,10 +26,10 @@ def streams(seed: int, first_row: int, rows: int, device: torch.device | str = "
     return _mixed(start ^ (torch.arange(first_row, first_row + rows, device=device) * ROW))
 
 
-def uniform(keys: Tensor, step: int) -> Tensor:
-    """Numbers [R, 1] in [0, 1), float64, for token number `step` of the responses with these keys."""
-    mixed = _mixed(keys + _signed((step + 1) * GOLDEN))
-    return _shifted(mixed, 11)[:, None].double() * 2.0**-53
+def uniform(keys: Tensor, first: int, count: int = 1) -> Tensor:
+    """Numbers [R, count] in [0, 1), float64, for tokens number `first` and on of the responses with these keys."""
+    steps = torch.arange(first + 1, first + 1 + count, device=keys.device) * GOLDEN
+    return _shifted(_mixed(keys[:, None] + steps), 11).double() * 2.0**-53
 
 
 def _mixed(z: Tensor) -> Tensor:

@@ -37,21 +37,30 @@ class NotCompiledError(Exception):
     """There is no compiled loop; says why, as part of a sentence."""
 
 
-@lru_cache(maxsize=1)
 def load() -> tuple[Any, Compiler]:
     """The loaded library and what compiled it, once a process. Raises NotCompiledError.
 
     The first process of a machine compiles (a few seconds), the others wait for it. A file that is not what was
     compiled is never loaded: it is compiled anew.
     """
-    compiler = find_compiler()
-    key = _key(compiler)
+    outcome = attempt()
+    if isinstance(outcome, str):
+        raise NotCompiledError(outcome)
+    return outcome
+
+
+@lru_cache(maxsize=1)
+def attempt() -> tuple[Any, Compiler] | str:
+    """What `load` gives, or why there is nothing: what failed once is not tried again in this process."""
+    folder = cache_root() / "compiled"
     try:
-        folder = cache_root() / "compiled"
+        compiler = find_compiler()
         folder.mkdir(parents=True, exist_ok=True)
-        return _loaded(folder / f"{key}.so", compiler), compiler
+        return _loaded(folder / f"{_key(compiler)}.so", compiler), compiler
+    except NotCompiledError as error:
+        return str(error)
     except OSError as error:
-        raise NotCompiledError(f"{cache_root() / 'compiled'} cannot be used ({error.strerror or error})") from None
+        return f"{folder} cannot be used ({error.strerror or error})"
 
 
 def find_compiler() -> Compiler:
