@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from engines import PROBLEMS, SPEC, backend, batch, same, settings, weights
+from helpers import small_spec
+from loops import TINY, Killed, Mortal, run, small_levels, tables
 from scipy.stats import chisquare
 
 from eprli_lab.backends.local.compiled import decoder
@@ -297,6 +299,22 @@ def test_stop_strings_are_the_torch_loops(caplog):
     assert not any("a" in r.text or "b" in r.text for g in groups for r in g)
     sentences = [r.message for r in caplog.records if "stop strings" in r.message]
     assert sentences in ([], ["sampling with the torch loop where stop strings are set: the compiled one knows none"])
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_numbers_on_either_loop(tmp_path, loop):
+    spec = small_spec(*TINY, *small_levels(1), "budget.amount=2500", f"backend.decode={loop}")
+
+    def engine() -> LocalBackend:
+        return LocalBackend(spec.model, spec.optim, spec.backend, family="mod10", kl_reference=False, seed=0)
+
+    whole = Mortal(engine())
+    run(spec, tmp_path / "whole", whole)
+    second = [i for i, (name, _) in enumerate(whole.calls, 1) if name == "update"][1]
+    with pytest.raises(Killed):
+        run(spec, tmp_path / "killed", Mortal(engine(), second, after=True))
+    run(spec, tmp_path / "killed", engine())
+    assert tables(tmp_path / "killed") == tables(tmp_path / "whole")
 
 
 def test_the_loop_is_in_no_fingerprint():
