@@ -45,9 +45,7 @@ class RunTracker:
         resume_step: int | None = None,
         engine: Mapping[str, str] | None = None,
     ) -> None:
-        """Open a new run, or re-open `run_id`. `resume_step`: step of the checkpoint that training goes on from.
-
-        `engine`: what the engine says of how it computes, for the run's provenance.
+        """Open a new run, or re-open `run_id` at the checkpoint of `resume_step`. `engine`: how that computes, noted.
 
         Raises UserError when the experiment was deleted, the spool is damaged or cannot be written, and when neither
         spool nor store holds what was logged up to the checkpoint.
@@ -61,8 +59,7 @@ class RunTracker:
         self._stored: dict[tuple[str, int], float] = {}
         self._queue: deque[Point | tuple[str, str]] = deque()
         self._wake = threading.Condition()
-        self._wanted = self._stopping = False
-        self._busy = False
+        self._wanted = self._stopping = self._busy = False
         self._offline: str | None = None
         self._retry = Backoff()
         try:

@@ -29,7 +29,8 @@ def streams(seed: int, first_row: int, rows: int, device: torch.device | str = "
 def uniform(keys: Tensor, first: int, count: int = 1) -> Tensor:
     """Numbers [R, count] in [0, 1), float64, for tokens number `first` and on of the responses with these keys."""
     steps = torch.arange(first + 1, first + 1 + count, device=keys.device) * GOLDEN
-    return _shifted(_mixed(keys[:, None] + steps), 11).double() * 2.0**-53
+    numbers: Tensor = _shifted(_mixed(keys[:, None] + steps), 11).double() * 2.0**-53
+    return numbers
 
 
 def _mixed(z: Tensor) -> Tensor:
