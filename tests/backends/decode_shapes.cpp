@@ -24,6 +24,7 @@ std::vector<float> panels(int64_t outputs, int64_t inputs) { return numbers(up(o
 
 int main() {
   int calls = 0;
+  const int32_t never = 0;
   for (int round = 0; round < 400; round++) {
     const int64_t kv = between(1, 3), heads = kv * between(1, 9), width = 2 * between(1, 20), layers = between(1, 2);
     const int64_t hidden = between(1, 40), inner = between(1, 70), vocabulary = between(1, 90);
@@ -62,7 +63,7 @@ int main() {
     const double temperatures[] = {0.0, 1.0, 0.3, 1e-30}, nucleus[] = {1.0, 0.5, 1e-9}, floors[] = {0.0, 0.1, 1.0};
     job.temperature = temperatures[between(0, 3)], job.top_p = nucleus[between(0, 2)], job.min_p = floors[between(0, 2)];
     job.top_k = between(0, 1) ? 0 : between(1, 100);
-    job.ids = ids.data(), job.lengths = lengths.data(), job.stop = stops.data();
+    job.ids = ids.data(), job.lengths = lengths.data(), job.stop = stops.data(), job.cancel = &never;
     job.tokens = tokens.data(), job.logprobs = logprobs.data(), job.ends = ends.data(), job.stopped = stopped.data();
     if ((decode(&model, &job) == 1) != wrong) return std::fprintf(stderr, "round %d: a wrong answer\n", round), 1;
     if (wrong) continue;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import signal
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -162,6 +163,24 @@ def test_threads_of_one_process_do_not_disturb_each_other():
     alone = [ask(seed) for seed in range(12)]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(ask, range(12))) == alone
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_ends_a_call_that_would_take_minutes(threads):
+    loop = DecodeLoop(model(), "compiled", threads)
+    loop.decode(PROMPTS[:1], Sampling(1, 1), stop_ids=(), seed=0)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            loop.decode(PROMPTS, Sampling(2000, 5000), stop_ids=(), seed=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_limits_and_stops():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,19 +74,25 @@ class DecodeLoop:
     def _by_threads(
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int], seed: int, first_row: int
     ) -> list[list[Completion]]:
-        """The prompts in one part a thread: a response is the same in whatever part it is drawn."""
+        """The prompts in one part a thread: a response is the same in whatever part it is drawn.
+
+        This thread only waits, so that a signal that ends the run ends the parts, too.
+        """
         decoder = self._fast = self._fast or CompiledDecoder(self.policy, self.library)
         size = -(-len(prompts) // self.threads)
         starts = range(0, len(prompts), size)
+        cancel = ctypes.c_int32(0)
 
         def part(start: int) -> list[list[Completion]]:
-            row = first_row + start * sampling.n
-            return decoder.decode(prompts[start : start + size], sampling, stop_ids=stop_ids, seed=seed, first_row=row)
+            asked, row = prompts[start : start + size], first_row + start * sampling.n
+            return decoder.decode(asked, sampling, stop_ids=stop_ids, seed=seed, first_row=row, cancel=cancel)
 
-        if len(starts) == 1:
-            return part(0)
         with ThreadPoolExecutor(len(starts)) as pool:
-            return [group for groups in pool.map(part, starts) for group in groups]
+            try:
+                return [group for groups in list(pool.map(part, starts)) for group in groups]
+            except BaseException:
+                cancel.value = 1
+                raise
 
 
 @lru_cache(maxsize=64)

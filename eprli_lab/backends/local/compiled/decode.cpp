@@ -62,6 +62,7 @@ struct Job {
   const int64_t* ids;      // tokens of all prompts, one after another
   const int64_t* lengths;  // [prompts]
   const int64_t* stop;     // [stops]
+  const int32_t* cancel;   // not 0: the call ends as soon as it sees that
   int32_t* tokens;         // out, [prompts * n, max_tokens]
   float* logprobs;         // out, [prompts * n, max_tokens]
   int64_t* ends;           // out, [prompts * n]: tokens of each response
@@ -394,8 +395,9 @@ class Policy {
     scores_.assign(4 * score_stride_, 0.0f);
   }
 
-  void run() {
-    prefill();
+  // False where it was cancelled.
+  bool run() {
+    if (!prefill()) return false;
     std::vector<Place> places;
     std::vector<int64_t> row, input;
     int64_t next = 0;
@@ -411,7 +413,8 @@ class Policy {
         free_slots.pop_back();
         row.push_back(r), input.push_back(token);
       }
-      if (row.empty()) return;
+      if (row.empty()) return true;
+      if (cancelled()) return false;
       const int64_t count = static_cast<int64_t>(row.size());
       for (int64_t i = 0; i < count; i++) embed(i, input[i]);
       layers(places.data(), count);
@@ -451,10 +454,12 @@ class Policy {
     std::fill(&x_[row * hidden_] + m_.hidden, &x_[row * hidden_] + hidden_, 0.0f);
   }
 
-  // Reads the prompts, as many whole ones at once as the buffers hold; their next-token logits go to first_.
-  void prefill() {
+  // Reads the prompts, as many whole ones at once as the buffers hold; their next-token logits go to first_. False
+  // where it was cancelled.
+  bool prefill() {
     std::vector<Place> places;
     for (int64_t begin = 0; begin < job_.prompts;) {
+      if (cancelled()) return false;
       places.clear();
       int64_t end = begin;
       for (; end < job_.prompts && static_cast<int64_t>(places.size()) + job_.lengths[end] <= rows_; end++)
@@ -476,7 +481,10 @@ class Policy {
       }
       begin = end;
     }
+    return true;
   }
+
+  bool cancelled() const { return __atomic_load_n(job_.cancel, __ATOMIC_RELAXED) != 0; }
 
   void layers(const Place* places, int64_t rows) {
     const int64_t width = m_.width, out = m_.heads * width;
@@ -565,13 +573,12 @@ double uniform_of(uint64_t seed, uint64_t row, uint64_t step) {
   return static_cast<double>(mixed(stream + (step + 1) * 0x9e3779b97f4a7c15ULL) >> 11) * 0x1.0p-53;
 }
 
-// 0: done; 1: sizes, lengths or tokens that cannot be; 2: no memory.
+// 0: done; 1: sizes, lengths or tokens that cannot be; 2: no memory; 4: cancelled.
 int64_t decode(const Model* model, const Job* job) {
   try {
     if (!sound(*model, *job)) return 1;
     std::fill(job->ends, job->ends + job->prompts * job->n, int64_t{0});
-    Policy(*model, *job).run();
-    return 0;
+    return Policy(*model, *job).run() ? 0 : 4;
   } catch (const std::bad_alloc&) {
     return 2;
   } catch (...) {

@@ -40,7 +40,10 @@ class _Job(ctypes.Structure):
         ("seed", ctypes.c_uint64),
         ("first_row", ctypes.c_uint64),
         *[(name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")],
-        *[(name, ctypes.c_void_p) for name in ("ids", "lengths", "stop", "tokens", "logprobs", "ends", "stopped")],
+        *[
+            (name, ctypes.c_void_p)
+            for name in ("ids", "lengths", "stop", "cancel", "tokens", "logprobs", "ends", "stopped")
+        ],
     ]
 
 
@@ -94,8 +97,13 @@ class CompiledDecoder:
         stop_ids: Sequence[int],
         seed: int,
         first_row: int = 0,
+        cancel: ctypes.c_int32 | None = None,
     ) -> list[list[Completion]]:
-        """n samples a prompt, [P][n], as sampler.decode; no stop strings. Raises ValueError, MemoryError."""
+        """n samples a prompt, [P][n], as sampler.decode; no stop strings. Raises ValueError, MemoryError.
+
+        Python's signals wait for the compiled call; who sets `cancel` to 1 meanwhile, in another thread, ends it with a
+        RuntimeError.
+        """
         if sampling.stop:
             raise ValueError("the compiled loop knows no stop strings")
         rows, longest = len(prompts) * sampling.n, sampling.max_tokens
@@ -104,16 +112,20 @@ class CompiledDecoder:
         stops = torch.tensor(list(stop_ids), dtype=torch.long)
         tokens, logprobs = torch.zeros(rows, longest, dtype=torch.int32), torch.zeros(rows, longest)
         ends, stopped = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, dtype=torch.bool)
+        cancel = ctypes.c_int32(0) if cancel is None else cancel
         job = _Job(
             len(prompts), sampling.n, longest, LANES, sampling.top_k, len(stops), seed % 2**64, first_row,
             sampling.temperature, sampling.top_p, sampling.min_p,
-            *[_address(t) for t in (ids, lengths, stops, tokens, logprobs, ends, stopped)],
+            *[_address(t) for t in (ids, lengths, stops)], ctypes.addressof(cancel),
+            *[_address(t) for t in (tokens, logprobs, ends, stopped)],
         )  # fmt: skip
         model, tables = self._model(int(lengths.max()) + longest)
         code = self.library.decode(ctypes.addressof(model), ctypes.addressof(job))
         del tables
         if code == 2:
             raise MemoryError("no memory for the keys and values of the responses: set a smaller backend.sample_batch")
+        if code == 4:
+            raise RuntimeError("cancelled")
         if code:
             raise ValueError(f"the compiled loop refused its arguments (code {code})")
         found = [
