@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -17,6 +18,14 @@ SWEEPS_DIR = _shipped("sweeps")
 ASSETS_DIR = _PACKAGE / "assets"
 LABELS_DIR = ASSETS_DIR / "labels"  # difficulty files that travel with the package
 PACKAGED = "package:"
+
+
+def cache_directory(kind: str) -> Path:
+    """Where this machine keeps what it made once: a folder of $EPRLI_LAB_CACHE or ~/.cache/eprli_lab.
+
+    Raises RuntimeError where a user has neither the variable nor a home.
+    """
+    return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab") / kind
 
 
 def difficulty_path(name: str) -> Path:

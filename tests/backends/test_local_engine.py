@@ -56,11 +56,11 @@ def test_packed_and_microbatched_loss_is_the_loss(aggregation, microbatch):
 
 @pytest.mark.parametrize("kind", ["plain", "kl", "lora"])
 def test_shared_prompts_change_an_update_by_rounding_alone(kind, monkeypatch):
-    def own_prompts(model, prompts, responses, row_tokens):
-        rows = pack([[*p, *r] for p, r in zip(prompts, responses, strict=True)], row_tokens)
-        starts = [o + len(p) for o, p in zip(rows.offsets, prompts, strict=True)]
-        index = [torch.arange(s - 1, s + len(r) - 1) for s, r in zip(starts, responses, strict=True)]
-        return rows, torch.cat(index)
+    def own_prompts(model, responses, row_tokens):
+        rows = pack([[*r.prompt_tokens, *r.tokens] for r in responses], row_tokens)
+        starts = [o + len(r.prompt_tokens) for o, r in zip(rows.offsets, responses, strict=True)]
+        index = [torch.arange(s - 1, s + len(r.tokens) - 1) for s, r in zip(starts, responses, strict=True)]
+        return rows, torch.cat(index), torch.tensor([t for r in responses for t in r.tokens])
 
     def moved() -> LocalBackend:
         spec = SPEC.model.model_copy(update={"lora": LoraSpec(rank=4, alpha=8) if kind == "lora" else None})
@@ -69,7 +69,7 @@ def test_shared_prompts_change_an_update_by_rounding_alone(kind, monkeypatch):
     work = batch(backend(), 1)
     s = settings(kl_coef=0.1 if kind != "plain" else 0.0, inner_iterations=2, learning_rate=1e-3)
     shared = moved().update(work, s)
-    monkeypatch.setattr(local_engine, "training_rows", own_prompts)
+    monkeypatch.setattr(local_engine, "response_rows", own_prompts)
     alone = moved().update(work, s)
     for name in ("loss", "entropy", "grad_norm", "approx_kl", "mismatch_max", "kl_ref"):
         a, b = getattr(shared, name), getattr(alone, name)

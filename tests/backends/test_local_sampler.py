@@ -21,14 +21,14 @@ from eprli_lab.backends.local.packing import (
     pack,
     pack_shared,
     padded,
+    response_rows,
     token_logits,
     token_states,
-    training_rows,
 )
 from eprli_lab.backends.local.sampler import decode
 from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.local.tokenizer import build_tokenizer
-from eprli_lab.records import Completion, Sampling
+from eprli_lab.records import Completion, Response, Sampling
 
 TINY: dict[str, Any] = {
     "hidden_size": 32,
@@ -280,6 +280,11 @@ def of_groups(sizes: list[tuple[int, list[int]]]) -> tuple[list[list[int]], list
     return [p for _, p, _ in members], [r for _, _, r in members]
 
 
+def as_sampled(prompts: list[list[int]], responses: list[list[int]]) -> list[Response]:
+    pairs = zip(prompts, responses, strict=True)
+    return [Response("", tuple(p), tuple(r), (-1.0,) * len(r), False) for p, r in pairs]
+
+
 @given(groups, st.integers(1, 60))
 def test_a_shared_prompt_is_there_once_a_row_and_seen_by_its_own(sizes, row_tokens):
     prompts, responses = of_groups(sizes)
@@ -324,7 +329,7 @@ def test_gradients_with_shared_prompts_are_those_without(name, row_tokens):
     rows = padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)])
     starts = [o + len(p) for o, p in zip(rows.offsets, prompts, strict=True)]
     alone = torch.cat([torch.arange(s - 1, s + len(r) - 1) for s, r in zip(starts, responses, strict=True)])
-    shared, index = training_rows(policy, prompts, responses, row_tokens)
+    shared, index = response_rows(policy, as_sampled(prompts, responses), row_tokens)[:2]
     assert shared.ids.numel() < rows.ids.numel()
     (a, first), (b, second) = gradients(rows, alone), gradients(shared, index)
     assert torch.allclose(a, b, atol=1e-6, rtol=0)
@@ -335,7 +340,7 @@ def test_gradients_with_shared_prompts_are_those_without(name, row_tokens):
 def test_a_model_that_takes_no_mask_of_ours_has_a_prompt_for_every_response():
     prompts, responses = of_groups([(3, [2, 2, 4])])
     for policy in (model("gpt2"), build_model({"model_type": "mistral", "sliding_window": 8, **TINY}, 0).eval()):
-        rows, index = training_rows(policy, prompts, responses, 104)
+        rows, index = response_rows(policy, as_sampled(prompts, responses), 104)[:2]
         assert rows.mask is None and rows.ids.shape == (3, 7)
         got = token_logits(policy, rows, index).detach()
         for i, (p, r) in enumerate(zip(prompts, responses, strict=True)):

@@ -20,7 +20,7 @@ from eprli_lab.backends.local.loops import DecodeLoop
 from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.optimizer import MasterAdamW
-from eprli_lab.backends.local.packing import target_scores, training_rows
+from eprli_lab.backends.local.packing import response_rows, target_scores
 from eprli_lab.backends.local.policy import load_policy
 from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.tensors import disk_errors, read_tensors
@@ -142,9 +142,7 @@ class LocalBackend:
     ) -> Tensor:
         """Weighted loss of some responses; adds what is measured on the way to `total`."""
         device, chosen = self.policy.device, [batch.responses[i] for i in members]
-        prompts, tokens = [r.prompt_tokens for r in chosen], [r.tokens for r in chosen]
-        packed, index = training_rows(self.policy, prompts, tokens, self.spec.pack_tokens)
-        index, targets = index.to(device), torch.tensor([t for r in tokens for t in r], device=device)
+        packed, index, targets = response_rows(self.policy, chosen, self.spec.pack_tokens)
         old = torch.tensor([x for r in chosen for x in r.logprobs], device=device)
         advantages = torch.tensor([x for i in members for x in batch.advantages[i]], device=device)
         repeats = torch.tensor([len(r.tokens) for r in chosen], device=device)

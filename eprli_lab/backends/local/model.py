@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from eprli_lab.backends.manifest import check_folder
 from eprli_lab.config.data import ModelSpec
 from eprli_lab.config.extensions import is_path, source_digests
-from eprli_lab.config.paths import ASSETS_DIR
+from eprli_lab.config.paths import ASSETS_DIR, cache_directory
 from eprli_lab.errors import UserError, reason
 from eprli_lab.files import digest, read_json
 
@@ -33,16 +32,6 @@ def recipe_fingerprint(model: ModelSpec, family: str) -> str:
     if is_path(family):
         content["source"] = source_digests([family])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def cache_root() -> Path:
-    """Where this machine keeps what it made once: $EPRLI_LAB_CACHE or ~/.cache/eprli_lab."""
-    return Path(os.environ.get("EPRLI_LAB_CACHE") or Path.home() / ".cache" / "eprli_lab")
-
-
-def cache_directory() -> Path:
-    """Where warm starts of other configs are kept."""
-    return cache_root() / "warmstart"
 
 
 def build_model(config: dict[str, Any], seed: int, tokenizer: str = "arithmetic") -> Any:
@@ -84,7 +73,7 @@ def find_asset(fingerprint: str) -> Path | None:
         content = read_json(provenance, "install the package again")
         if isinstance(content, dict) and content.get("fingerprint") == fingerprint:
             return provenance.parent
-    cached = cache_directory() / fingerprint
+    cached = cache_directory("warmstart") / fingerprint
     return cached if (cached / "provenance.json").is_file() else None
 
 

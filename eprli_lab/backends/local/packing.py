@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eprli_lab.algorithm.loss import entropy
 from eprli_lab.backends.local.heads import Head, accepted, token_scores
+from eprli_lab.records import Response
 
 # Architectures whose attention takes a block-diagonal mask and whose head is plain: hidden states -> lm_head.
 PACKABLE = {"qwen3", "qwen2", "llama", "mistral"}
@@ -158,19 +159,21 @@ def rows_for(model: Any, sequences: Sequence[Sequence[int]], row_tokens: int) ->
     return pack(sequences, row_tokens) if packable(model) else padded(sequences)
 
 
-def training_rows(
-    model: Any, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], row_tokens: int
-) -> tuple[Packed, Tensor]:
-    """Rows of responses [B] behind their prompts, and where the logits of all their tokens are, flat, [T].
+def response_rows(model: Any, responses: Sequence[Response], row_tokens: int) -> tuple[Packed, Tensor, Tensor]:
+    """(rows of prompts with their responses; flat positions [T] that predict the responses' tokens; those tokens [T]).
 
-    Prompts are shared where the model may be packed; else every response has a row and a prompt of its own.
+    T runs over the tokens of one response behind the other; both index and tokens are on the model's device. Prompts
+    are shared where the model may be packed; else every response has a row and a prompt of its own.
     """
+    prompts, tokens = [r.prompt_tokens for r in responses], [r.tokens for r in responses]
     if packable(model):
-        return pack_shared(prompts, responses, row_tokens)
-    rows = padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)])
-    starts = [o + len(p) for o, p in zip(rows.offsets, prompts, strict=True)]
-    index = [torch.arange(s - 1, s + len(r) - 1) for s, r in zip(starts, responses, strict=True)]
-    return rows, torch.cat(index)
+        rows, index = pack_shared(prompts, tokens, row_tokens)
+    else:
+        rows = padded([[*p, *t] for p, t in zip(prompts, tokens, strict=True)])
+        starts = [o + len(p) for o, p in zip(rows.offsets, prompts, strict=True)]
+        index = torch.cat([torch.arange(s - 1, s + len(t) - 1) for s, t in zip(starts, tokens, strict=True)])
+    targets = torch.tensor([t for r in tokens for t in r], dtype=torch.long)
+    return rows, index.to(model.device), targets.to(model.device)
 
 
 def token_states(body: Any, rows: Packed, index: Tensor) -> Tensor:

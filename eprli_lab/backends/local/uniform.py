@@ -37,7 +37,8 @@ def _mixed(z: Tensor) -> Tensor:
     """The finalizer of splitmix64; int64 products wrap round."""
     z = (z ^ _shifted(z, 30)) * FIRST
     z = (z ^ _shifted(z, 27)) * SECOND
-    return z ^ _shifted(z, 31)
+    mixed: Tensor = z ^ _shifted(z, 31)
+    return mixed
 
 
 def _shifted(z: Tensor, by: int) -> Tensor:

@@ -151,10 +151,11 @@ def make_cached(model: ModelSpec, family: str) -> Path:
     """The warm start of a config that is not shipped: made once on this machine, also when several processes ask."""
     from filelock import FileLock
 
-    from eprli_lab.backends.local.model import cache_directory, find_asset, recipe_fingerprint
+    from eprli_lab.backends.local.model import find_asset, recipe_fingerprint
+    from eprli_lab.config.paths import cache_directory
 
     fingerprint = recipe_fingerprint(model, family)
-    cache = cache_directory()
+    cache = cache_directory("warmstart")
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{fingerprint}.lock"):
         found = find_asset(fingerprint)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.backends.local.model import cache_root
+from eprli_lab.config.paths import cache_directory
 from eprli_lab.files import digest, sync_folder, write_whole
 
 SOURCE = Path(__file__).with_name("decode.cpp")
@@ -52,12 +52,13 @@ def load() -> tuple[Any, Compiler]:
 @lru_cache(maxsize=1)
 def attempt() -> tuple[Any, Compiler] | str:
     """What `load` gives, or why there is nothing: what failed once is not tried again in this process."""
-    folder = cache_root() / "compiled"
+    folder = Path()
     try:
+        folder = cache_directory("compiled")
         compiler = find_compiler()
         folder.mkdir(parents=True, exist_ok=True)
         return _loaded(folder / f"{_key(compiler)}.so", compiler), compiler
-    except NotCompiledError as error:
+    except (NotCompiledError, RuntimeError) as error:  # RuntimeError: a user without a home
         return str(error)
     except OSError as error:
         return f"{folder} cannot be used ({error.strerror or error})"
