@@ -43,4 +43,5 @@ def _mixed(z: Tensor) -> Tensor:
 
 def _shifted(z: Tensor, by: int) -> Tensor:
     """The bits moved to the right, zeros moved in."""
-    return (z >> by) & (2 ** (64 - by) - 1)
+    moved: Tensor = (z >> by) & (2 ** (64 - by) - 1)
+    return moved
