@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from eprli_lab.algorithm.loss import entropy
 from eprli_lab.backends.local.drawing import pick
 from eprli_lab.backends.local.heads import Head, token_scores
+from eprli_lab.backends.local.uniform import streams, uniform
 from eprli_lab.records import Sampling
 
 DRAWS = [(128, 32, 400), (64, 32_000, 8), (64, 151_936, 3)]  # rows, vocabulary, repeats
@@ -41,14 +42,14 @@ def alternated(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 def draws(rows: int, vocabulary: int, repeats: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(rows, vocabulary, generator=generator) * 2
-    sampling = Sampling(1, 1)
+    sampling, keys = Sampling(1, 1), streams(0, 0, rows)
 
     def race() -> object:
         scores = F.log_softmax(logits.clone(), -1)
         tokens = (scores.exp() / torch.empty_like(scores).exponential_(generator=generator)).argmax(-1)
         return scores.gather(1, tokens[:, None])
 
-    return alternated({"race": race, "inverse CDF": lambda: pick(logits.clone(), sampling, generator)}, repeats)
+    return alternated({"race": race, "inverse CDF": lambda: pick(logits.clone(), sampling, uniform(keys, 0))}, repeats)
 
 
 def loss(way: str, tokens: int, width: int, vocabulary: int) -> Callable[[], None]:

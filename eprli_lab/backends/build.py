@@ -39,3 +39,9 @@ def build_rewarder(spec: RunSpec, backend: Backend) -> ProcessRewarder | None:
 
     assert isinstance(backend, LocalBackend)  # the other one refuses it (openrlhf/flags.py)
     return ImplicitRewarder(backend, spec.algorithm.implicit, spec.optim)
+
+
+def described(backend: Backend) -> dict[str, str]:
+    """What the engine says of how it computes; the numbers of a run differ by rounding where this differs."""
+    decode: str = getattr(backend, "decode_loop", "")
+    return {"decode": decode} if decode else {}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from eprli_lab.config.fields import AsTuple, Positive, Strict
+from eprli_lab.config.fields import AsTuple, Later, Positive, Strict
 
 
 class LocalSpec(Strict):
@@ -18,6 +18,8 @@ class LocalSpec(Strict):
     sample_batch: Positive = 512  # responses decoded at once
     pack_tokens: Positive = 104  # length of a packed training row (at least the longest sequence is used)
     microbatch_tokens: Positive = 16384  # tokens in one forward and backward pass
+    # The decode loop: compiled where a compiler is and the policy is one that it computes (docs/performance.md).
+    decode: Annotated[Literal["auto", "compiled", "torch"], Later("auto")] = "auto"
 
 
 class OpenRLHFSpec(Strict):
@@ -70,4 +72,4 @@ class OpenRLHFSpec(Strict):
 
 
 BACKENDS: dict[str, type[Strict]] = {"local": LocalSpec, "openrlhf": OpenRLHFSpec}
-NOT_IN_FINGERPRINT = {"dry_run": True, "ray_address": True, "start_seconds": True}  # of a backend
+NOT_IN_FINGERPRINT = {"dry_run": True, "ray_address": True, "start_seconds": True, "decode": True}  # of a backend

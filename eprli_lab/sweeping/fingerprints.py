@@ -58,7 +58,8 @@ class Change:
 def code_digests() -> dict[str, str]:
     """File of the package -> digest, and library -> version."""
     package = Path(__file__).resolve().parent.parent
-    files = [f for name in CODE for f in (sorted((package / name).rglob("*.py")) or [package / name])]
+    sources = {name: sorted(f for end in ("*.py", "*.cpp") for f in (package / name).rglob(end)) for name in CODE}
+    files = [f for name in CODE for f in (sources[name] or [package / name])]
     out = {str(f.relative_to(package)): _digest([f.read_bytes()]) for f in files}
     return out | {name: importlib.metadata.version(name) for name in LIBRARIES}
 

@@ -43,8 +43,9 @@ class RunTracker:
         run_id: str | None,
         run_dir: Path,
         resume_step: int | None = None,
+        engine: Mapping[str, str] | None = None,
     ) -> None:
-        """Open a new run, or re-open `run_id`. `resume_step`: step of the checkpoint that training goes on from.
+        """Open a new run, or re-open `run_id` at the checkpoint of `resume_step`. `engine`: how that computes, noted.
 
         Raises UserError when the experiment was deleted, the spool is damaged or cannot be written, and when neither
         spool nor store holds what was logged up to the checkpoint.
@@ -53,13 +54,12 @@ class RunTracker:
         run_dir.mkdir(parents=True, exist_ok=True)
         spool = _spool_of(run_dir)
         spool.rewind(-1 if resume_step is None else resume_step)
-        spool.header = _header(spec, parent_run_id, spool.header.get("token"), run_dir)
+        spool.header = _header(spec, parent_run_id, spool.header.get("token"), run_dir, engine or {})
         spool.run_id = run_id or spool.run_id
         self._stored: dict[tuple[str, int], float] = {}
         self._queue: deque[Point | tuple[str, str]] = deque()
         self._wake = threading.Condition()
-        self._wanted = self._stopping = False
-        self._busy = False
+        self._wanted = self._stopping = self._busy = False
         self._offline: str | None = None
         self._retry = Backoff()
         try:
@@ -273,7 +273,9 @@ def _spool_of(run_dir: Path) -> Spool:
         ) from None
 
 
-def _header(spec: RunSpec, parent_run_id: str | None, token: str | None, run_dir: Path) -> dict[str, Any]:
+def _header(
+    spec: RunSpec, parent_run_id: str | None, token: str | None, run_dir: Path, engine: Mapping[str, str]
+) -> dict[str, Any]:
     """Everything that makes the run in a store. `token` names this spool, so that an upload finds its run again.
 
     `directory` and `cwd`, as they were: a folder that was moved since has its store in the new place.
@@ -286,7 +288,7 @@ def _header(spec: RunSpec, parent_run_id: str | None, token: str | None, run_dir
     tags |= {PLANNED: spec.planned} if spec.planned else {}
     tags |= {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
     tags |= {"mlflow.source.name": "python -m eprli_lab.run", "mlflow.source.type": "LOCAL"}
-    tags["eprli.provenance"] = json.dumps(provenance())
+    tags["eprli.provenance"] = json.dumps(provenance() | ({"engine": dict(engine)} if engine else {}))
     params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in spec.flat().items()}
     tracking = spec.tracking.model_dump() | {"uri": absolute(spec.tracking.uri)}
     tags |= process_tags()

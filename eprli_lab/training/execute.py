@@ -58,6 +58,7 @@ def _tracked(
     trainer: Trainer, spec: RunSpec, directory: Path, parent_run_id: str | None, prompts: PromptReport
 ) -> dict[str, Any]:
     """The run, logged; what `execute` returns."""
+    from eprli_lab.backends.build import described
     from eprli_lab.tracking.run import RunTracker
     from eprli_lab.tracking.send import PRUNED
 
@@ -69,6 +70,7 @@ def _tracked(
         run_id=read_run_id(directory, owner),
         run_dir=directory,
         resume_step=resumed.step if resumed else None,
+        engine=described(trainer.backend),
     )
     last: dict[str, float] = {}
 

@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 
 from eprli_lab.backends.local import drawing
 from eprli_lab.backends.local.drawing import BLOCK, draw, keep, pick
+from eprli_lab.backends.local.uniform import streams, uniform
 from eprli_lab.records import Sampling
 
 # Eight tokens; all shares are powers of two, so that sums and boundaries are exact in float32.
@@ -25,6 +26,11 @@ def logits(shares=SHARES, rows: int = 1) -> torch.Tensor:
 
 def sampling(**words: Any) -> Sampling:
     return Sampling(1, 1, **words)
+
+
+def places(rows: int, seed: int) -> torch.Tensor:
+    """Uniform numbers [rows, 1]."""
+    return uniform(streams(seed, 0, rows), 0)
 
 
 def kept(**words: Any) -> set[int]:
@@ -75,9 +81,9 @@ def test_a_tie_across_the_mass_keeps_the_lower_index():
 
 def test_the_temperature_comes_before_the_filters():
     # at temperature .5 the shares are squared: .25, .0625, ... of a sum of .3335: the first has .7497 of the mass
-    tokens, values = pick(logits(rows=4000), sampling(temperature=0.5, top_p=0.74), torch.Generator().manual_seed(0))
+    tokens, values = pick(logits(rows=4000), sampling(temperature=0.5, top_p=0.74), places(4000, 0))
     assert set(tokens.tolist()) == {2} and values.abs().max() == 0.0
-    tokens, _ = pick(logits(rows=4000), sampling(temperature=0.5, top_p=0.76), torch.Generator().manual_seed(0))
+    tokens, _ = pick(logits(rows=4000), sampling(temperature=0.5, top_p=0.76), places(4000, 0))
     assert set(tokens.tolist()) == {2, 0}
 
 
@@ -99,7 +105,7 @@ def test_frequencies_and_log_probabilities_are_of_what_was_kept(words, expected,
     rows, places = 20_000, {i: 700 * i + 3 if large else i for i in range(8)}  # 4,904 tokens of probability 0 between
     wide = torch.full((rows, 5000 if large else 8), -math.inf)
     wide[:, list(places.values())] = logits()
-    tokens, values = pick(wide, sampling(**words), torch.Generator().manual_seed(7))
+    tokens, values = pick(wide, sampling(**words), uniform(streams(7, 0, rows), 0))
     back = {place: i for i, place in places.items()}
     found = [back[t] for t in tokens.tolist()]
     assert set(found) <= set(expected)
@@ -109,7 +115,7 @@ def test_frequencies_and_log_probabilities_are_of_what_was_kept(words, expected,
 
 
 def test_greedy_is_the_most_probable_token_with_its_log_probability_at_temperature_one():
-    tokens, values = pick(logits(rows=3), sampling(temperature=0.0, top_k=2, top_p=0.1), torch.Generator())
+    tokens, values = pick(logits(rows=3), sampling(temperature=0.0, top_k=2, top_p=0.1), None)
     assert tokens.tolist() == [2, 2, 2]
     assert values.tolist() == pytest.approx([math.log(0.5)] * 3, abs=1e-6)
 
@@ -117,15 +123,15 @@ def test_greedy_is_the_most_probable_token_with_its_log_probability_at_temperatu
 def test_log_probabilities_at_a_real_vocabulary_are_those_of_float64():
     wide = torch.randn(16, 151_936, generator=torch.Generator().manual_seed(0)) * 3
     expected = wide.double().log_softmax(-1)
-    tokens, values = pick(wide.clone(), sampling(), torch.Generator().manual_seed(1))
+    tokens, values = pick(wide.clone(), sampling(), places(16, 1))
     assert (values - expected.gather(1, tokens[:, None])[:, 0]).abs().max() < 1e-6
 
 
 def test_the_rows_worked_on_at_once_change_nothing(monkeypatch):
     wide = torch.randn(12, 2000, generator=torch.Generator().manual_seed(0))
-    whole = pick(wide.clone(), sampling(top_p=0.9), torch.Generator().manual_seed(1))
+    whole = pick(wide.clone(), sampling(top_p=0.9), places(12, 1))
     monkeypatch.setattr(drawing, "ELEMENTS", 5 * 2000 + 1)
-    cut = pick(wide.clone(), sampling(top_p=0.9), torch.Generator().manual_seed(1))
+    cut = pick(wide.clone(), sampling(top_p=0.9), places(12, 1))
     assert torch.equal(whole[0], cut[0]) and torch.equal(whole[1], cut[1])
 
 

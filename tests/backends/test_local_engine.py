@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from engines import SPEC, backend, batch, same, settings, weights
 from safetensors.torch import load_file, save_file
 
+from eprli_lab.backends.local import engine as local_engine
 from eprli_lab.backends.local.engine import LocalBackend
 from eprli_lab.backends.local.model import recipe_fingerprint
+from eprli_lab.backends.local.packing import pack
 from eprli_lab.config.compose import compose_spec
-from eprli_lab.config.data import GeneratedSpec, ModelSpec
+from eprli_lab.config.data import GeneratedSpec, LoraSpec, ModelSpec
 from eprli_lab.config.paths import ASSETS_DIR
 from eprli_lab.errors import NonFiniteError, UserError
 from eprli_lab.records import Batch, UpdateSettings
@@ -50,6 +52,29 @@ def test_packed_and_microbatched_loss_is_the_loss(aggregation, microbatch):
     s = settings(aggregation=aggregation)
     expected = by_hand(engine, work, s)
     assert engine.update(work, s).loss == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["plain", "kl", "lora"])
+def test_shared_prompts_change_an_update_by_rounding_alone(kind, monkeypatch):
+    def own_prompts(model, responses, row_tokens):
+        rows = pack([[*r.prompt_tokens, *r.tokens] for r in responses], row_tokens)
+        starts = [o + len(r.prompt_tokens) for o, r in zip(rows.offsets, responses, strict=True)]
+        index = [torch.arange(s - 1, s + len(r.tokens) - 1) for s, r in zip(starts, responses, strict=True)]
+        return rows, torch.cat(index), torch.tensor([t for r in responses for t in r.tokens])
+
+    def moved() -> LocalBackend:
+        spec = SPEC.model.model_copy(update={"lora": LoraSpec(rank=4, alpha=8) if kind == "lora" else None})
+        return LocalBackend(spec, SPEC.optim, SPEC.backend, family="mod10", kl_reference=kind != "plain", seed=0)
+
+    work = batch(backend(), 1)
+    s = settings(kl_coef=0.1 if kind != "plain" else 0.0, inner_iterations=2, learning_rate=1e-3)
+    shared = moved().update(work, s)
+    monkeypatch.setattr(local_engine, "response_rows", own_prompts)
+    alone = moved().update(work, s)
+    for name in ("loss", "entropy", "grad_norm", "approx_kl", "mismatch_max", "kl_ref"):
+        a, b = getattr(shared, name), getattr(alone, name)
+        assert a == b is None or a == pytest.approx(b, rel=1e-3, abs=2e-6), name
+    assert shared.kl_ref is None or shared.kl_ref > 1e-6
 
 
 def test_microbatches_give_the_gradient_of_the_whole():
@@ -219,7 +244,6 @@ def test_another_config_is_warm_started_once_and_cached(tmp_path, monkeypatch, c
 def test_packing_never_mixes_sequences():
     engine = backend()
     long = GeneratedSpec(family="mod10", operations=(1, 8), problems=40)
-    from eprli_lab.backends.local.packing import pack
     from eprli_lab.data.families import generate
 
     rows = [engine.adapter.prompt(p) for p in generate(long, "heldout")]

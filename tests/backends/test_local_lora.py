@@ -91,7 +91,7 @@ def test_merging_leaves_the_policy_as_it_is():
     before = parameters(backend)
     for _ in range(3):
         batch(backend, 1)
-        backend._decoder = None
+        backend.loop.forget()
         merged_tensors(backend.policy)
     assert all(torch.equal(p, before[n]) for n, p in parameters(backend).items())
 

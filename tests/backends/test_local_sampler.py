@@ -16,11 +16,19 @@ from scipy.stats import chisquare
 from eprli_lab.backends.local.decoders import AnyDecoder, Qwen3Decoder, decoder_for
 from eprli_lab.backends.local.drawing import keep
 from eprli_lab.backends.local.model import build_model
-from eprli_lab.backends.local.packing import pack, padded, token_logits
+from eprli_lab.backends.local.packing import (
+    Packed,
+    pack,
+    pack_shared,
+    padded,
+    response_rows,
+    token_logits,
+    token_states,
+)
 from eprli_lab.backends.local.sampler import decode
 from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.local.tokenizer import build_tokenizer
-from eprli_lab.records import Completion, Sampling
+from eprli_lab.records import Completion, Response, Sampling
 
 TINY: dict[str, Any] = {
     "hidden_size": 32,
@@ -55,7 +63,7 @@ def draw(decoder: Any, *, n: int = 6, temperature: float = 1.0, seed: int = 0, m
 
 
 def drawn(decoder: Any, sampling: Sampling, seed: int = 0, stops=(EOS, 7)) -> list[list[Completion]]:
-    return decode(decoder, PROMPTS, sampling, stop_ids=stops, generator=torch.Generator().manual_seed(seed))
+    return decode(decoder, PROMPTS, sampling, stop_ids=stops, seed=seed)
 
 
 @torch.no_grad()
@@ -161,7 +169,7 @@ def test_a_response_ends_with_the_token_that_completes_a_stop_string():
     stop = tuple(tokenizer.decode(list(pair)) for pair, _ in pairs.most_common(3))  # of two tokens each
     sampling = Sampling(16, 20, stop=stop)
     found = decode(
-        decoder_for(policy), PROMPTS, sampling, stop_ids=(EOS, 7), generator=torch.Generator().manual_seed(2),
+        decoder_for(policy), PROMPTS, sampling, stop_ids=(EOS, 7), seed=2,
         strings=StopStrings(tokenizer, stop),
     )  # fmt: skip
     ended = 0
@@ -174,8 +182,9 @@ def test_a_response_ends_with_the_token_that_completes_a_stop_string():
                 assert (c.finish == "stop") is any(s in text for s in stop)
                 ended += c.finish == "stop"
     assert ended > 2
-    # until the first row ends the draws are those without stop strings
-    assert all(a.tokens[0] == b.tokens[0] for x, y in zip(plain, found, strict=True) for a, b in zip(x, y, strict=True))
+    # what is drawn is what would be drawn without stop strings
+    for x, y in zip(plain, found, strict=True):
+        assert all(a.tokens[: len(b.tokens)] == b.tokens for a, b in zip(x, y, strict=True))
 
 
 def test_stop_strings_are_seen_across_tokens_and_not_across_what_is_no_text():
@@ -252,3 +261,89 @@ def test_packed_logits_are_the_unpacked_ones(sizes, row_tokens, name):
                 got = token_logits(policy, rows, torch.arange(offset, offset + len(sequence)))
                 alone = policy(input_ids=torch.tensor([sequence]), use_cache=False).logits[0]
                 assert torch.allclose(got, alone, atol=1e-5, rtol=0)
+
+
+# ---------------------------------------------------------------------- shared prompts
+
+groups = st.lists(
+    st.tuples(st.integers(1, 9), st.lists(st.integers(1, 12), min_size=1, max_size=6)), min_size=1, max_size=5
+)
+
+
+def of_groups(sizes: list[tuple[int, list[int]]]) -> tuple[list[list[int]], list[list[int]]]:
+    """(prompts, responses), one a response, the groups' members apart from each other."""
+    members = []
+    for g, (length, answers) in enumerate(sizes):
+        prompt = [(5 * g + j) % 31 + 1 for j in range(length)]
+        members += [(i, prompt, [(3 * g + 7 * i + j) % 31 + 1 for j in range(n)]) for i, n in enumerate(answers)]
+    members.sort(key=lambda m: m[0])
+    return [p for _, p, _ in members], [r for _, _, r in members]
+
+
+def as_sampled(prompts: list[list[int]], responses: list[list[int]]) -> list[Response]:
+    pairs = zip(prompts, responses, strict=True)
+    return [Response("", tuple(p), tuple(r), (-1.0,) * len(r), False) for p, r in pairs]
+
+
+@given(groups, st.integers(1, 60))
+def test_a_shared_prompt_is_there_once_a_row_and_seen_by_its_own(sizes, row_tokens):
+    prompts, responses = of_groups(sizes)
+    packed, index = pack_shared(prompts, responses, row_tokens)
+    length = packed.ids.shape[1]
+    assert length <= max(row_tokens, max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True)))
+    flat, positions, at, covered = packed.ids.flatten(), packed.positions.flatten(), 0, set()
+    for prompt, response in zip(prompts, responses, strict=True):
+        first, *others = index[at : at + len(response)].tolist()
+        at += len(response)
+        row = first // length
+        asked = list(range(first - len(prompt) + 1, first + 1))
+        own = [*others, (others[-1] if others else -1) + 1] if others else []
+        seen = packed.mask[row, 0, (others[-1] if others else first) % length].nonzero()[:, 0] + row * length
+        assert flat[asked].tolist() == prompt and positions[asked].tolist() == list(range(len(prompt)))
+        assert seen.tolist() == asked + others, "its prompt, and what it has said so far"
+        assert flat[own].tolist()[: len(others)] == response[: len(others)]
+        assert positions[others].tolist() == list(range(len(prompt), len(prompt) + len(others)))
+        covered |= {*asked, *others}
+    assert at == len(index) and len(set((flat != 0).nonzero()[:, 0].tolist()) - covered) == len(responses), (
+        "last tokens"
+    )
+    prompts_there = int((flat != 0).sum()) - sum(map(len, responses))
+    assert prompts_there <= sum(map(len, prompts))
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen2", "llama"])
+@pytest.mark.parametrize("row_tokens", [8, 30, 200])
+def test_gradients_with_shared_prompts_are_those_without(name, row_tokens):
+    """Within 1e-6 of the largest, in float64 but for the norms, which transformers computes in float32."""
+    policy = model(name).double()
+    prompts, responses = of_groups([(7, [3, 9, 9, 1, 12]), (2, [4, 4]), (9, [1]), (7, [5, 6])])
+    targets = torch.tensor([t for r in responses for t in r])
+
+    def gradients(rows: Packed, index: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        policy.zero_grad()
+        states = policy.lm_head(token_states(policy.model, rows, index)).log_softmax(-1)
+        scores = states.gather(1, targets[:, None])[:, 0]
+        (scores * torch.arange(len(scores))).sum().backward()
+        return scores.detach(), [p.grad.clone() for p in policy.parameters()]
+
+    rows = padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)])
+    starts = [o + len(p) for o, p in zip(rows.offsets, prompts, strict=True)]
+    alone = torch.cat([torch.arange(s - 1, s + len(r) - 1) for s, r in zip(starts, responses, strict=True)])
+    shared, index = response_rows(policy, as_sampled(prompts, responses), row_tokens)[:2]
+    assert shared.ids.numel() < rows.ids.numel()
+    (a, first), (b, second) = gradients(rows, alone), gradients(shared, index)
+    assert torch.allclose(a, b, atol=1e-6, rtol=0)
+    for x, y in zip(first, second, strict=True):
+        assert float((x - y).abs().max()) <= 1e-6 * float(x.abs().max())
+
+
+def test_a_model_that_takes_no_mask_of_ours_has_a_prompt_for_every_response():
+    prompts, responses = of_groups([(3, [2, 2, 4])])
+    for policy in (model("gpt2"), build_model({"model_type": "mistral", "sliding_window": 8, **TINY}, 0).eval()):
+        rows, index = response_rows(policy, as_sampled(prompts, responses), 104)[:2]
+        assert rows.mask is None and rows.ids.shape == (3, 7)
+        got = token_logits(policy, rows, index).detach()
+        for i, (p, r) in enumerate(zip(prompts, responses, strict=True)):
+            alone = policy(input_ids=torch.tensor([[*p, *r]]), use_cache=False).logits[0, len(p) - 1 : -1]
+            at = sum(map(len, responses[:i]))
+            assert torch.allclose(got[at : at + len(r)], alone, atol=1e-5)

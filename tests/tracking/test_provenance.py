@@ -42,3 +42,18 @@ def test_the_commit_is_that_of_the_checkout():
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True)
     if head.returncode == 0:
         assert head.stdout.startswith(provenance()["commit"].removesuffix("-dirty"))
+
+
+def test_a_run_says_which_decode_loop_sampled(tmp_path):
+    from engines import SPEC, backend
+    from helpers import ScriptedBackend
+
+    from eprli_lab.backends.build import described
+    from eprli_lab.tracking.run import _header
+
+    engine = described(backend(decode="torch"))
+    assert engine == {"decode": "torch"} and described(ScriptedBackend()) == {}
+    tags = [_header(SPEC, None, None, tmp_path, e)["tags"] for e in (engine, {})]
+    said = [json.loads(t["eprli.provenance"]) for t in tags]
+    assert said[0]["engine"] == engine and "engine" not in said[1]
+    assert tags[0]["fingerprint"] == tags[1]["fingerprint"]

@@ -9,6 +9,7 @@ policy in float64).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -36,33 +37,47 @@ class Decoder(Protocol):
         ...
 
 
-class Qwen3Decoder:
-    """The Qwen3 forward pass on fused weights; right-padded prompts of unequal length, a write position a row."""
+@dataclass(frozen=True)
+class _Layer:
+    """Fused weights of one layer, [inputs, outputs]; norms are None where they are within what follows them."""
 
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+    qk_norm: Tensor  # [heads + kv, D]
+    before: Tensor | None  # the layer norm before attention
+    between: Tensor | None  # the one before the MLP
+
+
+class Qwen3Decoder:
+    """The Qwen3 forward pass on fused weights. Prompts are padded on the left, so all rows write at the same place."""
+
+    @torch.no_grad()
     def __init__(self, model: Any) -> None:
         self.config, self.device = model.config, model.device
         c = self.config
         self.heads, self.kv, self.width = c.num_attention_heads, c.num_key_value_heads, c.head_dim
-        self.layers = []
-        with torch.no_grad():
-            for layer in model.model.layers:
-                a, mlp = layer.self_attn, layer.mlp
-                self.layers.append(
-                    (
-                        torch.cat([merged_weight(m) for m in (a.q_proj, a.k_proj, a.v_proj)]),
-                        merged_weight(a.o_proj),
-                        a.q_norm.weight.detach(),
-                        a.k_norm.weight.detach(),
-                        layer.input_layernorm.weight.detach(),
-                        layer.post_attention_layernorm.weight.detach(),
-                        torch.cat([merged_weight(m) for m in (mlp.gate_proj, mlp.up_proj)]),
-                        merged_weight(mlp.down_proj),
-                    )
-                )
-        self.embedding = model.model.embed_tokens.weight.detach()
-        self.norm, self.head = model.model.norm.weight.detach(), model.lm_head.weight.detach()
-        self.eps = c.rms_norm_eps
+        self.embedding, self.eps = model.model.embed_tokens.weight.detach(), c.rms_norm_eps
         self.inverse = model.model.rotary_emb.inv_freq.float()
+        self.layers = [self._layer(layer) for layer in model.model.layers]
+        self.head, self.norm = self._after(model.model.norm.weight, model.lm_head.weight)
+
+    def _layer(self, layer: Any) -> _Layer:
+        a, mlp = layer.self_attn, layer.mlp
+        qkv = torch.cat([merged_weight(m) for m in (a.q_proj, a.k_proj, a.v_proj)])
+        gate_up = torch.cat([merged_weight(m) for m in (mlp.gate_proj, mlp.up_proj)])
+        qkv, before = self._after(layer.input_layernorm.weight, qkv)
+        gate_up, between = self._after(layer.post_attention_layernorm.weight, gate_up)
+        qk_norm = torch.cat([a.q_norm.weight.expand(self.heads, -1), a.k_norm.weight.expand(self.kv, -1)])
+        out, down = (merged_weight(m).t().contiguous() for m in (a.o_proj, mlp.down_proj))
+        return _Layer(qkv, out, gate_up, down, qk_norm, before, between)
+
+    def _after(self, norm: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(a linear layer's weight, the norm before it): in float32 as one, in a narrow type rounding would show."""
+        if weight.dtype == torch.float32:
+            return (weight * norm).t().contiguous(), None
+        return weight.detach().t().contiguous(), norm.detach()
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -82,73 +97,79 @@ class Qwen3Decoder:
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, new_tokens: int) -> Tensor:
         longest, count = max(len(p) for p in prompts), len(prompts)
         total = longest + new_tokens
-        ids = torch.zeros(count, longest, dtype=torch.long)
-        for i, p in enumerate(prompts):
-            ids[i, : len(p)] = torch.tensor(p)
-        lengths = torch.tensor([len(p) for p in prompts], device=self.device)
-        ids = ids.to(self.device)
+        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=self.device)
+        padding = torch.tensor([longest - len(p) for p in prompts], device=self.device)
         angles = torch.outer(torch.arange(total, device=self.device).float(), self.inverse)
-        angles = torch.cat([angles, angles], -1)
         dtype = self.embedding.dtype
-        self.cos, self.sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        self.cos = torch.cat([angles, angles], -1).cos().to(dtype)
+        self.sin = torch.cat([-angles, angles], -1).sin().to(dtype)  # the sign is that of the half that is turned
         shape = (len(self.layers), count * n, self.kv, total, self.width)
         self.k = torch.zeros(shape, dtype=dtype, device=self.device)
         self.v = torch.zeros_like(self.k)
+        hidden = torch.arange(total, device=self.device)[None] < padding[:, None]
+        mask = torch.zeros(count, 1, 1, total, dtype=dtype, device=self.device)
+        mask = mask.masked_fill_(hidden[:, None, None], float("-inf"))
+        later = torch.ones(longest, longest, dtype=torch.bool, device=self.device).triu_(1)
+        seen = mask[..., :longest].masked_fill(later, float("-inf"))  # [count, 1, longest, longest]
+        seen.diagonal(dim1=-2, dim2=-1).zero_()  # padding sees itself, so that no row is empty
+        positions = (torch.arange(longest, device=self.device)[None] - padding[:, None]).clamp_(min=0)
         x = F.embedding(ids, self.embedding)
-        cos, sin = self.cos[:longest], self.sin[:longest]
-        for i, (qkv_w, o_w, q_n, k_n, n1, n2, gu_w, d_w) in enumerate(self.layers):
-            h = F.rms_norm(x, x.shape[-1:], n1, self.eps)
-            qkv = F.linear(h, qkv_w).view(count, longest, self.heads + 2 * self.kv, self.width)
-            q, k, v = (t.transpose(1, 2) for t in qkv.split([self.heads, self.kv, self.kv], 2))
-            q = self._rotate(F.rms_norm(q, (self.width,), q_n, self.eps), cos, sin)
-            k = self._rotate(F.rms_norm(k, (self.width,), k_n, self.eps), cos, sin)
-            self.k[i, :, :, :longest] = k.repeat_interleave(n, 0)
-            self.v[i, :, :, :longest] = v.repeat_interleave(n, 0)
-            a = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-            x = self._rest(x, a.transpose(1, 2).reshape(count, longest, -1), o_w, n2, gu_w, d_w)
-        logits = self._logits(x[torch.arange(count, device=self.device), lengths - 1])
-        self.position = lengths.repeat_interleave(n)  # where each row writes next
-        return logits.repeat_interleave(n, 0)
+        for i, layer in enumerate(self.layers):
+            q, k, v = self._attended(x, layer, self.cos[positions][:, :, None], self.sin[positions][:, :, None])
+            self.k[i, :, :, :longest] = k.transpose(1, 2).repeat_interleave(n, 0)
+            self.v[i, :, :, :longest] = v.transpose(1, 2).repeat_interleave(n, 0)
+            q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+            a = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+            x = self._rest(x, a.transpose(1, 2).reshape(count, longest, -1), layer)
+        self.slot = longest  # where all rows write next
+        self.padding, self.mask = padding.repeat_interleave(n), mask.repeat_interleave(n, 0)
+        return self._logits(x[:, -1]).repeat_interleave(n, 0)
 
     def step(self, tokens: Tensor) -> Tensor:
-        rows, seen = len(tokens), int(self.position.max()) + 1
-        groups = self.heads // self.kv
-        cos, sin = self.cos[self.position][:, None], self.sin[self.position][:, None]
-        hidden = torch.arange(seen, device=self.device)[None] > self.position[:, None]
-        mask = torch.zeros(rows, 1, 1, seen, dtype=self.k.dtype, device=self.device)
-        mask = mask.masked_fill_(hidden[:, None, None], float("-inf")).expand(rows, 1, groups, seen)
-        index = torch.arange(rows, device=self.device)
+        rows, groups, slot = len(tokens), self.heads // self.kv, self.slot
+        position = slot - self.padding
+        cos, sin = self.cos[position][:, None], self.sin[position][:, None]
+        mask = self.mask[..., : slot + 1].expand(rows, 1, groups, slot + 1)
         x = F.embedding(tokens, self.embedding)
-        for i, (qkv_w, o_w, q_n, k_n, n1, n2, gu_w, d_w) in enumerate(self.layers):
-            h = F.rms_norm(x, x.shape[-1:], n1, self.eps)
-            qkv = F.linear(h, qkv_w).view(rows, self.heads + 2 * self.kv, self.width)
-            q, k, v = qkv.split([self.heads, self.kv, self.kv], 1)
-            q = self._rotate(F.rms_norm(q, (self.width,), q_n, self.eps), cos, sin)
-            k = self._rotate(F.rms_norm(k, (self.width,), k_n, self.eps), cos, sin)
-            self.k[i][index, :, self.position] = k
-            self.v[i][index, :, self.position] = v
-            query = q.view(rows, self.kv, groups, self.width)  # grouped queries share their key-value head
-            a = F.scaled_dot_product_attention(query, self.k[i][:, :, :seen], self.v[i][:, :, :seen], attn_mask=mask)
-            x = self._rest(x, a.reshape(rows, -1), o_w, n2, gu_w, d_w)
-        self.position = self.position + 1
+        for i, layer in enumerate(self.layers):
+            q, k, v = self._attended(x, layer, cos, sin)
+            self.k[i, :, :, slot], self.v[i, :, :, slot] = k, v
+            query = q.reshape(rows, self.kv, groups, self.width)  # grouped queries share their key-value head
+            keys, values = self.k[i, :, :, : slot + 1], self.v[i, :, :, : slot + 1]
+            a = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+            x = self._rest(x, a.reshape(rows, -1), layer)
+        self.slot = slot + 1
         return self._logits(x)
 
     def keep(self, rows: Tensor) -> None:
-        self.k, self.v, self.position = self.k[:, rows], self.v[:, rows], self.position[rows]
+        self.k, self.v = self.k[:, rows], self.v[:, rows]
+        self.padding, self.mask = self.padding[rows], self.mask[rows]
 
-    @staticmethod
-    def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        half = x.shape[-1] // 2
-        return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+    def _attended(self, x: Tensor, layer: _Layer, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys (both normalized and turned to their position) and values of x [..., H]: [..., heads, D]."""
+        fused = F.rms_norm(x, x.shape[-1:], layer.before, self.eps) @ layer.qkv
+        fused = fused.view(*x.shape[:-1], -1, self.width)
+        qk, v = fused.split([self.heads + self.kv, self.kv], -2)
+        qk = F.rms_norm(qk, (self.width,), None, self.eps) * layer.qk_norm
+        half = self.width // 2
+        qk = torch.addcmul(qk * cos, torch.cat([qk[..., half:], qk[..., :half]], -1), sin)
+        q, k = qk.split([self.heads, self.kv], -2)
+        return q, k, v
 
-    def _rest(self, x: Tensor, a: Tensor, o_w: Tensor, n2: Tensor, gu_w: Tensor, d_w: Tensor) -> Tensor:
+    def _rest(self, x: Tensor, a: Tensor, layer: _Layer) -> Tensor:
         """Output projection and the gated MLP, with their residuals."""
-        x = x + F.linear(a, o_w)
-        gate, up = F.linear(F.rms_norm(x, x.shape[-1:], n2, self.eps), gu_w).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * up, d_w)
+        x = _add(x, a, layer.out)
+        gate, up = (F.rms_norm(x, x.shape[-1:], layer.between, self.eps) @ layer.gate_up).chunk(2, -1)
+        return _add(x, F.silu(gate).mul_(up), layer.down)
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(F.rms_norm(x, x.shape[-1:], self.norm, self.eps), self.head).float()
+        return (F.rms_norm(x, x.shape[-1:], self.norm, self.eps) @ self.head).float()
+
+
+def _add(x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
+    """x + a weight."""
+    flat = torch.addmm(x.reshape(-1, x.shape[-1]), a.reshape(-1, a.shape[-1]), weight)
+    return flat.view(x.shape)
 
 
 class AnyDecoder:

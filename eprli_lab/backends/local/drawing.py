@@ -15,13 +15,12 @@ BLOCK = 512  # tokens summed at once; where in a block a draw falls is looked up
 ELEMENTS = 2**24  # of the logits that are worked on at once (64 MB in float32)
 
 
-def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(tokens [R], log-probabilities [R] in nats) from next-token logits [R, V], float32, which are overwritten."""
+def pick(logits: Tensor, sampling: Sampling, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(tokens [R], log-probabilities [R] in nats) from next-token logits [R, V], float32, which are overwritten.
+
+    `uniform` [R, 1] in [0, 1), float64: where in its distribution each row draws; None at temperature 0.
+    """
     rows, size = logits.shape
-    if sampling.temperature == 0.0:
-        uniform = None
-    else:  # all at once, so that the cut below changes nothing
-        uniform = torch.rand(rows, 1, dtype=torch.float64, device=logits.device, generator=generator)
     at_once = max(1, ELEMENTS // size)
     if rows <= at_once:
         return _pick(logits, sampling, uniform)

@@ -8,7 +8,6 @@ import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +15,14 @@ from torch import Tensor
 from eprli_lab.algorithm.loss import k3, sequence_weights
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.batching import microbatches, minibatches
-from eprli_lab.backends.local.decoders import decoder_for
 from eprli_lab.backends.local.heads import head_of
 from eprli_lab.backends.local.identity import policy_identity
+from eprli_lab.backends.local.loops import DecodeLoop
 from eprli_lab.backends.local.lora import attach, load_adapter, save_adapter, save_merged, without
 from eprli_lab.backends.local.model import load_weights
 from eprli_lab.backends.local.optimizer import MasterAdamW, read_optimizer, write_optimizer
 from eprli_lab.backends.local.packing import Packed, response_rows, target_scores
 from eprli_lab.backends.local.policy import load_policy
-from eprli_lab.backends.local.sampler import decode
 from eprli_lab.backends.local.stopping import StopStrings
 from eprli_lab.backends.tensors import disk_errors
 from eprli_lab.backends.token_loss import context_for, corrected_losses, measure
@@ -74,22 +72,26 @@ class LocalBackend:
             self.reference = copy.deepcopy(self.policy).requires_grad_(False)
             self.reference_head = head_of(self.reference)
         self.optimizer = MasterAdamW(self.policy, optim)
-        self._decoder: Any = None
+        self.loop = DecodeLoop(self.policy, backend.decode, backend.threads)
+
+    @property
+    def decode_loop(self) -> str:
+        """Which decode loop samples: torch, or compiled and by what."""
+        return self.loop.description
 
     # ------------------------------------------------------------------ sampling
 
     def sample(self, problems: Sequence[Problem], sampling: Sampling, *, seed: int) -> list[tuple[Response, ...]]:
         """n responses for each problem from the current weights, `sample_batch` rows at once."""
-        generator = torch.Generator(self.policy.device).manual_seed(seed)
-        self._decoder = self._decoder or decoder_for(self.policy)  # fused weights, made anew after an update
         strings = StopStrings(self.tokenizer, sampling.stop) if sampling.stop else None
         prompts = [self.adapter.prompt(p) for p in problems]
         at_once = max(1, self.spec.sample_batch // sampling.n)
         out: list[tuple[Response, ...]] = []
         for i in range(0, len(prompts), at_once):
             chunk = prompts[i : i + at_once]
-            stops = self.adapter.stops
-            groups = decode(self._decoder, chunk, sampling, stop_ids=stops, generator=generator, strings=strings)
+            groups = self.loop.decode(
+                chunk, sampling, stop_ids=self.adapter.stops, seed=seed, first_row=i * sampling.n, strings=strings
+            )
             asked = problems[i : i + at_once]
             out += [
                 self.adapter.responses(problem, prompt, group, sampling)
@@ -103,7 +105,7 @@ class LocalBackend:
         """mu_l passes over the batch in minibatches of whole groups, one optimizer step each."""
         if settings.kl_coef > 0 and not self.kl_reference:
             raise ValueError("kl_coef is positive, but this engine was built without a reference policy")
-        self._decoder = None  # also when a later step fails: its weights are those before the first step
+        self.loop.forget()  # also when a later step fails: its weights are those before the first step
         total = UpdateStats()
         rng = random.Random(settings.seed)
         passes = [minibatches(batch, settings.minibatches, rng) for _ in range(settings.inner_iterations)]
@@ -238,12 +240,12 @@ class LocalBackend:
         else:
             load_adapter(self.adapters, path / "policy")
         self.optimizer.restore(tensors, steps)
-        self._decoder = None
+        self.loop.forget()
 
     def identity(self) -> str:
         """What decides its answers, as it stands: equal identities answer the same prompts and seed alike."""
-        return policy_identity(self.policy, self.tokenizer, self.adapter.stops, self.spec)
+        return policy_identity(self.policy, self.tokenizer, self.adapter.stops, self.spec, self.decode_loop)
 
     def close(self) -> None:
         """Nothing outlives the process."""
-        self._decoder = None
+        self.loop.forget()

@@ -12,8 +12,11 @@ import torch
 from eprli_lab.config.backend import LocalSpec
 
 
-def policy_identity(policy: Any, tokenizer: Any, stops: Sequence[int], spec: LocalSpec) -> str:
-    """24 hex digits: the weights, the vocabulary, the stop tokens, the arithmetic of torch on this machine."""
+def policy_identity(policy: Any, tokenizer: Any, stops: Sequence[int], spec: LocalSpec, loop: str) -> str:
+    """24 hex digits: the weights, the vocabulary, the stop tokens, the arithmetic on this machine.
+
+    `loop`: which decode loop samples (loops.py): they differ by rounding.
+    """
     total = hashlib.sha256()
     for name, tensor in sorted([*policy.named_parameters(), *policy.named_buffers()]):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -27,7 +30,8 @@ def policy_identity(policy: Any, tokenizer: Any, stops: Sequence[int], spec: Loc
         "config": policy.config.to_json_string(),
         "stops": list(stops),
         "vocabulary": sorted(tokenizer.get_vocab().items()),
-        "backend": spec.model_dump(mode="json", exclude={"pack_tokens", "microbatch_tokens"}),
+        "backend": spec.model_dump(mode="json", exclude={"decode", "pack_tokens", "microbatch_tokens"}),
+        "loop": loop,
     }
     total.update(json.dumps(arithmetic, sort_keys=True).encode())
     return total.hexdigest()[:24]

@@ -78,8 +78,6 @@ def _demonstration_loss(policy: Any, tokenizer: Any, family: str, rng: random.Ra
 
 def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, float]:
     """Accuracy at temperature 1 on 512 held-out problems (`Family.examined`) of each difficulty, one sample each."""
-    import torch
-
     from eprli_lab.backends.local.decoders import decoder_for
     from eprli_lab.backends.local.model import build_model, load_weights
     from eprli_lab.backends.local.sampler import decode
@@ -103,7 +101,7 @@ def start_accuracy(model: ModelSpec, family: str, directory: Path) -> dict[str, 
             prompts,
             Sampling(n=1, max_tokens=76),
             stop_ids=[tokenizer.eos_token_id],
-            generator=torch.Generator().manual_seed(4242),
+            seed=4242,
         )
         texts = tokenizer.batch_decode([list(one.tokens) for (one,) in groups], skip_special_tokens=True)
         if any(p.verifier for p in problems):

@@ -33,6 +33,8 @@ def provenance_section(study: StudyData, again: Sequence[str]) -> Section:
         items += [("runs were made with:", m) for m in sorted(machines)]
     backends = sorted({r.params["backend.kind"] for r in study.runs if "backend.kind" in r.params})
     items += [("backend:", ", ".join(backends))] if backends else []
+    engines = sorted({_flat(m["engine"]) for m in of_runs if m.get("engine")})
+    items += [("engine:", "; ".join(engines))] if engines else []
     prints = sorted({r.tags["fingerprint"] for r in study.runs if "fingerprint" in r.tags})
     items += [("config fingerprints:", ", ".join(prints))] if prints else []
     items += [("parent run:", study.parent_run_id)] if study.parent_run_id else []
