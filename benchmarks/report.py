@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -56,32 +55,39 @@ def value(name: str, step: int, rng_seed: float, rng: random.Random) -> float:
     return min(1.0, 0.3 + 0.5 * step / STEPS + rng_seed) + rng.uniform(-0.02, 0.02)
 
 
-def build(runs: int) -> None:
-    """`runs` runs in the working directory's store."""
+def described(runs: int) -> StudyDescription:
+    """A study of so many runs, whose plan was not logged."""
+    arms = tuple(f"a{i:02d}" for i in range(ARMS))
+    return StudyDescription(question="How fast?", baseline=arms[0], arms=arms, seeds=tuple(range(runs // ARMS)))
+
+
+def build(study: str, description: StudyDescription, steps: int = STEPS) -> None:
+    """A finished run for every arm and seed of the study, in the working directory's store."""
     where = TrackingSpec()
     prepare(where)
-    arms = [f"a{i:02d}" for i in range(ARMS)]
-    seeds = tuple(range(runs // ARMS))
-    described = StudyDescription(question="How fast?", baseline=arms[0], arms=tuple(arms), seeds=seeds)
-    parent = open_parent(where, "large", described)
+    arms = description.arms
+    parent = open_parent(where, study, description)
     db = sqlite3.connect("mlflow.db")
     db.execute("PRAGMA synchronous = OFF")
+    db.execute("PRAGMA cache_size = -1000000")  # 1 GB: run ids are random, and so are the places in the indexes
     of_parent = "SELECT experiment_id, artifact_uri FROM runs WHERE run_uuid = ?"
     experiment, template = db.execute(of_parent, (parent,)).fetchone()
     names, now = metrics(), int(time.time() * 1000)
-    for i in range(runs):
-        run, arm, seed = uuid.uuid4().hex, arms[i % ARMS], i // ARMS
+    for i in range(len(arms) * len(description.seeds)):
+        run, arm, seed = uuid.uuid4().hex, arms[i % len(arms)], description.seeds[i // len(arms)]
         rng = random.Random(i)
-        rng_seed = random.Random(seed).gauss(0, 0.02) + 0.002 * (i % ARMS)
+        rng_seed = random.Random(seed).gauss(0, 0.02) + 0.002 * (i % len(arms))
         row = {"run_uuid": run, "name": f"{arm}-{seed}", "source_type": "LOCAL", "status": "FINISHED"}
         row |= {"start_time": now, "end_time": now, "lifecycle_stage": "active", "user_id": "benchmark"}
         insert(db, "runs", [row | {"artifact_uri": template.replace(parent, run), "experiment_id": experiment}])
-        tags = {"kind": "run", "study": "large", "arm": arm, "seed": str(seed), "mlflow.parentRunId": parent}
+        tags = {"kind": "run", "study": study, "arm": arm, "seed": str(seed), "mlflow.parentRunId": parent}
+        if arm in description.planned:
+            tags["fingerprint"] = description.planned[arm][str(seed)]
         insert(db, "tags", [{"key": k, "value": v, "run_uuid": run} for k, v in tags.items()])
         params = {
             "algorithm.advantage": "group_norm",
             "seed": str(seed),
-            "optim.learning_rate": str(1e-4 * (1 + i % ARMS)),
+            "optim.learning_rate": str(1e-4 * (1 + i % len(arms))),
         }
         insert(db, "params", [{"key": k, "value": v, "run_uuid": run} for k, v in params.items()])
         points = [
@@ -94,10 +100,10 @@ def build(runs: int) -> None:
                 "is_nan": 0,
             }
             for n in names
-            for s in range(1, STEPS + 1)
+            for s in range(1, steps + 1)
         ]
         insert(db, "metrics", points)
-        insert(db, "latest_metrics", [p for p in points if p["step"] == STEPS])
+        insert(db, "latest_metrics", [p for p in points if p["step"] == steps])
     db.commit()
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the first reader would index a log of gigabytes
     db.close()
@@ -113,9 +119,14 @@ def insert(db: sqlite3.Connection, table: str, rows: list[dict[str, Any]]) -> No
 def timed(*command: str) -> None:
     """Run it; its seconds and peak memory."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{' '.join(command)}: {time.perf_counter() - start:.1f} s, peak {peak:.0f} MB", flush=True)
+    out = None if command[0].endswith(".py") else subprocess.DEVNULL  # our own say what they measured
+    with subprocess.Popen([sys.executable, *command], stdout=out) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"{' '.join(command)} ended with {process.returncode}"
+    cpu = usage.ru_utime + usage.ru_stime
+    wall = time.perf_counter() - start
+    print(f"{' '.join(command)}: {wall:.1f} s, CPU {cpu:.1f} s, peak {usage.ru_maxrss / 1024:.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -126,7 +137,7 @@ def main() -> None:
         os.chdir(sys.argv[2] if len(sys.argv) > 2 else temporary)
         if not Path("mlflow.db").is_file():
             start = time.perf_counter()
-            build(runs)
+            build("large", described(runs))
             size = Path("mlflow.db").stat().st_size / 2**20
             head = f"{runs} runs x {STEPS} steps x {len(metrics())} metrics"
             print(f"{head}: {size:.0f} MB, {time.perf_counter() - start:.0f} s to build", flush=True)

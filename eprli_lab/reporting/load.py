@@ -189,8 +189,8 @@ def load_study(
     parent = _parent(logged, parent_run_id)
     description, notes = _description(parent.tags if parent is not None else {})
     of_arms = [r for r in logged if r.tags.get("kind") == "run" and "arm" in r.tags]
-    seeded = [r for r in of_arms if re.fullmatch(r"[0-9]{1,18}", r.tags.get("seed", ""))]
-    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in of_arms if r not in seeded]
+    seeded = [r for r in of_arms if _has_seed(r)]
+    notes += [f"run {r.run_id} has no tag that says its seed, and is left out" for r in of_arms if not _has_seed(r)]
     children, of_others = members(seeded, description)
     notes += of_others
     chosen, several = _choose(children)
@@ -223,6 +223,10 @@ def load_study(
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
     data.unfinished.extend(_unfinished(children, runs, description, study))
     return data
+
+
+def _has_seed(run: LoggedRun) -> bool:
+    return re.fullmatch(r"[0-9]{1,18}", run.tags.get("seed", "")) is not None
 
 
 def _parent(logged: Sequence[LoggedRun], run_id: str | None) -> LoggedRun | None:

@@ -68,7 +68,7 @@ def _of_search(logged: Sequence[LoggedRun], description: StudyDescription) -> Me
         (ours if is_ours and int(run.tags["seed"]) in description.seeds else others).append(run)
     last = {run.tags["arm"]: run.tags[PLANNED] for run in ours}  # oldest first
     kept = [run for run in ours if run.tags[PLANNED] == last[run.tags["arm"]]]
-    elsewhere = [run for run in ours if run not in kept]
+    elsewhere = [run for run in ours if run.tags[PLANNED] != last[run.tags["arm"]]]
     notes = []
     if others:
         notes.append(f"{_named(others)} of this name are of another search (config, space or seeds): not counted")

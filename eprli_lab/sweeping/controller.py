@@ -14,6 +14,7 @@ from typing import Any
 
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.sweeping.occupancy import Record
 from eprli_lab.sweeping.opened import LeaseLostError
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.progress import Progress
@@ -21,6 +22,7 @@ from eprli_lab.sweeping.spec import PlannedRun, factor_and_metric
 from eprli_lab.sweeping.study import Study
 from eprli_lab.sweeping.trials import Key, Task
 from eprli_lab.sweeping.workers import Job, Message, Worker, end_all, runs_at_once
+from eprli_lab.tracking import names
 
 STOP_PATIENCE = 60.0  # s that workers may take to save after Ctrl-C
 LOOK_AGAIN = 1.0  # s between two looks for work while there is none
@@ -59,6 +61,7 @@ class _Controller:
         self.next_heartbeat = 0.0  # monotonic, s
         self.next_claim = 0.0  # monotonic, s; later than now after there was nothing to claim
         self.is_waiting = False  # for other processes
+        self.record = Record(1)
         self.progress = Progress(plan, plan.strategy.total, study.finished())
         if study.note:
             self.progress.say(study.note)
@@ -67,6 +70,7 @@ class _Controller:
 
     def run(self, count: int) -> bool:
         """To the end, or until asked to stop; False when it was interrupted."""
+        self.record = Record(count)
         try:
             while not self.stop_requests:
                 self._fill(count)
@@ -81,6 +85,8 @@ class _Controller:
             raise
         finally:
             self.progress.close()
+            if self.record.stretches:
+                self.progress.say(self.record.occupancy().line())
             for worker in self.busy:
                 worker.process.kill()
                 worker.end()
@@ -101,6 +107,7 @@ class _Controller:
                 task = self.study.claim()
             if task is None:
                 self.next_claim = time.monotonic() + LOOK_AGAIN
+                self.record.nothing_to_claim()
                 return
             self._begin(task)
 
@@ -112,6 +119,7 @@ class _Controller:
             return
         worker = self.idle.pop() if self.idle else Worker(self.executor)
         self.busy[worker] = _Busy(task, task.run, time.monotonic())
+        self.record.begin(worker)
         worker.give(Job(spec_json, str(task.run.directory), self.parent_run_id))
 
     def _over(self) -> bool:
@@ -183,6 +191,8 @@ class _Controller:
                     worker.prune()
                 return
         del self.busy[worker]
+        metrics = message.content["metrics"] if message.kind == "done" else {}
+        self.record.end(worker, metrics.get(names.TOTAL_SECONDS, 0.0))
         if message.kind == "died" or (message.kind == "interrupted" and not busy.pruning):  # who was interrupted leaves
             worker.end()
         else:

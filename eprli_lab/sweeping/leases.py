@@ -44,6 +44,7 @@ class Presence:
         self._named: set[str] = set()  # silent ones that were told of
         self._last_look = self.clock.monotonic()
         self._last_change: dict[str, tuple[int, float]] = {}  # others: their beat, when we saw it change (monotonic, s)
+        self._noted: set[str] = set()  # others that had not left when we last looked
         last = study.user_attrs.get("epoch")
         self.epoch: int = max((n["epoch"] for n in self._working().values()), default=(last or 0) + 1)
         if self.epoch != last:
@@ -74,7 +75,9 @@ class Presence:
         if now - self._last_look > self.lease:
             self.start_over()
         self._last_look = now
-        for identity, note in self._others().items():
+        others = self._others()
+        self._noted = set(others)
+        for identity, note in others.items():
             if identity not in self._last_change or self._last_change[identity][0] != note["beat"]:
                 self._last_change[identity] = (note["beat"], now)
 
@@ -84,13 +87,16 @@ class Presence:
         self._last_change = {identity: (beat, now) for identity, (beat, _) in self._last_change.items()}
 
     def is_stale(self, identity: str) -> bool:
-        """Is that process known to be dead, or silent for a whole lease? Its trials may then be taken over."""
+        """Is that process known to be dead, or silent for a whole lease? Its trials may then be taken over.
+
+        As far as the last `observe` knows, which comes before in the same step: one is asked of every trial under way.
+        """
         process = ProcessIdentity.parse(identity)
         if identity == self.process_id or not process.is_alive(elsewhere=True):
             return True
         if process.is_local:
             return False
-        if identity not in process_notes(self.study.user_attrs):
+        if identity not in self._noted:
             return True
         return self.clock.monotonic() - self._last_change[identity][1] > self.lease
 

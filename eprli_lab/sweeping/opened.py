@@ -64,10 +64,11 @@ class OpenStudy:
         self._deaths: dict[tuple[int, str], int] = {}  # (number, owner) -> the count of deaths, within one step
         self._interruptions = 0  # of the storage, that this process knows of
         self.storage = Storage(storage_uri(plan.spec.storage), plan.study.removesuffix("-search"), clock)
-        self._open(data or {})
+        self._open({**self.strategy.binding(), "code": code_digests(), "data": data or {}}, plan.stored())
 
     @step
-    def _open(self, data: dict[str, str]) -> None:
+    def _open(self, binding: dict[str, dict[str, Any]], stored: dict[str, Any]) -> None:
+        """Both come ready made: they take a second for thousands of runs, and all workers open their study at once."""
         import optuna
 
         storage = self.storage.optuna()
@@ -80,13 +81,12 @@ class OpenStudy:
                 directions=[o.direction for o in self.plan.objectives],
                 load_if_exists=True,
             )
-            binding = {**self.strategy.binding(), "code": code_digests(), "data": data}
             outputs = f"outputs/{self.plan.study}"
             files = self.storage.files
             to_remove = f"{files} and {outputs}" if files else outputs
             self.note = "" if self._frozen() else self._unknown_runs(outputs)
             bind(self.study, binding, force=self.plan.spec.force, to_remove=to_remove)
-            self.study.set_user_attr("plan", self.plan.stored())
+            self.study.set_user_attr("plan", stored)
             self.presence = Presence(self.study, self.process_id, self.plan.spec.lease_seconds, self.storage.clock)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise self.storage.unreadable(error) from error

@@ -129,12 +129,10 @@ def build_plan(
     search = read_search(compose, study, name, command_line, spaces or {})
     refuse_other_examinations(study, trees, search)
     _refuse_unused(command_line, trees, search)
-    runs = []
-    for seed in study.seeds:
-        for arm in _ordered(chosen, study):
-            run = plan_run(arm, seed, trees[arm], name, study.arms[arm].after)
-            _check_after(arm, study.arms[arm].after, run.spec)
-            runs.append(run)
+    of_arms = [plan_run(a, study.seeds[0], trees[a], name, study.arms[a].after) for a in _ordered(chosen, study)]
+    for run in of_arms:
+        _check_after(run.arm, run.after, run.spec)
+    runs = [run.with_seed(seed) for seed in study.seeds for run in of_arms]
     if not study.allow_duplicates:
         _refuse_twins(runs)
     return Plan(name, study, tuple(runs), tuple(dict.fromkeys(notes)), search)

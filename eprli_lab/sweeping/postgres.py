@@ -28,6 +28,7 @@ class Postgres:
     def __init__(self, uri: str, where: str, study: str, lock_patience: float) -> None:
         import sqlalchemy
 
+        import_optuna()
         self.where = where
         self.lock_patience = lock_patience
         self._key = int.from_bytes(hashlib.blake2b(study.encode(), digest_size=7).digest(), "big")
@@ -57,21 +58,49 @@ class Postgres:
         from sqlalchemy.exc import DBAPIError
 
         try:
-            if self._connection is None:
-                self._connect()
-            self._connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
-            self._connection.commit()
+            while not self._try(text("SELECT pg_advisory_lock(:key)")):
+                if self._is_held_by_one():
+                    self.drop()
+                    raise UserError(
+                        f"study.storage: {self.where}: the study's lock has been held by another process for "
+                        f"{self.lock_patience:.0f} s: is one stopped?"
+                    )
         except DBAPIError as error:
             self.drop()
             reason = reason_of(error)
-            if getattr(error.orig, "sqlstate", None) == "55P03":
-                raise UserError(
-                    f"study.storage: {self.where}: the study's lock has been held by another process for "
-                    f"{self.lock_patience:.0f} s: is one stopped?"
-                ) from None
             if self._was_there or any(word in reason for word in SOON):
                 raise ConnectionLostError(reason) from None
             raise UserError(f"study.storage: {self.where} cannot be reached ({reason})") from None
+
+    def _try(self, statement: Any) -> bool:
+        """Take the lock; False when it was not to be had within the server's `lock_timeout`."""
+        from sqlalchemy.exc import DBAPIError
+
+        if self._connection is None:
+            self._connect()
+        try:
+            self._connection.execute(statement, {"key": self._key})
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != "55P03":
+                raise
+            self._connection.rollback()
+            return False
+        self._connection.commit()
+        return True
+
+    def _is_held_by_one(self) -> bool:
+        """Has the same process held the lock all the time that we waited, doing nothing? Else many take turns."""
+        from sqlalchemy import text
+
+        idle = text(
+            "SELECT coalesce(extract(epoch FROM now() - a.state_change), :patience) FROM pg_locks l "
+            "JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
+            "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND (l.classid::bigint << 32) + l.objid::bigint = :key"
+        )
+        seconds = self._connection.execute(idle, {"key": self._key, "patience": self.lock_patience}).scalar()
+        self._connection.commit()
+        return seconds is not None and float(seconds) >= 0.9 * self.lock_patience
 
     def release(self) -> None:
         """Let go of the lock; a lost connection has let go of it."""
@@ -136,6 +165,13 @@ class Postgres:
             raise
         self._connection = connection
         self._was_there = True
+
+
+def import_optuna() -> None:
+    """What Optuna imports as soon as its storage in a database is made: half a second, before the lock is taken."""
+    import alembic.command
+    import alembic.migration  # noqa: F401
+    import optuna.storages._rdb.models  # noqa: F401
 
 
 def reason_of(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,8 @@ from eprli_lab.sweeping.sqlite_file import SqliteGuard, check_sqlite, damaged
 
 DIRECTORY = Path("studies")
 LOCK_PATIENCE = 120.0  # s; a step under the lock takes milliseconds, a draw from a Gaussian process a second or two
+LOOK_AGAIN = 0.02  # s between two tries for a lock file, on average, at first
+HOLDER = 128  # bytes of a lock file: who holds it or held it last, and which turn of its that is
 PATIENCE = 180.0  # s that a step waits for a database that is gone, or for room on a full disk
 
 T = TypeVar("T")
@@ -45,6 +49,7 @@ class Storage:
         self.interruptions = 0  # how often a step had to wait for a database or a disk
         self.is_lost = False  # a step was given up: nothing more can be kept here for now
         self._depth = 0  # how often this process holds the lock
+        self._turns = 0  # how often it has held a lock file
         self._journal: Any = None
         self._guard: SqliteGuard | None = None
         self._postgres: Postgres | None = None
@@ -151,7 +156,9 @@ class Storage:
 
     @contextlib.contextmanager
     def _lock_file(self, lock: Path) -> Iterator[None]:
-        deadline = self.clock.monotonic() + LOCK_PATIENCE
+        holder: bytes | None = None
+        deadline = 0.0
+        pause = LOOK_AGAIN
         while True:
             try:
                 handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)  # no waiting for a pipe's reader
@@ -163,12 +170,17 @@ class Storage:
                     break
                 os.close(handle)  # somebody removed it meanwhile, and others lock the next one
             except BlockingIOError:
+                present = os.pread(handle, HOLDER, 0)
                 os.close(handle)
-                if self.clock.monotonic() > deadline:
+                if present != holder:  # many take turns: none of them is stopped
+                    holder = present
+                    deadline = self.clock.monotonic() + LOCK_PATIENCE
+                elif self.clock.monotonic() > deadline:
                     raise UserError(
                         f"{lock} has been held by another process for {LOCK_PATIENCE:.0f} s: is one stopped?"
                     ) from None
-                self.clock.sleep(0.02)
+                self.clock.sleep(random.uniform(0.5, 1.5) * pause)  # else those in step with others never get it
+                pause = min(1.2 * pause, 5 * LOOK_AGAIN)  # the looks of 64 took more of a machine than their work
             except OSError as error:
                 os.close(handle)
                 raise UserError(
@@ -176,6 +188,9 @@ class Storage:
                     "use study.storage=sqlite:///FILE on a local disk, or postgresql://USER@HOST/NAME"
                 ) from None
         try:
+            with contextlib.suppress(OSError):  # a full disk
+                self._turns += 1
+                os.pwrite(handle, f"{socket.gethostname()[:80]} {os.getpid()} {self._turns}".ljust(HOLDER).encode(), 0)
             yield
         finally:
             os.close(handle)

@@ -23,7 +23,7 @@ from eprli_lab.sweeping.search import Search
 from eprli_lab.sweeping.space import expand
 from eprli_lab.sweeping.spec import PlannedRun, StudySpec
 from eprli_lab.sweeping.states import UNDER_WAY, TrialState
-from eprli_lab.sweeping.trials import Trials, key_of, trial_name
+from eprli_lab.sweeping.trials import Key, Trials, key_of, trial_name
 from eprli_lab.tracking.description import Objective, StudyDescription
 
 Binding = dict[str, dict[str, Any]]  # part (an arm, or "search") -> {dotted key: value}
@@ -129,7 +129,7 @@ class ArmsStrategy:
     def binding(self) -> Binding:
         """Arm -> its configuration. Arms and seeds may be added under the same name, no more."""
         bound: Binding = {}
-        for run in self.runs:
+        for run in {run.arm: run for run in self.runs}.values():  # an arm's runs differ in what is not bound
             flat = run.spec.flat().items()
             bound[run.arm] = {k: masked(v) for k, v in flat if not k.startswith(NOT_BOUND)}
             if run.after is not None:
@@ -139,10 +139,15 @@ class ArmsStrategy:
     def pruner(self) -> None:
         return None
 
+    @cached_property
+    def by_key(self) -> dict[Key, PlannedRun]:
+        """The plan's runs: a claim looks up one for every trial that is under way."""
+        return {run.key: run for run in self.runs}
+
     def next_trial(self, trials: Trials) -> NewTrial | None:
         """The first run of the plan that has no trial yet and waits for nothing."""
-        for run in self.runs:
-            if run.key in trials.states or trials.blocked_reason(run, self.runs, self.spec):
+        for key, run in self.by_key.items():
+            if key in trials.states or trials.blocked_reason(run, self.by_key, self.spec):
                 continue
             if run.after is not None and trials.states.get((run.after.arm, run.seed)) is not TrialState.COMPLETE:
                 continue
@@ -152,8 +157,8 @@ class ArmsStrategy:
     def left(self, trials: Trials) -> int:
         open_states = {None, *UNDER_WAY}
         return sum(
-            trials.states.get(run.key) in open_states and not trials.blocked_reason(run, self.runs, self.spec)
-            for run in self.runs
+            trials.states.get(key) in open_states and not trials.blocked_reason(run, self.by_key, self.spec)
+            for key, run in self.by_key.items()
         )
 
     def under_way(self, trials: Trials) -> int:
@@ -165,7 +170,7 @@ class ArmsStrategy:
 
     def runs_of(self, trial: Any) -> tuple[PlannedRun, ...]:
         key = key_of(trial)
-        return tuple(run for run in self.runs if run.key == key)
+        return (self.by_key[key],) if key in self.by_key else ()
 
     def name_of(self, trial: Any) -> str:
         return str(trial.user_attrs["arm"])
@@ -179,8 +184,7 @@ class ArmsStrategy:
 
     def _known(self, frozen: Sequence[Any]) -> int:
         """How many of these trials are of this plan: the study may know more arms and seeds."""
-        keys = {run.key for run in self.runs}
-        return sum(key_of(trial) in keys for trial in frozen)
+        return sum(key_of(trial) in self.by_key for trial in frozen)
 
 
 @dataclass(frozen=True)

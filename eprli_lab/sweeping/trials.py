@@ -66,9 +66,13 @@ class Trials:
         """State of one of them."""
         return state_of(trial, self.epoch)
 
+    @cached_property
+    def _state_of_each(self) -> list[TrialState]:
+        return [self.state(t) for t in self.frozen]
+
     def in_state(self, *states: TrialState) -> list[Any]:
         """Those in any of these states, in order."""
-        return [t for t in self.frozen if self.state(t) in states]
+        return [t for t, state in zip(self.frozen, self._state_of_each, strict=True) if state in states]
 
     @cached_property
     def states(self) -> dict[Key, TrialState]:
@@ -78,10 +82,10 @@ class Trials:
         """
         out: dict[Key, TrialState] = {}
         for states in ((TrialState.FAILED,), tuple(UNDER_WAY), (TrialState.COMPLETE,)):
-            for trial in self.in_state(*states):
-                key = key_of(trial)
+            for trial, state in zip(self.frozen, self._state_of_each, strict=True):
+                key = key_of(trial) if state in states else None
                 if key is not None:
-                    out[key] = self.state(trial)
+                    out[key] = state
         return out
 
     @cached_property
@@ -97,21 +101,21 @@ class Trials:
             if (key := key_of(t)) is not None
         }
 
-    def failed(self, runs: Sequence[PlannedRun], spec: StudySpec, limit_reason: str) -> dict[Key, str]:
-        """(arm, seed) of the runs -> why it failed for good or is not started. `limit_reason`: of all that is left."""
-        keys = {run.key for run in runs}
+    def failed(self, planned: Sequence[PlannedRun], spec: StudySpec, limit_reason: str) -> dict[Key, str]:
+        """(arm, seed) of the plan -> why it failed for good or is not started. `limit_reason`: of all that is left."""
+        runs = {run.key: run for run in planned}
         out: dict[Key, str] = {}
         for trial in self.in_state(TrialState.FAILED):
             key = key_of(trial)
-            if key in keys and key is not None and self.states[key] is not TrialState.COMPLETE:
+            if key in runs and key is not None and self.states[key] is not TrialState.COMPLETE:
                 out[key] = trial.user_attrs.get("error", "failed")
-        for run in runs:
-            state = self.states.get(run.key)
-            if run.key in out or state is TrialState.COMPLETE or state in UNDER_WAY:
+        for key, run in runs.items():
+            state = self.states.get(key)
+            if key in out or state is TrialState.COMPLETE or state in UNDER_WAY:
                 continue
             reason = self.blocked_reason(run, runs, spec) or limit_reason
             if reason:
-                out[run.key] = reason
+                out[key] = reason
         return out
 
     def failure_limit_reason(self, spec: StudySpec) -> str:
@@ -132,8 +136,8 @@ class Trials:
             why = self.failure_limit_reason(spec).removeprefix("not started: ") or "it was interrupted"
         return f"ended early, with {done} of {spec.trials} trials: {why}"
 
-    def blocked_reason(self, run: PlannedRun, runs: Sequence[PlannedRun], spec: StudySpec) -> str:
-        """Why a run will not be started; empty when there is no reason. `runs`: all of the plan."""
+    def blocked_reason(self, run: PlannedRun, runs: Mapping[Key, PlannedRun], spec: StudySpec) -> str:
+        """Why a run will not be started; empty when there is no reason. `runs`: all of the plan, by (arm, seed)."""
         failures = self.failures[run.arm]
         if failures >= spec.max_failures_per_arm:
             return (
@@ -142,7 +146,7 @@ class Trials:
             )
         if run.after is None:
             return ""
-        awaited = next(r for r in runs if r.key == (run.after.arm, run.seed))
+        awaited = runs[run.after.arm, run.seed]
         state = self.states.get(awaited.key)
         if state is TrialState.COMPLETE or state in UNDER_WAY:
             return ""

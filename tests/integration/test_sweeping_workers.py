@@ -64,8 +64,9 @@ def test_all_runs_once_and_nothing_when_done(capfd: pytest.CaptureFixture[str]) 
     assert not result.failed and not result.interrupted
     assert len({starts(a, s)[0][0] for a, s in ALL}) == 2, "two workers, each used again"
     assert {v["metrics"]["threads"] for v in result.complete.values()} == {1.0}
-    lines = capfd.readouterr().out.splitlines()
+    *lines, last = capfd.readouterr().out.splitlines()
     assert [line.split("]")[0] for line in lines] == ["[1/4", "[2/4", "[3/4", "[4/4"]
+    assert last.startswith("2 workers, ") and "s waiting for others, " in last
     assert sum(f"score {expected(1):.3f}" in line for line in lines) == 2
     assert "left" in lines[-2] and "left" not in lines[-1]
     again = run(plan)
