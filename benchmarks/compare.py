@@ -49,7 +49,8 @@ def perf_works() -> bool:
     """May `perf` count instructions here?"""
     if shutil.which("perf") is None:
         return False
-    return subprocess.run(["perf", "stat", "-e", "instructions:u", "true"], capture_output=True).returncode == 0
+    done = subprocess.run(["perf", "stat", "-x,", "-e", "instructions:u", "true"], capture_output=True, text=True)
+    return done.returncode == 0 and done.stderr.split(",")[0].strip().isdigit()  # not where it is <not supported>
 
 
 def run(tree: Path, overrides: list[str], count: bool) -> Cost:
