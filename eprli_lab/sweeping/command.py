@@ -127,7 +127,7 @@ def explore(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | No
     return plan.with_winners(winners)
 
 
-def confirm(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | None) -> SweepOutcome:
+def confirm(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | None = None) -> SweepOutcome:
     """Every arm (and winner) on every seed, then the table."""
     from eprli_lab.sweeping import agreement
     from eprli_lab.sweeping.lifecycle import finish_study
