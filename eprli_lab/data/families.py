@@ -105,12 +105,16 @@ def make_family(name: str) -> Family:
     return made
 
 
+ENOUGH = 400  # draws in a row that give nothing new: practically all that there are have been given
+
+
 def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> AnyTask:
-    """A random task of a family, of one side of the partition."""
-    while True:
+    """A random task of a family, of one side of the partition. Raises UserError where that side has none."""
+    for _ in range(ENOUGH):
         task: AnyTask = family.draw(operations, rng)
         if task.split == split:
             return task
+    raise UserError(f"the family {family.name} has no {split} problem with {operations} operations: name others")
 
 
 def problem(task: AnyTask, steps: tuple[str, ...] = ()) -> Problem:
@@ -145,10 +149,14 @@ def generate(spec: GeneratedSpec, split: Split, notes: list[str] | None = None) 
                 f"operations, {spec.problems} were asked for: lower problems or name more operations"
             )
         n = open_counts[len(out) % len(open_counts)]
-        task = draw_from(family, n, rng, split)
+        try:
+            task = draw_from(family, n, rng, split)
+        except UserError:  # the few questions that there are are all on the other side
+            open_counts.remove(n)
+            continue
         if task.prompt in seen:
             misses[n] += 1
-            if misses[n] >= 400:  # in a row: practically all are taken
+            if misses[n] >= ENOUGH:
                 open_counts.remove(n)
             continue
         misses[n] = 0

@@ -283,3 +283,11 @@ def test_the_levels_of_every_set_differ() -> None:
     for name in OFFERED:
         made = configurations(name)
         assert len({repr(c) for c in made}) == len(made) == len(levels(name)), name
+
+
+def test_a_level_whose_questions_are_all_on_the_other_side_is_left_to_the_others() -> None:
+    """coin_flip asks 8 questions at its first level, none of them held out: drawing on would never end."""
+    with pytest.raises(UserError, match="has only 0 distinct heldout problems with \\[1\\]"):
+        generate(GeneratedSpec(family="rg_coin_flip", operations=(1,), problems=2), "heldout")
+    problems = generate(GeneratedSpec(family="rg_coin_flip", operations=(1, 3), problems=2), "heldout")
+    assert {p.difficulty for p in problems} == {3 / 8}
