@@ -82,7 +82,7 @@ def shared_data() -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """With several processes (`-n`): a file stays in one, because its tests share what takes long to make."""
-    if getattr(config.option, "dist", "no") == "load":
+    if getattr(config.option, "dist", "no") in ("load", "loadfile"):
         config.option.dist = "loadfile"
         config.option.loadscopereorder = False  # in the order below
 
