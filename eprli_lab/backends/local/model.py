@@ -18,11 +18,6 @@ from eprli_lab.files import digest, read_json
 RECIPE_VERSION = 1  # of the warm start's code: raise it when the same recipe would give other weights
 
 
-def shown_family(model: ModelSpec, family: str | None) -> str | None:
-    """The family that a warm start is made of: the recipe's own, else that of the data; None: there is neither."""
-    return (model.warmstart.family if model.warmstart is not None else None) or family
-
-
 def recipe_fingerprint(model: ModelSpec, family: str) -> str:
     """12 hex digits of config, recipe, family (of the user's own its source too) and recipe version.
 
