@@ -79,7 +79,7 @@ def one(name: str, operations: int = 1) -> Problem:
 def test_the_names_are_those_of_the_installed_package() -> None:
     from reasoning_gym.factory import DATASETS
 
-    assert set(DATASETS) == {*OFFERED, *REFUSED} and len(OFFERED) == 100 == len(set(OFFERED))
+    assert set(DATASETS) == {*OFFERED, *REFUSED} and len(OFFERED) == 96 == len(set(OFFERED))
     assert set(KEPT) <= set(OFFERED)
 
 

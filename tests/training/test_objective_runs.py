@@ -44,8 +44,6 @@ ARMS = [
     ["algorithm.advantage=pass_at_k"],
     ["algorithm.entropy_coef=0.01"],
     ["algorithm.entropy_target=5.0", "algorithm.entropy_step=0.01"],
-    ["algorithm.is_correction=tis", "algorithm.is_cap=1.0"],
-    ["algorithm.is_correction=icepop", "algorithm.is_low=1.0", "algorithm.is_high=1.0"],
 ]  # fmt: skip
 
 
@@ -54,10 +52,7 @@ def test_the_groups_differ_after_the_first_update_and_not_before(base, overrides
     ledger, log = ran(tmp_path, *STEPS, *overrides)
     first = [row for row in base[0] if row["step"] == 1]
     assert ledger[: len(first)] == first and ledger != base[0]
-    if "is_correction" in overrides[0]:
-        assert of_policy(log, "is_weight/max") and of_policy(log, "is_weight/cut")
-    else:
-        assert not of_policy(log, "is_weight/max")
+    assert not of_policy(log, "is_weight/max")
 
 
 def test_settings_at_their_neutral_values_change_nothing(base, tmp_path: Path):
@@ -75,3 +70,14 @@ def test_carried_groups_are_what_a_correction_acts_on(tmp_path: Path):
     )
     assert max(of_policy(carried, "is_weight/max")) > 1.01
     assert max(of_policy(fresh, "is_weight/max")) < 1.001 and max(of_policy(fresh, "is_weight/cut")) == 0.0
+
+
+def test_a_correction_changes_what_follows_an_update_on_carried_groups(tmp_path: Path):
+    few = ["curriculum.levels.l1.buffer_groups=1", "curriculum.levels.l1.problems_per_round=8"]
+    plain, _ = ran(tmp_path / "none", *few)
+    first = [row for row in plain if row["step"] == 1]
+    for kind in (["tis", "is_cap=1.0"], ["icepop", "is_low=0.99", "is_high=1.01"]):
+        words = [f"algorithm.is_correction={kind[0]}", *(f"algorithm.{k}" for k in kind[1:])]
+        ledger, log = ran(tmp_path / kind[0], *few, *words)
+        assert ledger[: len(first)] == first and ledger != plain, kind
+        assert max(of_policy(log, "is_weight/cut")) > 0.0, kind
