@@ -108,13 +108,21 @@ def make_family(name: str) -> Family:
 ENOUGH = 400  # draws in a row that give nothing new: practically all that there are have been given
 
 
-def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> AnyTask:
-    """A random task of a family, of one side of the partition. Raises UserError where that side has none."""
+def find_task(family: Family, operations: int, rng: random.Random, split: Split) -> AnyTask | None:
+    """A random task of a family, of one side of the partition; None where all of its few tasks are on the other."""
     for _ in range(ENOUGH):
         task: AnyTask = family.draw(operations, rng)
         if task.split == split:
             return task
-    raise UserError(f"the family {family.name} has no {split} problem with {operations} operations: name others")
+    return None
+
+
+def draw_from(family: Family, operations: int, rng: random.Random, split: Split) -> AnyTask:
+    """A random task of a family, of one side of the partition. Raises UserError where that side has none."""
+    task = find_task(family, operations, rng, split)
+    if task is None:
+        raise UserError(f"the family {family.name} has no {split} problem with {operations} operations: name others")
+    return task
 
 
 def problem(task: AnyTask, steps: tuple[str, ...] = ()) -> Problem:
@@ -149,9 +157,8 @@ def generate(spec: GeneratedSpec, split: Split, notes: list[str] | None = None) 
                 f"operations, {spec.problems} were asked for: lower problems or name more operations"
             )
         n = open_counts[len(out) % len(open_counts)]
-        try:
-            task = draw_from(family, n, rng, split)
-        except UserError:  # the few questions that there are are all on the other side
+        task = find_task(family, n, rng, split)
+        if task is None:
             open_counts.remove(n)
             continue
         if task.prompt in seen:

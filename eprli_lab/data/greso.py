@@ -34,17 +34,10 @@ class GresoSampler(ProblemSampler):
 
     carries = ("explore", "streaks", "walked", "skipped", "begun_anew")
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
         self.spec = curriculum.greso if curriculum is not None else GresoSpec()
         ids = {p.id for p in self.problems}
-        self.stream = UniformSampler(self.problems, seed, curriculum, state["stream"] if state else None)
+        self.stream = UniformSampler(self.problems, self.seed, curriculum, state["stream"] if state else None)
         start: dict[Kind, float] = {"easy": self.spec.easy_start, "hard": self.spec.hard_start}
         self.explore = {k: float(state["explore"][k]) if state else start[k] for k in KINDS}  # p
         # groups without spread in a row, by problem and by what the last of them was

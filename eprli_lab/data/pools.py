@@ -25,14 +25,7 @@ class PoolSampler(ProblemSampler):
 
     carries = ("last", "drawn", "begun_anew")
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
         self.spec = curriculum.pools if curriculum is not None else PoolsSpec()
         ids = {p.id for p in self.problems}
         # accuracy of the last group, by problem

@@ -31,17 +31,10 @@ class ReplaySampler(ProblemSampler):
 
     carries = ("memory", "replayed", "drawn")
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
         self.spec = curriculum.vcrl if curriculum is not None else VcrlSpec()
         self.by_id = {p.id: p for p in self.problems}
-        self.stream = UniformSampler(self.problems, seed, curriculum, state["stream"] if state else None)
+        self.stream = UniformSampler(self.problems, self.seed, curriculum, state["stream"] if state else None)
         # problem -> priority, rounds waited
         saved = state["memory"].items() if state else ()
         self.memory = {k: (float(score), int(waited)) for k, (score, waited) in saved if k in self.by_id}

@@ -34,6 +34,10 @@ class ProblemSampler(Remembering):
         """`problems`: the level's stratum, kept in the order of their ids; `seed`: of every draw."""
         self.problems = sorted(problems, key=lambda p: p.id)
         self.seed = seed
+        self.begin(curriculum, state)
+
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
+        """Called once problems and seed are there: take the settings, and the memory back where one was saved."""
 
     def take(self, n: int, fraction: float = 0.0) -> list[Problem]:
         """The next n problems, at a fraction in [0, 1] of the run's budget."""
@@ -43,14 +47,7 @@ class ProblemSampler(Remembering):
 class UniformSampler(ProblemSampler):
     """Problems in a seeded order, epoch after epoch without replacement, each epoch shuffled anew."""
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
         self.epoch: int = state["epoch"] if state else 0
         self.position: int = state["position"] if state else 0
         self._order = self._shuffled()
@@ -91,14 +88,7 @@ class TargetSampler(ProblemSampler):
 
     carries = ("target",)
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
         self.spec = curriculum.target if curriculum is not None else TargetSpec()
         self.target: float = state["target"] if state else self.spec.start
         self.epoch: int = state["epoch"] if state else 0
@@ -178,18 +168,11 @@ class BlockSampler(ProblemSampler):
     as many as there are.
     """
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
-        blocks = [block for block in mixed_blocks(self.problems, seed) if block]
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
+        blocks = [block for block in mixed_blocks(self.problems, self.seed) if block]
         states = state["blocks"] if state else [None] * len(blocks)
         self.blocks = [
-            UniformSampler(block, f"{seed}-{i}", curriculum, saved)
+            UniformSampler(block, f"{self.seed}-{i}", curriculum, saved)
             for i, (block, saved) in enumerate(zip(blocks, states, strict=True))
         ]
         self.block: int = state["block"] if state else 0  # of the last draw

@@ -25,14 +25,7 @@ class SnrSampler(ProblemSampler):
 
     carries = ("last", "rounds", "takes")
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        seed: str,
-        curriculum: CurriculumSpec | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(problems, seed, curriculum)
+    def begin(self, curriculum: CurriculumSpec | None, state: dict[str, Any] | None) -> None:
         self.spec = curriculum.snr if curriculum is not None else SnrSpec()
         ids = {p.id for p in self.problems}
         # problem -> variance of its last group, round in which that was
@@ -41,7 +34,7 @@ class SnrSampler(ProblemSampler):
         self.rounds = int(state["rounds"]) if state else 0
         self.takes = int(state["takes"]) if state else 0
         order = list(range(len(self.problems)))
-        random.Random(f"{seed}-ties").shuffle(order)
+        random.Random(f"{self.seed}-ties").shuffle(order)
         self._ties = {p.id: i for p, i in zip(self.problems, order, strict=True)}
 
     def ranked(self) -> list[Problem]:

@@ -158,7 +158,7 @@ def assemble(
         stop=stop,
         on_progress=on_progress,
         rewarder=build_rewarder(spec, backend),
-        known=known_start(spec, backend, problems.suites),
+        known=lambda: known_start(spec, backend, problems.suites),  # of no use to a run that goes on
     )
     trainer.store.remake = {INITIAL: trainer.begin}  # the engine holds the initial policy until a checkpoint is loaded
     return trainer, [grader.close, backend.close], prompts

@@ -66,7 +66,7 @@ class Trainer:
     on_progress: Callable[[dict[str, float]], None] = lambda _: None
     starved: list[str] = field(default_factory=list)  # sentences
     rewarder: ProcessRewarder | None = None  # where process rewards are learned
-    known: Known | None = None  # where the evaluation at the start may be known from before
+    known: Callable[[], Known | None] = lambda: None  # where the evaluation at the start may be known from before
 
     def begin(self) -> None:
         """Keep the initial policy, which the engine holds before anything was trained or loaded."""
@@ -225,7 +225,7 @@ class Trainer:
 
     def _outcomes(self, stage: str, *, full: bool) -> list[Outcome]:
         """Every suite, answered and graded; at the start, where every run of a study stands alike, once a machine."""
-        known = self.known if stage == "start" else None
+        known = self.known() if stage == "start" else None
         outcomes = known.recall(self.grader) if known else None
         if outcomes is None:
             graded = Counter(self.grader.counters)

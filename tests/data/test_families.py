@@ -254,3 +254,12 @@ def test_a_number_of_operations_named_twice_is_drawn_twice_as_often():
     # one operation has 175 training problems: what is left falls to the other
     short = counts((1, 1, 1, 5))
     assert 165 < short[1] <= 175 and short[5] == 240 - short[1]
+
+
+def test_what_a_family_says_of_itself_is_not_taken_for_a_lack_of_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(self: object, operations: int, rng: random.Random) -> None:
+        raise UserError("data: the package of this family is not installed: install it")
+
+    monkeypatch.setattr(type(make_family("mod10")), "draw", draw)
+    with pytest.raises(UserError, match="is not installed: install it"):
+        generate(GeneratedSpec(family="mod10", operations=(1, 2), problems=4), "train")

@@ -69,10 +69,11 @@ def test_arms_and_seeds_share_it_and_another_exam_does_not(tmp_path: Path) -> No
     def asked(*change: str) -> Path:
         spec = small_spec(*TINY, "curriculum=l1", *change)
         trainer, closing, _ = execute.assemble(spec, tmp_path / "run", lambda: False, lambda _: None)
+        known = trainer.known()
         for close in closing:
             close()
-        assert trainer.known is not None
-        return trainer.known.file
+        assert known is not None
+        return known.file
 
     same = asked()
     for change in ("seed=5", "curriculum=l3", "optim.learning_rate=0.01", "budget.amount=300", "algorithm.kl_coef=0.1"):
