@@ -142,7 +142,7 @@ def fill(path: Path) -> None:
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_a_disk_that_is_full_for_a_while_is_waited_for(kind: str) -> None:
     node = {"arms": arms("a", "b"), "seeds": [0], "workers": 1, "lease_seconds": 1.0}
-    behave(a_0={"seconds": 0.3})
+    behave(a_0={"hold_at": 1})  # what is to be written comes when the disk is full, however slowly that goes
     with small_disk(Path("studies"), "2m"):
         if kind == "sqlite":
             node["storage"] = "sqlite:///studies/all.db"
@@ -151,6 +151,7 @@ def test_a_disk_that_is_full_for_a_while_is_waited_for(kind: str) -> None:
         for i in range(5):  # what a write in progress frees is filled, too
             fill(Path(f"studies/filler{i}"))
             time.sleep(0.05)
+        Path("calm").touch()
         until(lambda: "waiting for studies/" in Path("sweep.log").read_text())
         for filler in Path("studies").glob("filler*"):
             filler.unlink()
