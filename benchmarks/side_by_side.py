@@ -1,9 +1,10 @@
 """One side of benchmarks/trl.py, in a process of its own: the same GRPO work by our engine or by TRL's trainer.
 
-    python -P benchmarks/side_by_side.py ours|trl SEED UPDATES EVERY
+    python -P benchmarks/side_by_side.py compiled|torch|trl SEED UPDATES EVERY
 
-Prints one line of JSON. Time is CPU time of the process, with one thread; the held-out evaluations every EVERY updates
-are made by our engine on both sides and are not counted, nor is the start.
+`compiled` and `torch` are our engine with that decode loop. Prints one line of JSON. Time is CPU time of the process,
+with one thread; the held-out evaluations every EVERY updates are made by our engine on all sides and are not counted,
+nor is the start.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ PROMPTS = 8  # of an update
 class Work:
     """What both sides share: problems, reward, policy at the start, held-out evaluation, and the account of time."""
 
-    def __init__(self, seed: int, updates: int, every: int) -> None:
+    def __init__(self, decode: str, seed: int, updates: int, every: int) -> None:
         self.seed = seed
         self.updates = updates
         self.every = every
-        self.spec = compose_spec([f"curriculum={LEVEL}", "model=mod10", f"seed={seed}"])
+        self.spec = compose_spec([f"curriculum={LEVEL}", "model=mod10", f"seed={seed}", f"backend.decode={decode}"])
         self.level = self.spec.curriculum.levels[LEVEL]
         self.problems = load_training(self.spec.data)
         self.suites = {name: load_suite(name, suite) for name, suite in self.spec.evaluation.suites.items()}
@@ -80,7 +81,7 @@ class Work:
             began = time.process_time()
             if weights is not None:
                 self.backend.policy.load_state_dict(weights)
-                self.backend._decoder = None
+                self.backend.loop.forget()
             outcomes = evaluate(self.backend, self.grader, self.suites, self.spec.evaluation, full=last)
             row["score"] = scores(outcomes)["score"]
             self.not_counted += time.process_time() - began
@@ -177,9 +178,9 @@ def _options(work: Work) -> dict[str, Any]:
 
 def main() -> None:
     side, seed, updates, every = sys.argv[1], *map(int, sys.argv[2:5])
-    work = Work(seed, updates, every)
+    work = Work("auto" if side == "trl" else side, seed, updates, every)
     start = time.process_time()
-    (ours if side == "ours" else theirs)(work)
+    (theirs if side == "trl" else ours)(work)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"start": start, "rows": work.rows, "memory": memory}))
 

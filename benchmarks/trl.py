@@ -1,11 +1,12 @@
-"""The same GRPO work by TRL 1.16, tuned by hand, and by us: CPU time, learning, a table.
+"""The same GRPO work by TRL 1.16, tuned by hand, and by us, with and without a compiler: CPU time, learning, a table.
 
     python benchmarks/trl.py [--seeds 0,1,2,3] [--updates 33] [--every 3] [--environment DIR]
 
 TRL is installed into an environment of its own (once; kept in the user's cache), which lies over the one that runs
-this: both sides use the same torch and transformers, and nothing is installed into ours. Per seed the sides take turns,
-one process and one thread at a time. Policy mod10, 8 prompts x 16 responses of at most 76 tokens an update, the same
-problems, reward, loss and optimizer (benchmarks/side_by_side.py); held-out scores are measured by the same engine.
+this: all sides use the same torch and transformers, and nothing is installed into ours. Per seed the sides (ours with
+the compiled decode loop, ours with torch's, TRL) take turns, one process and one thread at a time. Policy mod10, 8
+prompts x 16 responses of at most 76 tokens an update, the same problems, reward, loss and optimizer
+(benchmarks/side_by_side.py); held-out scores are measured by the same engine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "1.16.*"
+OURS = ("compiled", "torch")  # decode loops of our engine
 GOAL = 0.8  # held-out score to which tokens are counted
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}  # quantiles of Student's t by degrees of freedom
 
@@ -100,7 +102,7 @@ def spread(values: list[float]) -> str:
 
 
 def table(seeds: list[int], sides: dict[str, list[dict[str, float]]]) -> str:
-    """Markdown: a row a seed and side, and the ratios TRL : ours."""
+    """Markdown: a row a seed and side, and the ratios TRL : ours, for each decode loop."""
     head = ["seed", "side", "CPU-s / 1,000 tokens", "generate", "train and rest", f"tokens to {GOAL:.2f}"]
     head += [f"CPU-s to {GOAL:.2f}", "final score", "peak MB"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
@@ -111,19 +113,24 @@ def table(seeds: list[int], sides: dict[str, list[dict[str, float]]]) -> str:
             cells += [f"{n['tokens']:,.0f}", f"{n['cpu']:.1f}", f"{n['score']:.3f}", f"{n['memory']:.0f}"]
             lines.append(" | ".join(cells))
     lines = [f"| {line} |" for line in lines]
-    pairs = list(zip(sides["trl"], sides["ours"], strict=True))
+    for side in OURS:
+        lines += ["", *compared(side, sides[side], sides["trl"])]
+    return "\n".join(lines)
+
+
+def compared(side: str, ours: list[dict[str, float]], trl: list[dict[str, float]]) -> list[str]:
+    """The ratios TRL : one of our sides, in lines."""
+    pairs = list(zip(trl, ours, strict=True))
 
     def ratio(key: str) -> str:
         return spread([t[key] / o[key] for t, o in pairs])
 
-    return "\n".join([
-        *lines,
-        "",
-        f"TRL : ours, median (range) over {len(seeds)} seeds: CPU-seconds per 1,000 useful tokens {ratio('all')}; "
+    return [
+        f"TRL : {side}, median (range) over {len(pairs)} seeds: CPU-seconds per 1,000 useful tokens {ratio('all')}; "
         f"generate {ratio('generate')}; train and rest {ratio('rest')}",
         f"to a held-out score of {GOAL:.2f}: CPU-seconds {ratio('cpu')}; tokens {ratio('tokens')}",
-        f"final score, TRL - ours: {interval([t['score'] - o['score'] for t, o in pairs])}",
-    ])  # fmt: skip
+        f"final score, TRL - {side}: {interval([t['score'] - o['score'] for t, o in pairs])}",
+    ]
 
 
 def main() -> None:
@@ -136,10 +143,10 @@ def main() -> None:
     options = parser.parse_args()
     python = environment(options.environment)
     seeds = [int(s) for s in options.seeds.split(",")]
-    sides: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+    sides: dict[str, list[dict[str, float]]] = {**{side: [] for side in OURS}, "trl": []}
     for i, seed in enumerate(seeds):
-        for side in ("ours", "trl") if i % 2 == 0 else ("trl", "ours"):
-            sides[side].append(numbers(run(sys.executable if side == "ours" else python, side, seed, options)))
+        for side in sorted(sides, reverse=i % 2 == 1):
+            sides[side].append(numbers(run(python if side == "trl" else sys.executable, side, seed, options)))
             last = sides[side][-1]
             progress = f"seed {seed} {side}: {last['all']:.4f} CPU-s / 1,000 tokens, final score {last['score']:.3f}"
             print(progress, file=sys.stderr, flush=True)
