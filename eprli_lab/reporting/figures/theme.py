@@ -111,7 +111,7 @@ def _rename(root: ET.Element, name: str) -> None:
     new: dict[str, str] = {}
     for element in root.iter():
         found = element.attrib.pop("id", None)
-        if found in pointed:
+        if found is not None and found in pointed:
             new[found] = f"{name}-{len(new)}"
             element.set("id", new[found])
     for element in root.iter():
