@@ -93,5 +93,5 @@ def raw_svg(figure: Canvas) -> str:
     """As matplotlib writes it, text as text."""
     out = io.StringIO()
     with rc_context(figure.layout_of.look):
-        figure.savefig(out, format="svg", metadata=METADATA["svg"])
+        figure.savefig(out, format="svg", metadata=METADATA["svg"], facecolor="none")
     return out.getvalue()

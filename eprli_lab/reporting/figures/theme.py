@@ -66,8 +66,7 @@ def themed(svg: str, name: str, title: str, alt: str, full: Mapping[str, str] | 
         _shrink(element)
         if element.tag == _SVG + "text":
             _name_whole(element, full or {})
-    for parent in list(root.iter()):
-        _unwrap(parent)
+    _unwrap(root)
     _one_size(root)
     for key, value in _root(root.get("viewBox", ""), name).items():
         root.set(key, value)
@@ -171,6 +170,8 @@ def _unwrap(parent: ET.Element) -> None:
     for child in parent:
         out += _without_group(child)
     parent[:] = out
+    for child in out:
+        _unwrap(child)
     if parent.tag != _SVG + "g" or len(parent) < 2:
         return
     styles = {child.get("style") for child in parent}
