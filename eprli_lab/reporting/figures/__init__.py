@@ -5,19 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 from eprli_lab.reporting.diagnosis.finding import Rows
-from eprli_lab.reporting.figures.arms import effects, pareto, profiles
+from eprli_lab.reporting.figures.arms import pareto, profiles
 from eprli_lab.reporting.figures.compute import scaling
-from eprli_lab.reporting.figures.curves import DYNAMICS, curve, dynamics, learning_curves, mean_curve
+from eprli_lab.reporting.figures.curves import (
+    DYNAMICS,
+    curve,
+    curves_by_suite,
+    dynamics,
+    learning_curves,
+    mean_curve,
+)
 from eprli_lab.reporting.figures.drawn import drawn
+from eprli_lab.reporting.figures.effects import effects, effects_by_suite
 from eprli_lab.reporting.figures.levels import buffer, buffer_rates, reward_variance
+from eprli_lab.reporting.figures.picture import Figure, Picture, rendered, write
 from eprli_lab.reporting.figures.sampling import passk
 from eprli_lab.reporting.figures.search import importance, response_surface, trials
 from eprli_lab.reporting.figures.stages import forgetting, q_order
-from eprli_lab.reporting.figures.style import Picture, styled, svg, write
+from eprli_lab.reporting.figures.theme import CSS
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.tracking import names
 
-__all__ = ["Picture", "buffer_rates", "curve", "mean_curve", "pictures", "svg", "trials", "wanted", "write"]
+__all__ = [
+    "CSS",
+    "Figure",
+    "Picture",
+    "buffer_rates",
+    "curve",
+    "mean_curve",
+    "pictures",
+    "rendered",
+    "trials",
+    "wanted",
+    "write",
+]
 
 
 def pictures(
@@ -39,9 +60,9 @@ def pictures(
     else:
         makers = {
             "effects": lambda: effects(study, baseline),
-            "learning_curves": lambda: learning_curves(study, names.TOKENS, baseline),
-            "learning_curves_updates": lambda: learning_curves(study, names.UPDATES, baseline),
-            "learning_curves_seconds": lambda: learning_curves(study, names.TOTAL_SECONDS, baseline),
+            "learning_curves": lambda: learning_curves(study, baseline),
+            "effects_by_suite": lambda: effects_by_suite(study, baseline),
+            "learning_curves_by_suite": lambda: curves_by_suite(study, baseline),
             "compute_curves": lambda: scaling(study, baseline),
             "buffer": lambda: buffer(study, baseline),
             "drawn": lambda: drawn(study, ledger or {}, baseline),
@@ -54,7 +75,7 @@ def pictures(
             "profiles": lambda: profiles(study, baseline),
         }
     for name, make in makers.items():
-        picture = styled(make) if only is None or name in only else None
+        picture = make() if only is None or name in only else None
         if picture is not None:
             yield picture
 

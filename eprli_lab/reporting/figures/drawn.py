@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eprli_lab.reporting.diagnosis.finding import Rows
-from eprli_lab.reporting.figures.style import Picture, hide, legend, panels, shown_arms, some
+from eprli_lab.reporting.figures.palette import INK, PAPER, ArmStyle, shade
+from eprli_lab.reporting.figures.picture import Picture
+from eprli_lab.reporting.figures.rows import Row
+from eprli_lab.reporting.figures.style import Canvas, Layout, grid, legend, look, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.tracking import names
 
 BINS = 20  # of the token axis
-TINTS = ("#DCEAF7", "#A6CBE8", "#69A8D6", "#3A80B5", "#1F5688", "#0B2F54")  # of levels, from easy to hard
-DIFFICULTY = "#D55E00"
 AS_ALWAYS = {
     "curriculum.schedule": "sequential",
     "curriculum.selection": "uniform",
@@ -101,33 +102,55 @@ def drawn(study: StudyData, ledger: Rows, baseline: str | None = None) -> Pictur
     found = {arm: of for arm, of in found.items() if of.counts}
     if not found:
         return None
-    columns = min(3, len(found))
-    figure, axes = panels(math.ceil(len(found) / columns), columns, 1.7, sharex=True, sharey=True)
+    styles = look(study)
     middles = (edges[1:] + edges[:-1]) / 2
-    alt = []
-    for ax, (arm, of) in zip(axes.flat, found.items(), strict=False):
-        below = np.zeros(BINS)
-        for level, share in of.shares().items():
-            tint = TINTS[study.levels.index(level) % len(TINTS)]
-            ax.stairs(
-                below + np.nan_to_num(share), edges, baseline=below, fill=True, color=tint, linewidth=0,
-                label=f"level {level}",
-            )  # fmt: skip
-            below = below + np.nan_to_num(share)
-        for outer in (0.1, 0.9):
-            ax.plot(middles, of.quantile(outer), color=DIFFICULTY, linewidth=0.8, linestyle=":")
-        ax.plot(middles, of.mean(), color="white", linewidth=3.0)
-        ax.plot(middles, of.mean(), color=DIFFICULTY, linewidth=1.6, label="difficulty (mean; dotted: 10, 90%)")
-        ax.set_title(arm)
-        alt.append(_words(arm, of))
-    axes[0][0].set_ylim(0, 1)
-    hide(list(axes.flat)[len(found) :])
-    figure.supxlabel("generated training tokens (thousands)", fontsize=9)
-    figure.supylabel("share of groups; difficulty", fontsize=9)
-    fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
-    legend(figure, np.array([fullest]))
-    title = f"What was drawn when: groups by level, and the difficulty of their problems{some(study, list(found))}"
-    return Picture("drawn", title, f"Share of all groups, and difficulty at first and last: {'; '.join(alt)}.", figure)
+
+    def draw(layout: Layout) -> Canvas:
+        figure, axes = grid(layout, len(found), 3, 1.6, sharex=True, sharey=True)
+        labels = figure.short(found)
+        for ax, (arm, of) in zip(axes.flat, found.items(), strict=False):
+            _stack(ax, of, edges, study.levels, styles[arm])
+            for outer in (0.1, 0.9):
+                ax.plot(middles, of.quantile(outer), color=INK, linewidth=0.9, linestyle=":")
+            ax.plot(middles, of.mean(), color=PAPER, linewidth=3.4)
+            ax.plot(middles, of.mean(), color=INK, linewidth=1.6, label="difficulty (mean; dotted: 10, 90%)")
+            ax.set_title(labels[arm])
+        axes[0][0].set_ylim(0, 1)
+        figure.supxlabel("generated training tokens (thousands)")
+        figure.supylabel("share of groups; difficulty")
+        legend(figure, axes)
+        return figure
+
+    alt = "; ".join(_words(arm, of) for arm, of in found.items())
+    title = (
+        "What was drawn when: groups by level (the harder, the stronger the arm's colour), and the difficulty of their "
+        f"problems{some(study, list(found))}"
+    )
+    rows = [row for arm, of in found.items() for row in _rows(arm, of, middles)]
+    return Picture("drawn", title, f"Share of all groups, and difficulty at first and last: {alt}.", draw, rows)
+
+
+def _stack(ax: Any, of: Drawn, edges: NDArray[np.float64], levels: Sequence[str], style: ArmStyle) -> None:
+    below = np.zeros(BINS)
+    for level, share in of.shares().items():
+        above = below + np.nan_to_num(share)
+        ax.stairs(
+            above, edges, baseline=below, fill=True, color=style.colour, linewidth=0,
+            alpha=0.9 * shade(levels.index(level), len(levels)), label=f"level {level}",
+        )  # fmt: skip
+        below = above
+
+
+def _rows(arm: str, of: Drawn, middles: NDArray[np.float64]) -> list[Row]:
+    """Shares of each level, then the difficulty with its 10 and 90%."""
+    places = middles.tolist()
+    shares = [
+        Row(arm, arm, f"level {level}", "", x, y)
+        for level, share in of.shares().items()
+        for x, y in zip(places, share.tolist(), strict=True)
+    ]
+    marks = zip(places, of.mean().tolist(), of.quantile(0.1).tolist(), of.quantile(0.9).tolist(), strict=True)
+    return shares + [Row(arm, arm, "difficulty", "", x, y, low, high) for x, y, low, high in marks]
 
 
 def _words(arm: str, of: Drawn) -> str:

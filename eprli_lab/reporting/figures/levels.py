@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from eprli_lab.records import VERDICTS
 from eprli_lab.reporting.derived import admission_rate, sampled_levels
 from eprli_lab.reporting.derived import reward_variance as variance_over_runs
-from eprli_lab.reporting.figures.curves import band, curve
-from eprli_lab.reporting.figures.style import Picture, hide, legend, panels, shown_arms, some
+from eprli_lab.reporting.figures.curves import Curve, band, band_rows, curve
+from eprli_lab.reporting.figures.palette import INK, MARKERS, ArmStyle, shade
+from eprli_lab.reporting.figures.picture import Picture
+from eprli_lab.reporting.figures.rows import Row
+from eprli_lab.reporting.figures.style import Canvas, Layout, grid, hide, legend, look, panels, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.tracking import names
 
-VERDICT_COLOURS = {
-    "admitted": "#009E73",
-    "too_hard": "#D55E00",
-    "too_easy": "#56B4E9",
-    "no_signal": "#BBBBBB",
-    "errored": "#000000",
-}
-HATCHES = {"too_hard": "////", "too_easy": "....", "no_signal": "", "admitted": "", "errored": ""}
+REJECTED = {
+    "too_hard": 0.62,
+    "too_easy": 0.36,
+    "no_signal": 0.17,
+    "errored": 1.0,
+}  # opacity of ink; admitted: the arm's
 BINS = 24  # of the token axis
+KINDS = ("within", "between")  # groups
 
 
 def buffer_rates(runs: Sequence[RunData], level: str, edges: Sequence[float]) -> dict[str, list[float]]:
@@ -65,68 +68,107 @@ def buffer(study: StudyData, baseline: str | None = None) -> Picture | None:
     if not arms or not totals:
         return None
     edges = np.linspace(0, max(totals) / 1000, BINS + 1)
-    figure, axes = panels(len(arms), len(levels), 1.25, sharex=True, sharey=True)
-    alt = []
-    for i, arm in enumerate(arms):
-        for j, level in enumerate(levels):
-            ax = axes[i][j]
-            if not has(study, arm, level):
-                ax.set_axis_off()
-                continue
-            below = np.zeros(BINS)
-            for verdict, counts in buffer_rates(study.of(arm), level, edges.tolist()).items():
-                ax.stairs(
-                    below + counts, edges, baseline=below, fill=True, color=VERDICT_COLOURS[verdict],
-                    linewidth=0, hatch=HATCHES[verdict], edgecolor="white", label=verdict.replace("_", " "),
-                )  # fmt: skip
-                below = below + counts
-            ax.set_title(f"{arm}, level {level}", loc="left", fontsize=8.5)
-            alt.append(f"{arm} at level {level} {admission_rate(study.of(arm), level):.2f}")
-    figure.supxlabel("generated training tokens (thousands)", fontsize=9)
-    figure.supylabel("groups per thousand tokens", fontsize=9)
-    legend(figure, axes)
-    title = f"What the buffer admitted and rejected{some(study, arms)}"
-    return Picture("buffer", title, f"Admitted groups / generated groups: {', '.join(alt)}.", figure)
+    styles = look(study)
+    rates = {(a, lv): buffer_rates(study.of(a), lv, edges.tolist()) for a in arms for lv in levels if has(study, a, lv)}
+
+    def draw(layout: Layout) -> Canvas:
+        if layout.is_narrow:
+            figure, axes = grid(layout, len(rates), 2, 1.2, narrow=2, sharex=True, sharey=True)
+            places = dict(zip(rates, axes.flat, strict=False))
+        else:
+            figure, axes = panels(layout, len(arms), len(levels), 1.15, sharex=True, sharey=True)
+            places = {(a, lv): axes[i][j] for i, a in enumerate(arms) for j, lv in enumerate(levels)}
+            hide([ax for key, ax in places.items() if key not in rates])
+        labels = figure.short(arms, 12 if layout.is_narrow or len(levels) > 3 else 20)
+        for (arm, level), of in rates.items():
+            ax = places[arm, level]
+            _stack(ax, of, edges.tolist(), styles[arm])
+            ax.set_title(f"{labels[arm]}, level {level}")
+        figure.supxlabel("generated training tokens (thousands)")
+        figure.supylabel("groups per thousand tokens")
+        legend(figure, axes)
+        return figure
+
+    alt = ", ".join(f"{a} at level {lv} {admission_rate(study.of(a), lv):.2f}" for a, lv in rates)
+    title = f"What the buffer admitted (in the arm's colour) and rejected (greys){some(study, arms)}; mean over seeds"
+    middles = ((edges[1:] + edges[:-1]) / 2).tolist()
+    rows = [
+        Row(f"{arm}, level {level}", arm, verdict, "", x, y)
+        for (arm, level), of in rates.items()
+        for verdict, counts in of.items()
+        if any(counts)
+        for x, y in zip(middles, counts, strict=True)
+    ]
+    return Picture("buffer", title, f"Admitted groups / generated groups: {alt}.", draw, rows)
+
+
+def _stack(ax: Any, rates: Mapping[str, Sequence[float]], edges: Sequence[float], style: ArmStyle) -> None:
+    """Admitted groups in the arm's colour, upon them the rejected ones; what never was is left out."""
+    below = np.zeros(len(edges) - 1)
+    for verdict, counts in rates.items():
+        rejected = REJECTED.get(verdict)
+        if verdict == "errored" and not any(counts):
+            continue
+        ax.stairs(
+            below + counts, edges, baseline=below, fill=True, color=style.colour if rejected is None else INK,
+            alpha=rejected, linewidth=0, label=verdict.replace("_", " "),
+        )  # fmt: skip
+        below = below + counts
 
 
 def reward_variance(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Variance of rewards within groups and between groups' means over training: a panel an arm, a line a level."""
     arms = [a for a in shown_arms(study, baseline) if any(has(study, a, lv) for lv in study.levels)]
-    kinds = {"within": "-", "between": ":"}
     of = {
         (a, lv, k): [curve(r, names.reward_variance(lv, k)) for r in study.of(a)]
         for a in arms
         for lv in study.levels
-        for k in kinds
+        for k in KINDS
     }
     if not any(c for curves in of.values() for c in curves):
         return None
-    columns = min(3, len(arms))
-    figure, axes = panels(math.ceil(len(arms) / columns), columns, 1.9, sharex=True, sharey=True)
-    colours = dict(zip(study.levels, ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000"), strict=False))
+    styles = look(study)
+
+    def draw(layout: Layout) -> Canvas:
+        figure, axes = grid(layout, len(arms), 3, 1.9, sharex=True, sharey=True)
+        labels = figure.short(arms)
+        for ax, arm in zip(axes.flat, arms, strict=False):
+            for rank, level in enumerate(study.levels):
+                for kind in KINDS:
+                    _draw_level(ax, of[arm, level, kind], level, kind, rank, len(study.levels), styles[arm])
+            ax.set_title(labels[arm])
+        axes[0][0].set_ylim(bottom=0)  # of all panels, and once all are drawn: it ends the scaling to what is drawn
+        figure.supxlabel("generated training tokens (thousands)")
+        figure.supylabel("reward variance")
+        legend(figure, axes)
+        return figure
+
     alt = []
-    for ax, arm in zip(axes.flat, arms, strict=False):
-        for level in [lv for lv in study.levels if lv in colours]:
-            for kind, style in kinds.items():
-                mean_band = band(of[arm, level, kind])
-                ax.plot(
-                    mean_band.x,
-                    mean_band.mean,
-                    style,
-                    color=colours[level],
-                    linewidth=1.6,
-                    label=f"level {level}" if kind == "within" else None,
-                )
-            means = [variance_over_runs(study.of(arm), level, k) for k in kinds]
+    for arm in arms:
+        for level in study.levels:
+            means = [variance_over_runs(study.of(arm), level, k) for k in KINDS]
             if math.isfinite(means[0]):
                 between = f", {means[1]:.3g} between" if math.isfinite(means[1]) else ""
                 alt.append(f"{arm} at level {level} {means[0]:.3g} within{between}")
-        ax.set_title(arm)
-    axes[0][0].set_ylim(bottom=0)  # of all panels, and once all are drawn: it ends the scaling to what is drawn
-    hide(list(axes.flat)[len(arms) :])
-    figure.supxlabel("generated training tokens (thousands)", fontsize=9)
-    figure.supylabel("reward variance", fontsize=9)
-    fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
-    legend(figure, np.array([fullest]))
-    title = f"Reward variance within groups (lines) and between them (dotted), by level{some(study, arms)}"
-    return Picture("reward_variance", title, f"Means over training: {'; '.join(alt)}.", figure)
+    title = (
+        "Reward variance within groups (lines) and between them (dotted); levels by marker, the harder the "
+        f"stronger{some(study, arms)}"
+    )
+    rows = [row for (a, lv, k), curves in of.items() for row in band_rows(a, a, f"level {lv}, {k}", curves)]
+    return Picture("reward_variance", title, f"Means over training: {'; '.join(alt)}.", draw, rows)
+
+
+def _draw_level(
+    ax: Any, curves: Sequence[Curve], level: str, kind: str, rank: int, count: int, style: ArmStyle
+) -> None:  # fmt: skip
+    """The mean over seeds, in the arm's colour: the level's marker and shade, dotted between groups."""
+    mean_band = band(curves)
+    if not len(mean_band.x):
+        return
+    is_within = kind == "within"
+    marks: dict[str, Any] = {"marker": MARKERS[rank % len(MARKERS)], "markersize": 4} if is_within else {}
+    ax.plot(
+        mean_band.x, mean_band.mean, "-" if is_within else ":", color=style.colour, linewidth=1.6,
+        alpha=shade(rank, count), markevery=max(1, len(mean_band.x) // 4),
+        label=f"level {level}" if is_within else None, **marks,
+    )  # fmt: skip

@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eprli_lab.reporting.figures.style import Picture, panels
+from eprli_lab.reporting.figures.palette import INK, NO_ARM
+from eprli_lab.reporting.figures.picture import Picture
+from eprli_lab.reporting.figures.rows import Row
+from eprli_lab.reporting.figures.style import Canvas, Layout, panels
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.importance import Trial, importances
 from eprli_lab.reporting.stats.paired import mean
 
 SURFACE = 12  # trials, for a contour between them
+Floats = NDArray[np.float64]
 
 
 class Trials(NamedTuple):
@@ -82,17 +86,34 @@ def importance(study: StudyData) -> Picture | None:
     shares = trial_importances(complete)
     if not shares:
         return None
-    figure, axes = panels(1, 1, 0.3 * len(shares) + 0.9)
-    names = list(shares)
-    axes[0][0].barh(names, list(shares.values()), color="#0072B2")
-    axes[0][0].invert_yaxis()
-    axes[0][0].set_xlabel("share of the variance")
+    keys = list(shares)
+
+    def draw(layout: Layout) -> Canvas:
+        """On a phone a key stands above its bar."""
+        row = 0.5 if layout.is_narrow else 0.3
+        figure, axes = panels(layout, 1, 1, row * len(keys) + 0.7)
+        ax = axes[0][0]
+        labels = figure.short(keys, 40)
+        ax.barh(range(len(keys)), list(shares.values()), color=NO_ARM, height=0.4 if layout.is_narrow else 0.7)
+        if layout.is_narrow:
+            for i, key in enumerate(keys):
+                ax.annotate(labels[key], (0, i - 0.4), xycoords=("axes fraction", "data"), va="center")
+            ax.set_yticks([])
+            ax.set_ylim(len(keys) - 0.6, -0.7)
+        else:
+            ax.set_yticks(range(len(keys)), [labels[k] for k in keys])
+            ax.invert_yaxis()
+        ax.grid(visible=False, axis="y")
+        ax.set_xlabel("share of the variance")
+        return figure
+
     alt = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
     title = f"Which swept values mattered: fANOVA over {len(complete.scores)} complete trials"
-    return Picture("importance", title, f"{alt}.", figure)
+    rows = [Row("", "", "share of the variance", "", key, share) for key, share in shares.items()]
+    return Picture("importance", title, f"{alt}.", draw, rows)
 
 
-def _spread(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
+def _spread(x: Floats, y: Floats) -> bool:
     """Are there triangles between the points? Those on one line have none."""
     points = np.column_stack([(v - v.mean()) / (np.ptp(v) or 1.0) for v in (x, y)])
     return bool(np.linalg.svd(points, compute_uv=False)[-1] > 1e-6)
@@ -108,26 +129,40 @@ def response_surface(study: StudyData) -> Picture | None:
     keys = [k for k in order if k in numeric][:2]
     if not keys or len(complete.scores) < 3:
         return None
-    figure, axes = panels(1, 1, 3.4)
-    ax = axes[0][0]
     scores = np.array(complete.scores)
-    x = np.array(complete.values[keys[0]], dtype=float)
-    if len(keys) == 1:
-        ax.plot(x, scores, "o", color="#0072B2")
-        ax.set(xlabel=keys[0], ylabel=study.objective)
-    else:
-        y = np.array(complete.values[keys[1]], dtype=float)
-        if len(scores) >= SURFACE and _spread(x, y):
-            ax.tricontourf(x, y, scores, levels=10, cmap="cividis", alpha=0.7)
-        sizes = [45 * (1 + sum((x[:i] == x[i]) & (y[:i] == y[i]))) for i in range(len(x))]  # rings where points meet
-        back = np.argsort(sizes, kind="stable")[::-1]
-        look = {"cmap": "cividis", "edgecolors": "black", "linewidths": 0.6}
-        points = ax.scatter(x[back], y[back], c=scores[back], s=np.array(sizes)[back], **look)
-        figure.colorbar(points, ax=ax, label=study.objective)
-        ax.use_sticky_edges = False  # a contour would cut the points at its edge in half
-        ax.margins(0.05)
-        ax.set(xlabel=keys[0], ylabel=keys[1])
+    points = [np.array(complete.values[k], dtype=float) for k in keys]
+
+    def draw(layout: Layout) -> Canvas:
+        figure, axes = panels(layout, 1, 1, 3.1)
+        ax = axes[0][0]
+        labels = figure.short(keys, 40)
+        if len(keys) == 1:
+            ax.plot(points[0], scores, "o", color=NO_ARM)
+            ax.set(xlabel=labels[keys[0]], ylabel=study.objective)
+        else:
+            _draw_surface(figure, ax, points[0], points[1], scores, study.objective)
+            ax.set(xlabel=labels[keys[0]], ylabel=labels[keys[1]])
+        return figure
+
     top = int(np.argmax(scores) if study.objectives[0][1] == "maximize" else np.argmin(scores))
     at = ", ".join(f"{k}={complete.values[k][top]:.4g}" for k in keys)
     alt = f"{len(scores)} trials, {scores.min():.3f} to {scores.max():.3f}; best (the choice flatters it) at {at}."
-    return Picture("response_surface", f"{study.objective} over {' and '.join(keys)}", alt, figure)
+    rows = [
+        Row("", name, key, "", float(of[i]), complete.scores[i])
+        for i, name in enumerate(complete.names)
+        for key, of in zip(keys, points, strict=True)
+    ]
+    return Picture("response_surface", f"{study.objective} over {' and '.join(keys)}", alt, draw, rows)
+
+
+def _draw_surface(figure: Canvas, ax: Any, x: Floats, y: Floats, scores: Floats, objective: str) -> None:
+    """A point a trial in the colour of its score; a contour between them where they are many."""
+    if len(scores) >= SURFACE and _spread(x, y):
+        ax.tricontourf(x, y, scores, levels=10, cmap="cividis", alpha=0.7)
+    sizes = [45 * (1 + sum((x[:i] == x[i]) & (y[:i] == y[i]))) for i in range(len(x))]  # rings where points meet
+    back = np.argsort(sizes, kind="stable")[::-1]
+    look = {"cmap": "cividis", "edgecolors": INK, "linewidths": 0.6}
+    points = ax.scatter(x[back], y[back], c=scores[back], s=np.array(sizes)[back], **look)
+    figure.colorbar(points, ax=ax, label=objective)
+    ax.use_sticky_edges = False  # a contour would cut the points at its edge in half
+    ax.margins(0.05)

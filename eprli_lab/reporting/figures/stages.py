@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from eprli_lab.reporting.derived import sampled_levels
-from eprli_lab.reporting.figures.style import Picture, hide, panels, shown_arms, some
+from eprli_lab.reporting.figures.palette import PAPER, SOFT
+from eprli_lab.reporting.figures.picture import Picture
+from eprli_lab.reporting.figures.rows import Row
+from eprli_lab.reporting.figures.style import MOST_ROWS, Canvas, Layout, grid, legend, look, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
 from eprli_lab.tracking import names
 
 START = "start"  # the stage before training
+ON_BRIGHT = "#010101"  # of a cell, whatever the page
+ON_DARK = "#ffffff"
 
 
 def stages(run: RunData, suite: str) -> dict[str, float]:
@@ -40,42 +47,56 @@ def forgetting(study: StudyData, baseline: str | None = None) -> Picture | None:
             }
     if not accuracies:
         return None
-    columns = min(2, len(accuracies))
-    height = 0.3 * len(study.suites) + 0.7
-    figure, axes = panels(math.ceil(len(accuracies) / columns), columns, height)
+
+    known = [v for by_suite in accuracies.values() for of in by_suite.values() for v in of.values() if math.isfinite(v)]
+    low, high = (edge(10 * end(known)) / 10 for edge, end in ((math.floor, min), (math.ceil, max)))
+
+    def draw(layout: Layout) -> Canvas:
+        figure, axes = grid(layout, len(accuracies), 2, 0.3 * len(study.suites) + 0.6)
+        labels = figure.short(accuracies)
+        for ax, (arm, by_suite) in zip(axes.flat, accuracies.items(), strict=False):
+            _heat_map(ax, by_suite, low, high)
+            ax.set_title(labels[arm])
+        return figure
+
     worst: list[tuple[float, str]] = []
-    for ax, (arm, by_suite) in zip(axes.flat, accuracies.items(), strict=False):
-        stage_names = list(next(iter(by_suite.values())))
-        cells = np.array([[by_suite[s].get(n, math.nan) for n in stage_names] for s in by_suite])
-        ax.imshow(cells, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        for i, suite in enumerate(by_suite):
-            for j in range(len(stage_names)):
-                if math.isfinite(cells[i, j]):
-                    ax.text(
-                        j,
-                        i,
-                        f"{cells[i, j]:.2f}",
-                        ha="center",
-                        va="center",
-                        color="black" if cells[i, j] > 0.5 else "white",
-                    )
-            falls = np.diff(cells[i])
+    for arm, by_suite in accuracies.items():
+        for suite, of in by_suite.items():
+            trained = list(of)
+            falls = np.diff(list(of.values()))
             if len(falls) and np.isfinite(falls).any():
                 at = int(np.nanargmin(falls))
-                worst.append((float(falls[at]), f"{arm}: {suite} {falls[at]:+.3f} during level {stage_names[at + 1]}"))
-        ax.set_xticks(range(len(stage_names)), [n if n == START else f"after\nlevel\n{n}" for n in stage_names])
-        ax.set_yticks(range(len(by_suite)), list(by_suite))
-        ax.set_title(arm)
-        ax.grid(visible=False)
-    hide(list(axes.flat)[len(accuracies) :])
-    title = f"Forgetting: accuracy by suite after each level's training{some(study, list(accuracies))}"
+                worst.append((float(falls[at]), f"{arm}: {suite} {falls[at]:+.3f} during level {trained[at + 1]}"))
+    title = f"Forgetting: accuracy by suite at the start and after each level's training{some(study, list(accuracies))}"
     alt = f"The smallest change is {min(worst)[1]}." if worst else "No change is known."
-    return Picture("forgetting", title, alt, figure)
+    rows = [
+        Row(arm, arm, suite, "", stage, value)
+        for arm, by_suite in accuracies.items()
+        for suite, of in by_suite.items()
+        for stage, value in of.items()
+    ]
+    return Picture("forgetting", title, alt, draw, rows)
+
+
+def _heat_map(ax: Any, by_suite: Mapping[str, Mapping[str, float]], low: float, high: float) -> None:
+    """A row a suite, a column a stage; cells keep their colours on a dark page, and so does what is written in them."""
+    stage_names = list(next(iter(by_suite.values())))
+    cells = np.array([[of.get(n, math.nan) for n in stage_names] for of in by_suite.values()])
+    ax.pcolormesh(cells, cmap="cividis", vmin=low, vmax=high, linewidth=0)
+    for (i, j), value in np.ndenumerate(cells):
+        if math.isfinite(value):
+            colour = ON_BRIGHT if value > (low + high) / 2 else ON_DARK
+            ax.text(j + 0.5, i + 0.5, f"{value:.2f}", ha="center", va="center_baseline", color=colour)
+    ax.set_xticks(np.arange(len(stage_names)) + 0.5, [n if n == START else f"level {n}" for n in stage_names])
+    ax.set_yticks(np.arange(len(by_suite)) + 0.5, list(by_suite))
+    ax.tick_params(length=0)
+    ax.invert_yaxis()
+    ax.grid(visible=False)
 
 
 def q_order(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Accuracy of each suite before and after training: does difficulty really rise from suite to suite?"""
-    arms = [a for a in shown_arms(study, baseline) if study.of(a)]
+    arms = [a for a in shown_arms(study, baseline, MOST_ROWS) if study.of(a)]
     ends = {
         (s, a): tuple(mean([end(r, names.accuracy(s)) for r in study.of(a)]) for end in (RunData.first, RunData.last))
         for s in study.suites
@@ -83,22 +104,37 @@ def q_order(study: StudyData, baseline: str | None = None) -> Picture | None:
     }
     if not any(math.isfinite(v) for pair in ends.values() for v in pair):
         return None
-    figure, axes = panels(1, len(study.suites), 0.26 * len(arms) + 0.8, sharey=True, sharex=True)
-    for ax, suite in zip(axes[0], study.suites, strict=True):
-        for i, arm in enumerate(arms):
-            before, after = ends[suite, arm]
-            ax.plot([before, after], [i, i], color="#999999", linewidth=1.5)
-            ax.plot([before], [i], "o", color="#0072B2", markerfacecolor="white", label="before" if i == 0 else None)
-            ax.plot([after], [i], "o", color="#0072B2", label="after" if i == 0 else None)
-        ax.set_title(suite)
-        ax.set_yticks(range(len(arms)), arms)
-        ax.set_ylim(len(arms) - 0.5, -0.5)
-        ax.set_xlim(0, 1)
-        ax.set_xticks([0, 0.5, 1])
-    figure.supxlabel("accuracy (avg_at_k): open before training, filled after", fontsize=9)
+    styles = look(study)
+
+    def draw(layout: Layout) -> Canvas:
+        figure, axes = grid(layout, len(study.suites), 4, 0.24 * len(arms) + 0.7, sharey=True, sharex=True)
+        labels = figure.short(arms)
+        for ax, suite in zip(axes.flat, study.suites, strict=False):
+            for i, arm in enumerate(arms):
+                before, after = ends[suite, arm]
+                colour = styles[arm].colour
+                ax.plot([before, after], [i, i], color=colour, linewidth=1.5)
+                ax.plot([before], [i], styles[arm].marker, color=colour, markerfacecolor=PAPER, markersize=6)
+                ax.plot([after], [i], styles[arm].marker, color=colour, markersize=6)
+            ax.set_title(suite)
+            ax.set_yticks(range(len(arms)), [labels[a] for a in arms])
+            ax.set_ylim(len(arms) - 0.5, -0.5)
+            ax.set_xlim(0, 1)
+            ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        for mark, label in ((PAPER, "before training"), (SOFT, "after")):
+            axes[0][0].plot([], [], "o", color=SOFT, markerfacecolor=mark, label=label)
+        figure.supxlabel("accuracy (avg_at_k)")
+        legend(figure, axes)
+        return figure
+
     alt = "; ".join(
         f"{s} {mean([ends[s, a][0] for a in arms]):.3f} before, {mean([ends[s, a][1] for a in arms]):.3f} after"
         for s in study.suites
     )
     title = f"Does difficulty order accuracy? Held-out accuracy before and after{some(study, arms)}"
-    return Picture("q_order", title, f"Means over arms: {alt}.", figure)
+    rows = [
+        Row(suite, arm, series, "", arm, value, n=len(study.of(arm)))
+        for (suite, arm), pair in ends.items()
+        for series, value in zip(("before training", "after training"), pair, strict=True)
+    ]
+    return Picture("q_order", title, f"Means over arms: {alt}.", draw, rows)

@@ -1,72 +1,131 @@
-"""One look for all figures: Okabe-Ito colours with a line style and a marker each, so that grey print can be read."""
+"""One look for all figures: two layouts, for a page and for a phone, and what every panel has."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from eprli_lab.escaping import figure as label
+from eprli_lab.reporting.figures.palette import GRID, INK, SOFT, ArmStyle, styles_of
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, difference
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")  # Okabe and Ito
-STYLES = ("-", "--", "-.", ":")
-MARKERS = "osD^vPX*"
-WIDTH = 7.2  # inches: a column of A4, and what a phone can hold
-MOST_ARMS = 8  # in one figure; more cannot be told apart
-FONTS: Any = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
+MOST_ARMS = 8  # lines in one figure; more cannot be told apart
+MOST_ROWS = 24  # arms in a figure that gives each a row
+LOOK: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
     "savefig.facecolor": "white",
+    "text.hinting": "none",  # a text is as wide at every resolution
     "svg.hashsalt": "eprli_lab",  # the same figure is the same file
     "svg.fonttype": "none",  # text stays text: found, read aloud, and small
     "pdf.fonttype": 42,
 }
-METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure, its heading, and what it shows in words with its main numbers."""
+class Layout:
+    """How wide a figure is, and how large its text is beside that."""
 
-    name: str  # file stem
-    title: str
-    alt: str
-    figure: Figure
+    name: str
+    width: float  # inches, each 72 units of the SVG
+    size: float  # points of the text, every one
+    label: int  # characters of an arm's name; longer ones are shortened
+    line: int  # characters from side to side
+
+    @property
+    def look(self) -> Any:
+        """matplotlib's parameters, for drawing and for writing: ticks are made when they are drawn."""
+        sizes = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize")
+        return LOOK | dict.fromkeys([*sizes, "legend.fontsize", "figure.labelsize"], self.size)
+
+    @property
+    def is_narrow(self) -> bool:
+        """For a phone?"""
+        return self is NARROW
 
 
-def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Figure, Any]:
-    """A figure of WIDTH with `rows` x `columns` axes, each `height` inches high; axes as a 2-d array."""
-    figure = Figure(figsize=(WIDTH, max(2.2, height * rows + 0.6)), layout="constrained")
+# A page of 640 pixels gives WIDE 600 or so: 1.16 pixels a unit; a phone of 390 gives NARROW 340 or more: 1.35.
+WIDE = Layout("wide", width=7.2, size=9.5, label=28, line=84)
+NARROW = Layout("narrow", width=3.5, size=8.6, label=16, line=44)
+
+
+class Canvas(Figure):
+    """A matplotlib figure that knows its layout, and what its shortened labels stand for."""
+
+    layout_of: Layout
+    full: dict[str, str]
+
+    def short(self, arms: Iterable[str], most: int | None = None) -> dict[str, str]:
+        """Arm -> its label, at most so many characters (the layout's by default), unlike that of any other."""
+        labels = shortened(arms, most or self.layout_of.label)
+        self.full |= {text: arm for arm, text in labels.items()}
+        return labels
+
+
+def shortened(names: Iterable[str], most: int) -> dict[str, str]:
+    """Name -> itself, or its two ends with an ellipsis between: names of arms differ at an end. All differ."""
+    out: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        text = label(name)
+        if len(text) > most:
+            tail = (most - 1) // 2
+            text = f"{text[: most - 1 - tail]}…{text[-tail:]}"
+        number = 2
+        base = text
+        while text in out.values():
+            text = f"{base} ({number})"
+            number += 1
+        out[name] = text
+    return out
+
+
+def panels(layout: Layout, rows: int, columns: int, height: float, **more: Any) -> tuple[Canvas, Any]:
+    """A figure with `rows` x `columns` axes, each `height` inches high; axes as a 2-d array."""
+    figure = Canvas(figsize=(layout.width, max(2.0, height * rows + 0.6)), layout="constrained")
+    figure.layout_of = layout
+    figure.full = {}
     return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
-def styled(make: Callable[[], Picture | None]) -> Picture | None:
-    """What `make` draws, in this look. The layout is settled once: every draw would move it by a hair."""
-    with rc_context(FONTS):
-        picture = make()
-        if picture is not None:
-            _write_out(picture.figure)
-            picture.figure.draw_without_rendering()
-            picture.figure.set_layout_engine("none")
-        return picture
+def grid(layout: Layout, count: int, columns: int, height: float, narrow: int = 1, **more: Any) -> tuple[Canvas, Any]:
+    """`count` panels in at most `columns` columns, `narrow` of them on a phone; what is left over is hidden."""
+    rows = math.ceil(count / (narrow if layout.is_narrow else columns))
+    wide = math.ceil(count / rows)  # as even as so many rows can be
+    figure, axes = panels(layout, rows, wide, height, **more)
+    hide(list(axes.flat)[count:])
+    return figure, axes
 
 
-def _write_out(figure: Figure) -> None:
+def settled(figure: Canvas) -> Canvas:
+    """Its labels as they are to be read and its layout fixed: every draw would move it by a hair."""
+    _write_out(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _write_out(figure: Canvas) -> None:
     """Labels as they are: no maths between two $ of a name, and control characters written out."""
     from matplotlib.ticker import FuncFormatter
 
@@ -84,33 +143,15 @@ def _write_out(figure: Figure) -> None:
                 axis.set_major_formatter(FuncFormatter(lambda x, i, names=names: label(names(x, i))))
 
 
-def write(picture: Picture, out_dir: Path, formats: Sequence[str] = ("png", "svg", "pdf")) -> list[Path]:
-    """`out_dir/<name>.<format>` for every format; the same figure gives the same bytes."""
-    files = []
-    for form in formats:
-        files.append(out_dir / f"{picture.name}.{form}")
-        with rc_context(FONTS):
-            picture.figure.savefig(files[-1], format=form, dpi=150, metadata=METADATA.get(form))
-    return files
-
-
-def svg(picture: Picture) -> str:
-    """The figure as SVG text."""
-    out = io.StringIO()
-    with rc_context(FONTS):
-        picture.figure.savefig(out, format="svg", dpi=150, metadata=METADATA["svg"])
-    return out.getvalue()
-
-
-def shown_arms(study: StudyData, baseline: str | None = None) -> list[str]:
+def shown_arms(study: StudyData, baseline: str | None = None, most: int = MOST_ARMS) -> list[str]:
     """Arms with runs: all, or the baselines and those that differ most from theirs, in the study's order."""
     arms = [a for a in study.arms if study.of(a)]
-    if len(arms) <= MOST_ARMS:
+    if len(arms) <= most:
         return arms
     compared_to = baselines(study, baseline)
     size = {a: abs(difference(study, a, b, study.objective).mean) for a, b in compared_to.items() if a in arms}
     kept = [a for a in arms if a not in compared_to][:2] or arms[:1]
-    kept += sorted(size, key=lambda a: -size[a] if math.isfinite(size[a]) else math.inf)[: MOST_ARMS - len(kept)]
+    kept += sorted(size, key=lambda a: -size[a] if math.isfinite(size[a]) else math.inf)[: most - len(kept)]
     return [a for a in arms if a in kept]
 
 
@@ -120,21 +161,24 @@ def some(study: StudyData, arms: Sequence[str]) -> str:
     return f" ({len(arms)} of {count} arms)" if len(arms) < count else ""
 
 
-def look(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Arm -> colour, line style."""
-    return {
-        arm: {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]} for i, arm in enumerate(arms)
-    }
+def look(study: StudyData) -> dict[str, ArmStyle]:
+    """Arm -> its look, the same in every figure of the study, whichever arms are shown."""
+    return styles_of(study.arms)
 
 
-def legend(figure: Figure, axes: Any, **more: Any) -> None:
-    """One legend above all panels, from the first panel that has entries."""
-    for ax in axes.flat:
-        handles, labels = ax.get_legend_handles_labels()
-        if handles:
-            columns = max(1, min(len(labels), 90 // (max(map(len, labels)) + 6)))
-            figure.legend(handles, labels, loc="outside upper center", ncol=columns, frameon=False, **more)
-            return
+def legend(figure: Canvas, axes: Any, **more: Any) -> None:
+    """One legend above all panels, with the entries of the panel that has most."""
+    entries = [ax.get_legend_handles_labels() for ax in axes.flat]
+    handles, labels = max(entries, key=lambda e: len(e[1]))
+    if handles:
+        layout = figure.layout_of
+        entry = 0.62 * layout.size * max(map(len, labels)) + 36  # units: letters, the line and the gap
+        rows = math.ceil(len(labels) / max(1, int(72 * layout.width / entry)))
+        columns = math.ceil(len(labels) / rows)
+        figure.legend(
+            handles, labels, loc="outside upper left", ncol=columns, frameon=False, columnspacing=1.2,
+            handlelength=2.4, borderaxespad=0.2, **more,
+        )  # fmt: skip
 
 
 def hide(axes: Sequence[Any]) -> None:

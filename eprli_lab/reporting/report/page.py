@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from eprli_lab.escaping import markdown, markdown_paragraph, visible
+from eprli_lab.reporting import figures
 from eprli_lab.reporting.tables.document import TableBlock
 from eprli_lab.reporting.tables.printers import html
 from eprli_lab.reporting.tables.printers.markdown import print_table as print_markdown
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-
-
-@dataclass(frozen=True)
-class FigureBlock:
-    """A figure in the page."""
-
-    name: str
-    title: str
-    alt: str
-    svg: str
-
-    @property
-    def src(self) -> str:
-        """As a data URI: nothing is fetched."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ class Section:
     text: Sequence[str] = ()
     items: Sequence[Item] = ()
     tables: Sequence[TableBlock] = ()
-    figures: Sequence[FigureBlock] = field(default_factory=tuple)
+    figures: Sequence[figures.Figure] = ()
     samples: Sequence[SampleBlock] = ()
 
 
@@ -78,7 +63,12 @@ class Page:
         template = loader.from_string((TEMPLATES / "report.html.j2").read_text(encoding="utf-8"))
         css, js = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         return template.render(
-            title=self.title, claim=self.claim, summary=self.summary, sections=self.sections, css=css, js=js
+            title=self.title,
+            claim=self.claim,
+            summary=self.summary,
+            sections=self.sections,
+            css=css + figures.CSS,
+            js=js,
         )
 
     def markdown(self) -> str:
@@ -93,7 +83,8 @@ class Page:
                 parts += [f"### {markdown(t.title[0].upper() + t.title[1:])}"] if len(s.tables) > 1 else []
                 parts.append(print_markdown(t))
             parts += [_sample(one) for one in s.samples]
-            parts += [f"![{_alt(f.alt)}]({f.name}.png)\n\n*{markdown(f.title)}*" for f in s.figures]
+            shown = [one for f in s.figures for one in (f, *f.alternatives)]
+            parts += [f"![{_alt(f.alt)}]({f.name}.png)\n\n*{markdown(f.title)}*" for f in shown]
         return "\n\n".join(parts) + "\n"
 
 

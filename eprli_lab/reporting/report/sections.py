@@ -21,7 +21,7 @@ from eprli_lab.reporting.report.blocks import (
     trials_block,
 )
 from eprli_lab.reporting.report.level_blocks import compute_block, levels_block
-from eprli_lab.reporting.report.page import FigureBlock, Item, Page, Section
+from eprli_lab.reporting.report.page import Item, Page, Section
 from eprli_lab.reporting.report.provenance import provenance_section
 from eprli_lab.reporting.report.reference import load_references
 from eprli_lab.reporting.report.samples import samples_section
@@ -84,7 +84,7 @@ def _summary(study: StudyData, table: Comparison) -> str:
 def _of_arms(
     study: StudyData,
     table: Comparison,
-    shown: Sequence[FigureBlock],
+    shown: Sequence[figures.Figure],
     artifacts: Artifacts,
     baseline: str | None,
     margin: float,
@@ -191,11 +191,11 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
     return Page(f"{names}, side by side", "", f"{len(tables)} studies, {len(rows)} arms.", sections)
 
 
-def _shown(drawn: Sequence[figures.Picture]) -> list[FigureBlock]:
-    return [FigureBlock(p.name, p.title, p.alt, figures.svg(p)) for p in drawn]
+def _shown(drawn: Sequence[figures.Picture]) -> list[figures.Figure]:
+    return [figures.rendered(p) for p in drawn]
 
 
-def _pick(shown: Sequence[FigureBlock], *names: str) -> list[FigureBlock]:
+def _pick(shown: Sequence[figures.Figure], *names: str) -> list[figures.Figure]:
     return [s for s in shown if s.name in names]
 
 
@@ -203,7 +203,7 @@ def _given(block: TableBlock | None) -> list[TableBlock]:
     return [block] if block is not None else []
 
 
-def _compute(study: StudyData, drawn: Sequence[FigureBlock]) -> list[Section]:
+def _compute(study: StudyData, drawn: Sequence[figures.Figure]) -> list[Section]:
     """What more tokens would buy; nothing where no run was evaluated on the way."""
     tables = _given(compute_block(study))
     return [Section("compute", "What more compute would buy", tables=tables, figures=drawn)] if tables else []
