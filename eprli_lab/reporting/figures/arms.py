@@ -15,7 +15,7 @@ from eprli_lab.reporting.figures.style import Canvas, Layout, legend, look, pane
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.aggregates import MIN_SEEDS, performance_profile
 from eprli_lab.reporting.stats.effects import suite_scores
-from eprli_lab.reporting.stats.paired import mean, spread, t_quantile
+from eprli_lab.reporting.stats.paired import JUDGED, mean, spread, t_quantile
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -61,7 +61,10 @@ def pareto(study: StudyData, baseline: str | None = None) -> Picture | None:
         return figure
 
     alt = ", ".join(f"{a} {y:.3f} at {x:.1f} tokens" for a, (x, y) in points.items())
-    title = f"Accuracy against response length{some(study, arms)}; filled: on the Pareto front; bars: 95% t intervals"
+    title = (
+        f"Accuracy against response length{some(study, arms)}; filled: on the Pareto front; bars: 95% t intervals from "
+        f"{JUDGED} seeds"
+    )
     rows = []
     for arm, (x, y) in points.items():
         series = "front" if arm in front else "beaten"
@@ -72,9 +75,9 @@ def pareto(study: StudyData, baseline: str | None = None) -> Picture | None:
 
 
 def _half(values: list[float]) -> float:
-    """Half a 95% t interval; 0 without one."""
+    """Half a 95% t interval; 0 below three values, where it would be endless."""
     known = [v for v in values if math.isfinite(v)]
-    return t_quantile(len(known) - 1) * spread(known) / math.sqrt(len(known)) if len(known) > 1 else 0.0
+    return t_quantile(len(known) - 1) * spread(known) / math.sqrt(len(known)) if len(known) >= JUDGED else 0.0
 
 
 def profiles(study: StudyData, baseline: str | None = None) -> Picture | None:

@@ -15,7 +15,7 @@ from eprli_lab.reporting.figures.picture import Picture
 from eprli_lab.reporting.figures.rows import Row
 from eprli_lab.reporting.figures.style import Canvas, Layout, grid, legend, look, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
-from eprli_lab.reporting.stats.paired import mean, t_quantile
+from eprli_lab.reporting.stats.paired import JUDGED, mean, t_quantile
 from eprli_lab.tracking import names
 
 AXES = {
@@ -23,6 +23,7 @@ AXES = {
     names.UPDATES: ("updates", "updates", 1.0),
     names.TOTAL_SECONDS: ("seconds", "seconds of the run, evaluation included", 1.0),
 }
+SPREAD = f"band: 95% t interval from {JUDGED} seeds; thin: seeds"
 POINTS = 60  # of the grid where seeds were evaluated at different places, and of long curves
 FEW_SEEDS = 5  # up to so many, each is drawn,
 FEW_ARMS = 4  # where arms are no more than these
@@ -103,16 +104,30 @@ def _objective_over(study: StudyData, arms: Sequence[str], metric: str, axis: st
         labels = figure.short(arms)
         for arm in arms:
             draw_curves(axes[0][0], of[arm], f"{labels[arm]} (n={len(of[arm])})", styles[arm], len(arms) <= FEW_ARMS)
-        axes[0][0].set(xlabel=label, ylabel=study.objective)
+        axes[0][0].set(xlabel=label, ylabel=study.objective, ylim=value_range(of))
+        if axis == names.UPDATES:
+            whole_numbers(axes[0][0])
         legend(figure, axes)
         return figure
 
     few = {r.params.get("evaluation.boundary_problems", "0") for r in study.runs} - {"0"}
     common = "; over the problems that every evaluation asks" if few and metric == names.COMMON_SCORE else ""
-    title = f"Learning curves: {study.objective} over {word}{some(study, arms)}; mean over seeds, 95% t band{common}"
+    title = f"Learning curves: {study.objective} over {word}{some(study, arms)}; mean over seeds; {SPREAD}{common}"
     alt = ", ".join(f"{a} {v:.3f}" for a, v in ends.items() if math.isfinite(v))
     rows = curve_rows(study, study.objective, of)
     return Picture(f"learning_curves_{word}", title, f"{study.objective} at the end: {alt}.", draw, rows, word)
+
+
+def value_range(of: Curves) -> tuple[float, float]:
+    """Every seed; of the bands, which few seeds make endless, half as much again to each side."""
+    values = [v for curves in of.values() for points in curves for _, v in points]
+    bands = [band(curves) for curves in of.values() if sum(1 for c in curves if c) >= JUDGED]
+    ends = [v for b in bands for v in (*b.low, *b.high) if math.isfinite(v)] or values
+    size = max(values) - min(values)
+    low = max(min(values) - size / 2, min(*values, *ends))
+    high = min(max(values) + size / 2, max(*values, *ends))
+    room = 0.04 * (high - low) or 0.05
+    return low - room, high + room
 
 
 def curves_by_suite(study: StudyData, baseline: str | None = None) -> Picture | None:
@@ -130,6 +145,10 @@ def curves_by_suite(study: StudyData, baseline: str | None = None) -> Picture | 
             for arm in arms:
                 draw_curves(ax, of[suite][arm], labels[arm], styles[arm], len(arms) <= FEW_ARMS)
             ax.set_title(suite)
+        lows, highs = zip(
+            *(value_range(by_arm) for by_arm in of.values() if any(map(any, by_arm.values()))), strict=True
+        )
+        axes[0][0].set_ylim(min(lows), max(highs))
         figure.supxlabel(label)
         figure.supylabel("accuracy (avg_at_k)")
         legend(figure, axes)
@@ -141,21 +160,29 @@ def curves_by_suite(study: StudyData, baseline: str | None = None) -> Picture | 
         ends.append(f"{suite}: " + ", ".join(f"{a} {v:.3f}" for a, v in last.items() if math.isfinite(v)))
     few = {r.params.get("evaluation.boundary_problems", "0") for r in study.runs} - {"0"}
     partly = f"; between start and end over the first {', '.join(sorted(few))} problems" if few else ""
-    title = f"Learning curves by suite{some(study, arms)}; mean over seeds, 95% t band{partly}"
+    title = f"Learning curves by suite{some(study, arms)}; mean over seeds; {SPREAD}{partly}"
     rows = [row for suite in suites for row in curve_rows(study, suite, of[suite])]
     return Picture("learning_curves_by_suite", title, f"Accuracy at the end. {'; '.join(ends)}.", draw, rows)
 
 
+def whole_numbers(ax: Any) -> None:
+    """Of an axis of counts."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+
+
 def draw_curves(ax: Any, curves: Sequence[Curve], label: str, style: ArmStyle, is_each: bool = True) -> None:
-    """One arm: its mean, its band, and each seed as a thin line where they are few."""
+    """One arm: its mean, its band from three seeds on, and each seed as a thin line where they are few."""
     mean_band = band(curves)
     if not len(mean_band.x):
         return
     marks = {"marker": style.marker, "markersize": 4, "markevery": max(1, len(mean_band.x) // 6)}
     ax.plot(mean_band.x, mean_band.mean, label=label, linewidth=1.8, **style.line, **marks)
-    if np.isfinite(mean_band.low).any():
+    count = sum(1 for c in curves if c)
+    if count >= JUDGED and np.isfinite(mean_band.low).any():
         ax.fill_between(mean_band.x, mean_band.low, mean_band.high, color=style.colour, alpha=0.13, linewidth=0)
-    if is_each and 1 < len(curves) <= FEW_SEEDS:
+    if 1 < count < JUDGED or (is_each and 1 < count <= FEW_SEEDS):
         for c in curves:
             if c:
                 ax.plot(*zip(*c, strict=True), color=style.colour, linewidth=0.6, alpha=0.35)
@@ -209,6 +236,7 @@ def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
                 draw_curves(ax, of[key][arm], labels[arm], styles[arm], is_each=False)
             ax.set_title(title)
             ax.set_ylim(bottom=0)
+            whole_numbers(ax)
         figure.supxlabel("updates")
         legend(figure, axes)
         return figure
@@ -217,6 +245,6 @@ def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
     for key, title in kept:
         means = {a: np.mean([v for c in of[key][a] for _, v in c]) for a in arms if any(of[key][a])}
         alt.append(f"{title}: " + ", ".join(f"{a} {v:.2g}" for a, v in means.items()))
-    title = f"Clip fractions, entropy and KL over updates{some(study, arms)}; mean over seeds, 95% t band"
-    rows = [row for key, panel in kept for row in curve_rows(study, panel, of[key])]
+    title = f"Clip fractions, entropy and KL over updates{some(study, arms)}; mean over seeds; {SPREAD}"
+    rows = [row for key, panel in kept for a in arms for row in band_rows(panel, a, "mean", of[key][a])]
     return Picture("clipping_entropy_kl", title, f"Means over all updates. {'; '.join(alt)}.", draw, rows)

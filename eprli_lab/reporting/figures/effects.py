@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 from eprli_lab.reporting.figures.palette import PAPER, SOFT, ArmStyle
 from eprli_lab.reporting.figures.picture import Picture
 from eprli_lab.reporting.figures.rows import Row
-from eprli_lab.reporting.figures.style import MOST_ROWS, Canvas, Layout, grid, look, panels, shown_arms, some
+from eprli_lab.reporting.figures.style import (
+    MOST_ROWS,
+    WIDE,
+    Canvas,
+    Layout,
+    grid,
+    look,
+    panels,
+    shortened,
+    shown_arms,
+    some,
+)
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, contrast_effects, difference, last_by_seed
 from eprli_lab.reporting.stats.paired import PairedDifference, paired_sd
@@ -19,6 +30,7 @@ from eprli_lab.tracking import names
 
 ROW = 0.36  # inches
 BEYOND = 1.5  # of the largest mark: how far the axis follows what is detectable
+BESIDE = 30  # characters of a name that may stand beside its row
 GAP = 0.6  # rows between the contrasts and the arms
 
 
@@ -107,54 +119,80 @@ def _rows(panel: str, e: Effect) -> list[Row]:
 def _forest(
     layout: Layout, objective: str, found: Sequence[Effect], styles: dict[str, ArmStyle], says_reference: bool
 ) -> Canvas:
-    """Names to the left and numbers to the right; on a phone both above their row."""
-    has_gap = len({e.is_contrast for e in found}) > 1
-    first = sum(e.is_contrast for e in found)
-    places = [i + (GAP if has_gap and i >= first else 0.0) for i in range(len(found))]
-    row = ROW * (1.55 if layout.is_narrow else 1.0)
-    figure, axes = panels(layout, 1, 1, row * (places[-1] + 1) + 0.25)
-    ax = axes[0][0]
-    labels = figure.short([a for e in found for a in (e.arm, e.reference)], 18 if layout.is_narrow else 20)
+    """Names to the left and numbers to the right; on a phone, and where names are long, both above their row."""
+    labels = shortened((a for e in found for a in (e.arm, e.reference)), 18 if layout.is_narrow else 24)
     says = [
         f"{labels[e.arm]} − {labels[e.reference]}" if e.is_contrast or says_reference else labels[e.arm] for e in found
     ]
-    ax.axvline(0, color=SOFT, linewidth=0.9)
+    numbers = [difference_text(e.difference) for e in found]
+    is_stacked = layout.is_narrow or max(map(len, says)) > BESIDE
+    is_long = any(len(name) + len(number) > layout.line for name, number in zip(says, numbers, strict=True))
+    row = 1.0 if not is_stacked else 2.1 if is_long else 1.55
+    first = sum(e.is_contrast for e in found)
+    gap = GAP if 0 < first < len(found) else 0.0
+    places = [i + (gap if i >= first else 0.0) for i in range(len(found))]
+    figure, axes = panels(layout, 1, 1, ROW * row * (places[-1] + 1) + (0.25 if is_stacked else 0.45))
+    figure.full |= {text: arm for arm, text in labels.items()}
+    ax = axes[0][0]
     for place, e in zip(places, found, strict=True):
-        _draw_row(ax, place, e, styles[e.arm])
-    if has_gap:
-        ax.axhline(first - 0.5 + GAP / 2, color=SOFT, linewidth=0.6, linestyle=":")
+        _draw_row(ax, place, e, styles[e.arm], 1 / row)
+    if gap:
+        ax.axhline(first - 0.5 + gap / 2 - (0.15 if is_stacked else 0.0), color=SOFT, linewidth=0.6, linestyle=":")
     _set_range(ax, found)
-    numbers = [f"{difference_text(e.difference)}  n={e.difference.n}" for e in found]
-    if layout.is_narrow:
-        for place, name, number in zip(places, says, numbers, strict=True):
-            ax.annotate(name, (0, place - 0.36), xycoords=("axes fraction", "data"), va="center")
-            where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
-            ax.annotate(number.partition("  ")[0], (1, place - 0.36), **where)
-        ax.set_yticks([])
+    ax.set_yticks([])
+    ax.set_xlabel(f"difference in {objective}")
+    if is_stacked:
+        _texts_above(ax, places, says, numbers, 2 if is_long else 1)
         ax.set_ylim(places[-1] + 0.45, -0.75)
         ax.spines["left"].set_visible(False)
+        ax.grid(visible=False)
+        ax.vlines([0] * len(places), [p - 0.24 for p in places], [p + 0.32 for p in places], color=SOFT, linewidth=0.9)
     else:
-        ax.set_yticks(places, says)
-        ax.tick_params(axis="y", length=0)
-        for place, number in zip(places, numbers, strict=True):
-            ax.annotate(number, (1.02, place), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
+        _texts_beside(ax, places, [f"{name} (n={e.difference.n})" for name, e in zip(says, found, strict=True)], found)
         ax.set_ylim(places[-1] + 0.6, -0.6)
-    ax.grid(visible=False, axis="y")
-    ax.set_xlabel(f"difference in {objective}")
+        ax.grid(visible=False, axis="y")
+        ax.axvline(0, color=SOFT, linewidth=0.9)
     return figure
 
 
-def _draw_row(ax: Any, place: float, e: Effect, style: ArmStyle) -> None:
+def _texts_beside(ax: Any, places: Sequence[float], says: Sequence[str], found: Sequence[Effect]) -> None:
+    """Names before the rows; behind them their numbers, and what the seeds detect."""
+    ax.set_yticks(places, says)
+    ax.tick_params(axis="y", length=0)
+    numbers = [difference_text(e.difference) for e in found]
+    least = [f"±{fraction(e.detectable)}" if math.isfinite(e.detectable) else "-" for e in found]
+    right = 10.0  # units from the panel
+    for cells in (["mean [95%]", *numbers], ["detectable", *least]):
+        for place, text in zip([places[0] - 0.85, *places], cells, strict=True):
+            ax.annotate(
+                text, (1, place), (right, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                va="center", annotation_clip=False,
+            )  # fmt: skip
+        right += 0.58 * WIDE.size * max(map(len, cells)) + 8
+
+
+def _texts_above(ax: Any, places: Sequence[float], says: Sequence[str], numbers: Sequence[str], lines: int) -> None:
+    """Name to the left and number to the right above each row, in one line or two."""
+    of = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    for place, name, number in zip(places, says, numbers, strict=True):
+        ax.annotate(name, (0, place - (0.42 if lines == 1 else 0.52)), **of)
+        ax.annotate(number, (1, place - (0.42 if lines == 1 else 0.31)), ha="right", **of)
+
+
+def _draw_row(ax: Any, place: float, e: Effect, style: ArmStyle, thick: float = 1.0) -> None:
+    """`thick`: the marks in rows, less of them where a row holds texts too."""
     d = e.difference
     if math.isfinite(e.detectable):
         ends = [-e.detectable, e.detectable]
-        ax.fill_between(ends, place - 0.2, place + 0.2, color=SOFT, alpha=0.16, linewidth=0)
+        ax.fill_between(ends, place - 0.22 * thick, place + 0.22 * thick, color=SOFT, alpha=0.16, linewidth=0)
         ax.plot(ends, [place] * 2, "|", color=SOFT, markersize=9, markeredgewidth=1.2)
     if math.isfinite(d.low):
         ax.plot([d.low, d.high], [place] * 2, color=style.colour, linewidth=2.0, solid_capstyle="butt")
     seeds = list(e.seeds.values())
-    ax.plot(seeds, [place + 0.24] * len(seeds), "|", color=style.colour, markersize=5, alpha=0.8)
-    ax.plot([d.mean], [place], style.marker, color=style.colour, markersize=6.5, markeredgecolor=PAPER)
+    ax.plot(seeds, [place + 0.3 * thick] * len(seeds), "|", color=style.colour, markersize=5, alpha=0.8)
+    ax.plot(
+        [d.mean], [place], style.marker, color=style.colour, markersize=6.5, markeredgecolor=PAPER, markeredgewidth=0.7
+    )
 
 
 def _set_range(ax: Any, found: Sequence[Effect]) -> None:

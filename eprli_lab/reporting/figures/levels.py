@@ -96,6 +96,7 @@ def buffer(study: StudyData, baseline: str | None = None) -> Picture | None:
         Row(f"{arm}, level {level}", arm, verdict, "", x, y)
         for (arm, level), of in rates.items()
         for verdict, counts in of.items()
+        if any(counts)
         for x, y in zip(middles, counts, strict=True)
     ]
     return Picture("buffer", title, f"Admitted groups / generated groups: {alt}.", draw, rows)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 COLOURS = ("#0072B2", "#D55E00", "#009999", "#8822FF", "#AA8855", "#CC0066", "#8877FF")
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX<"
 DASHES = ("-", "--", "-.", ":")
 NO_ARM = COLOURS[0]  # of a figure that compares no arms, such as the importances of a search
 # What is no arm's. A page replaces these by its own, which follow light and dark (theme.py).
@@ -27,7 +27,7 @@ _SHAPES = {  # of MARKERS, in a box of 24 x 12
     "v": '<path d="M12 10.2 16.2 2.6H7.8z"/>',
     "P": '<path d="M10.6 1.8h2.8v2.8h2.8v2.8h-2.8v2.8h-2.8V7.4H7.8V4.6h2.8z"/>',
     "X": '<path d="m9.6 2 2.4 2.4L14.4 2 16 3.6 13.6 6 16 8.4 14.4 10 12 7.6 9.6 10 8 8.4 10.4 6 8 3.6z"/>',
-    "*": '<path d="m12 1 1.3 3.5h3.6L14 6.8 15.1 10.6 12 8.3 8.9 10.6 10 6.8 7.1 4.5h3.6z"/>',
+    "<": '<path d="M7.8 6 15.4 1.8v8.4z"/>',
 }
 _DASHARRAYS = {"-": "", "--": "5 2.5", "-.": "5 2 1.5 2", ":": "1.5 2"}
 

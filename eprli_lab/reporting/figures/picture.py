@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 
 from eprli_lab.reporting.figures.rows import Row, as_csv
-from eprli_lab.reporting.figures.style import FONTS, NARROW, WIDE, Canvas, Layout, settled
+from eprli_lab.reporting.figures.style import NARROW, WIDE, Canvas, Layout, settled
 from eprli_lab.reporting.figures.theme import themed
 
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
@@ -37,7 +37,7 @@ class Picture:
 
     def on(self, layout: Layout) -> Canvas:
         """Drawn anew in a layout, which is settled once: every draw would move it by a hair."""
-        with rc_context(FONTS | layout.fonts):
+        with rc_context(layout.look):
             return settled(self.draw(layout))
 
 
@@ -84,7 +84,7 @@ def write(picture: Picture, out_dir: Path, formats: Sequence[str] = ("png", "svg
             if form == "csv":
                 files[-1].write_text(as_csv(one.rows), encoding="utf-8")
             else:
-                with rc_context(FONTS):
+                with rc_context(WIDE.look):
                     one.figure.savefig(files[-1], format=form, dpi=150, metadata=METADATA.get(form))
     return files
 
@@ -92,6 +92,6 @@ def write(picture: Picture, out_dir: Path, formats: Sequence[str] = ("png", "svg
 def raw_svg(figure: Canvas) -> str:
     """As matplotlib writes it, text as text."""
     out = io.StringIO()
-    with rc_context(FONTS):
-        figure.savefig(out, format="svg", metadata=METADATA["svg"])
+    with rc_context(figure.layout_of.look):
+        figure.savefig(out, format="svg", metadata=METADATA["svg"], facecolor="none")
     return out.getvalue()

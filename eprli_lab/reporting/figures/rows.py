@@ -26,5 +26,9 @@ class Row(NamedTuple):
 
 
 def as_csv(rows: Iterable[Row]) -> str:
-    """Header and rows, every digit; nan is an empty cell, and no text is a formula."""
-    return print_records(FIELDS, rows)
+    """Header and rows, six digits; nan is an empty cell, and no text is a formula."""
+    return print_records(FIELDS, (tuple(map(_six_digits, row)) for row in rows))
+
+
+def _six_digits(value: float | str) -> float | str:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eprli_lab.reporting.diagnosis.finding import Rows
-from eprli_lab.reporting.figures.curves import Curve, band, band_rows, draw_curves
+from eprli_lab.reporting.figures.curves import SPREAD, Curve, band, band_rows, draw_curves, value_range
 from eprli_lab.reporting.figures.palette import SOFT
 from eprli_lab.reporting.figures.picture import Picture
 from eprli_lab.reporting.figures.style import Canvas, Layout, grid, legend, look, shown_arms, some
@@ -59,16 +59,19 @@ def passk(study: StudyData, outcomes: Rows, baseline: str | None = None) -> Pict
     def draw(layout: Layout) -> Canvas:
         figure, axes = grid(layout, len(suites), 3, 2.3, sharey=True)
         labels = figure.short(arms)
+        ends: list[tuple[float, float]] = []
         for ax, suite in zip(axes.flat, suites, strict=False):
             start = band(before[suite])
             ax.plot(start.x, start.mean, color=SOFT, linewidth=1.2, marker=".", label="before training")
             for arm in arms:
                 draw_curves(ax, after[suite, arm], labels[arm], styles[arm], is_each=False)
             ax.set_title(suite)
+            ends.append(value_range({"": before[suite]} | {a: after[suite, a] for a in arms}))
             ax.set_xscale("log", base=2)
             ticks = [2**i for i in range(int(math.log2(start.x[-1])) + 1)]
             ax.set_xticks(ticks, list(map(str, ticks)))
             ax.minorticks_off()
+        axes[0][0].set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
         figure.supxlabel("k (samples)")
         figure.supylabel("pass@k")
         legend(figure, axes)
@@ -79,7 +82,7 @@ def passk(study: StudyData, outcomes: Rows, baseline: str | None = None) -> Pict
         means = {"before": band(before[suite])} | {a: band(after[suite, a]) for a in arms}
         words = [f"{who} {b.mean[0]:.3f} to {b.mean[-1]:.3f}" for who, b in means.items() if len(b.x)]
         alt.append(f"{suite}: {', '.join(words)}")
-    title = f"pass@k before and after training{some(study, arms)}; unbiased; band: 95% t interval over seeds"
-    rows = [row for s in suites for row in band_rows(s, "", "before training", before[s])]
-    rows += [row for s in suites for a in arms for row in band_rows(s, a, "after training", after[s, a])]
-    return Picture("pass_at_k", title, f"pass@1 to pass@k at the most samples. {'; '.join(alt)}.", draw, rows)
+    title = f"pass@k before and after training{some(study, arms)}; unbiased; {SPREAD}"
+    marks = [row for s in suites for row in band_rows(s, "", "before training", before[s])]
+    marks += [row for s in suites for a in arms for row in band_rows(s, a, "after training", after[s, a])]
+    return Picture("pass_at_k", title, f"pass@1 to pass@k at the most samples. {'; '.join(alt)}.", draw, marks)

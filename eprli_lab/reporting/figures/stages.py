@@ -48,11 +48,14 @@ def forgetting(study: StudyData, baseline: str | None = None) -> Picture | None:
     if not accuracies:
         return None
 
+    known = [v for by_suite in accuracies.values() for of in by_suite.values() for v in of.values() if math.isfinite(v)]
+    low, high = (edge(10 * end(known)) / 10 for edge, end in ((math.floor, min), (math.ceil, max)))
+
     def draw(layout: Layout) -> Canvas:
         figure, axes = grid(layout, len(accuracies), 2, 0.3 * len(study.suites) + 0.6)
         labels = figure.short(accuracies)
         for ax, (arm, by_suite) in zip(axes.flat, accuracies.items(), strict=False):
-            _heat_map(ax, by_suite)
+            _heat_map(ax, by_suite, low, high)
             ax.set_title(labels[arm])
         return figure
 
@@ -75,14 +78,14 @@ def forgetting(study: StudyData, baseline: str | None = None) -> Picture | None:
     return Picture("forgetting", title, alt, draw, rows)
 
 
-def _heat_map(ax: Any, by_suite: Mapping[str, Mapping[str, float]]) -> None:
+def _heat_map(ax: Any, by_suite: Mapping[str, Mapping[str, float]], low: float, high: float) -> None:
     """A row a suite, a column a stage; cells keep their colours on a dark page, and so does what is written in them."""
     stage_names = list(next(iter(by_suite.values())))
     cells = np.array([[of.get(n, math.nan) for n in stage_names] for of in by_suite.values()])
-    ax.pcolormesh(np.ma.masked_invalid(cells), cmap="cividis", vmin=0, vmax=1, linewidth=0)
+    ax.pcolormesh(cells, cmap="cividis", vmin=low, vmax=high, linewidth=0)
     for (i, j), value in np.ndenumerate(cells):
         if math.isfinite(value):
-            colour = ON_BRIGHT if value > 0.5 else ON_DARK
+            colour = ON_BRIGHT if value > (low + high) / 2 else ON_DARK
             ax.text(j + 0.5, i + 0.5, f"{value:.2f}", ha="center", va="center_baseline", color=colour)
     ax.set_xticks(np.arange(len(stage_names)) + 0.5, [n if n == START else f"level {n}" for n in stage_names])
     ax.set_yticks(np.arange(len(by_suite)) + 0.5, list(by_suite))

@@ -17,7 +17,7 @@ from eprli_lab.reporting.stats.effects import baselines, difference
 
 MOST_ARMS = 8  # lines in one figure; more cannot be told apart
 MOST_ROWS = 24  # arms in a figure that gives each a row
-FONTS: dict[str, Any] = {
+LOOK: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -36,6 +36,7 @@ FONTS: dict[str, Any] = {
     "axes.facecolor": "none",
     "figure.facecolor": "none",
     "savefig.facecolor": "white",
+    "text.hinting": "none",  # a text is as wide at every resolution
     "svg.hashsalt": "eprli_lab",  # the same figure is the same file
     "svg.fonttype": "none",  # text stays text: found, read aloud, and small
     "pdf.fonttype": 42,
@@ -50,12 +51,13 @@ class Layout:
     width: float  # inches, each 72 units of the SVG
     size: float  # points of the text, every one
     label: int  # characters of an arm's name; longer ones are shortened
+    line: int  # characters from side to side
 
     @property
-    def fonts(self) -> dict[str, Any]:
-        """matplotlib's parameters."""
+    def look(self) -> Any:
+        """matplotlib's parameters, for drawing and for writing: ticks are made when they are drawn."""
         sizes = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize")
-        return dict.fromkeys([*sizes, "legend.fontsize", "figure.labelsize"], self.size)
+        return LOOK | dict.fromkeys([*sizes, "legend.fontsize", "figure.labelsize"], self.size)
 
     @property
     def is_narrow(self) -> bool:
@@ -64,8 +66,8 @@ class Layout:
 
 
 # A page of 640 pixels gives WIDE 600 or so: 1.16 pixels a unit; a phone of 390 gives NARROW 340 or more: 1.35.
-WIDE = Layout("wide", width=7.2, size=9.5, label=28)
-NARROW = Layout("narrow", width=3.5, size=8.6, label=16)
+WIDE = Layout("wide", width=7.2, size=9.5, label=28, line=84)
+NARROW = Layout("narrow", width=3.5, size=8.6, label=16, line=44)
 
 
 class Canvas(Figure):
@@ -108,8 +110,9 @@ def panels(layout: Layout, rows: int, columns: int, height: float, **more: Any) 
 
 def grid(layout: Layout, count: int, columns: int, height: float, narrow: int = 1, **more: Any) -> tuple[Canvas, Any]:
     """`count` panels in at most `columns` columns, `narrow` of them on a phone; what is left over is hidden."""
-    wide = min(narrow if layout.is_narrow else columns, count)
-    figure, axes = panels(layout, math.ceil(count / wide), wide, height, **more)
+    rows = math.ceil(count / (narrow if layout.is_narrow else columns))
+    wide = math.ceil(count / rows)  # as even as so many rows can be
+    figure, axes = panels(layout, rows, wide, height, **more)
     hide(list(axes.flat)[count:])
     return figure, axes
 
@@ -164,13 +167,14 @@ def look(study: StudyData) -> dict[str, ArmStyle]:
 
 
 def legend(figure: Canvas, axes: Any, **more: Any) -> None:
-    """One legend above all panels, from the first panel that has most entries."""
+    """One legend above all panels, with the entries of the panel that has most."""
     entries = [ax.get_legend_handles_labels() for ax in axes.flat]
     handles, labels = max(entries, key=lambda e: len(e[1]))
     if handles:
         layout = figure.layout_of
         entry = 0.62 * layout.size * max(map(len, labels)) + 36  # units: letters, the line and the gap
-        columns = max(1, min(len(labels), int(72 * layout.width / entry)))
+        rows = math.ceil(len(labels) / max(1, int(72 * layout.width / entry)))
+        columns = math.ceil(len(labels) / rows)
         figure.legend(
             handles, labels, loc="outside upper left", ncol=columns, frameon=False, columnspacing=1.2,
             handlelength=2.4, borderaxespad=0.2, **more,

@@ -66,8 +66,7 @@ def themed(svg: str, name: str, title: str, alt: str, full: Mapping[str, str] | 
         _shrink(element)
         if element.tag == _SVG + "text":
             _name_whole(element, full or {})
-    for parent in list(root.iter()):
-        _unwrap(parent)
+    _unwrap(root)
     _one_size(root)
     for key, value in _root(root.get("viewBox", ""), name).items():
         root.set(key, value)
@@ -111,7 +110,7 @@ def _rename(root: ET.Element, name: str) -> None:
     new: dict[str, str] = {}
     for element in root.iter():
         found = element.attrib.pop("id", None)
-        if found in pointed:
+        if found is not None and found in pointed:
             new[found] = f"{name}-{len(new)}"
             element.set("id", new[found])
     for element in root.iter():
@@ -171,6 +170,8 @@ def _unwrap(parent: ET.Element) -> None:
     for child in parent:
         out += _without_group(child)
     parent[:] = out
+    for child in out:
+        _unwrap(child)
     if parent.tag != _SVG + "g" or len(parent) < 2:
         return
     styles = {child.get("style") for child in parent}
