@@ -11,7 +11,8 @@ from eprli_lab import __version__
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.controls import ControlRecord
 from eprli_lab.reporting.report.instrument import checks_block
-from eprli_lab.reporting.report.page import Page, Section, write_page
+from eprli_lab.reporting.report.page import Page, write_page
+from eprli_lab.reporting.report.parts import Section
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import fraction
 from eprli_lab.reporting.tables.printers import text
@@ -41,9 +42,10 @@ def certificate_page(records: Sequence[ControlRecord], preset: str) -> Page:
         "",
         " ".join(lead),
         [
-            Section("controls", "Controls", tables=[_controls_block(records)]),
-            Section("checks", "What had to be found", tables=[checks_block(records)]),
+            Section("controls", "Controls", tables=[_controls_block(records)], essential=True),
+            Section("checks", "What had to be found", tables=[checks_block(records)], essential=True),
         ],
+        "EPRLI Lab: certificate",
     )
 
 

@@ -383,7 +383,9 @@ def test_too_few_seeds_for_the_effect_claimed():
     (found,) = only(diagnose(data), "few_seeds")
     differences = [data.of("other")[i].last("score") - data.of("plain")[i].last("score") for i in range(4)]
     assert f"{statistics.fmean(differences):+.3f} in score over 4 common seeds shows neither" in found.sentence
-    assert f"find one of {minimum_detectable_effect(statistics.stdev(differences), 4):.3f}" in found.sentence
+    assert (
+        f"minimum detectable effect {minimum_detectable_effect(statistics.stdev(differences), 4):.3f}" in found.sentence
+    )
     assert "seeds" in found.sentence.split("it takes ")[1]
     assert diagnose(data, margin=0.5) == [], "with so wide a margin the absence of a difference is shown"
     (one,) = only(diagnose(study(seeds=1)), "few_seeds")

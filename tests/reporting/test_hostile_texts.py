@@ -17,8 +17,9 @@ import pytest
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
 from eprli_lab.reporting.load import StudyData, Unfinished
+from eprli_lab.reporting.report.comparison import comparison_page
 from eprli_lab.reporting.report.page import Page, write_page
-from eprli_lab.reporting.report.sections import comparison_page, study_page
+from eprli_lab.reporting.report.sections import study_page
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.tracking.description import StudyDescription

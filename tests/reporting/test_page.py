@@ -1,12 +1,10 @@
-"""The HTML report and its twin; tables in every format; several studies; what real browsers make of it."""
+"""The HTML report and its twin; tables in every format; several studies. In a browser: test_browser.py."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -18,12 +16,19 @@ import pytest
 from eprli_lab.errors import UserError
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
-from eprli_lab.reporting.diagnosis.finding import Finding
+from eprli_lab.reporting.diagnosis.finding import KINDS, Finding
 from eprli_lab.reporting.load import History, StudyData
-from eprli_lab.reporting.report.page import Page, Section
-from eprli_lab.reporting.report.sections import FOLDED, comparison_page, finding_items, study_page
+from eprli_lab.reporting.report.answers import answers, detectable, detectable_block, detectable_sentence
+from eprli_lab.reporting.report.comparison import comparison_page
+from eprli_lab.reporting.report.findings import SHOWN, finding_items, findings_section
+from eprli_lab.reporting.report.frame import copies
+from eprli_lab.reporting.report.page import Page
+from eprli_lab.reporting.report.parts import Section
+from eprli_lab.reporting.report.sections import study_page
+from eprli_lab.reporting.stats.power import minimum_detectable_effect
 from eprli_lab.reporting.tables.columns import MACHINE, best, chosen, columns
 from eprli_lab.reporting.tables.document import Cell, TableBlock, document
+from eprli_lab.reporting.tables.numbers import fraction
 from eprli_lab.reporting.tables.printers import html, markdown
 from eprli_lab.reporting.tables.printers.text import split_to_width
 from eprli_lab.reporting.tables.render import render
@@ -33,7 +38,6 @@ from eprli_lab.reporting.tables.verdicts import headline, verdicts
 pytestmark = pytest.mark.slow  # real stores and figures
 
 NOTHING = Artifacts({}, {}, [])
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def page_of(study: StudyData) -> Page:
@@ -199,7 +203,8 @@ def test_five_printers_print_the_same_document():
                 assert line in (" ".join(text.split()) if form == "text" else text), (form, line)
     page = page_of(clear_winner())
     (arms,) = [s for s in page.sections if s.id == "arms"]
-    assert list(arms.tables) == list(whole.blocks), "the report's tables are the document's"
+    tables = [*arms.tables, *(t for fold in arms.folds for t in fold.tables)]
+    assert tables == list(whole.blocks), "the report's tables are the document's"
     picked = document(table, chosen(table, ["arm", "score"]))
     assert (picked.title, picked.remarks, len(picked.blocks)) == ("", [], 1)
 
@@ -214,7 +219,10 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows():
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
     assert "a &lt; b &amp;" in text
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text), "nothing is fetched"
-    assert all(alt.strip() for alt in re.findall(r'<figure>.*?alt="([^"]*)"', text, re.S))
+    drawings = re.findall(r"<figure.*?</figure>", text, re.S)
+    assert drawings and all(re.search(r"<svg[^>]*>.*?<title.*?<desc", d, re.S) for d in drawings), "read aloud, too"
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy and "default-src &#39;none&#39;" in policy.group(1) and text.count("<script") == 1
 
 
 def test_words_begin_at_the_left_and_numbers_end_at_the_right():
@@ -231,16 +239,100 @@ def test_words_begin_at_the_left_and_numbers_end_at_the_right():
     assert '<td data-key="4">4</td><td class="left" data-key="x|y">' in markup
 
 
-def test_many_findings_of_a_kind_fold_and_equal_ones_are_one_line():
+def test_the_gravest_findings_stand_first_and_more_of_a_kind_folds():
     same = [Finding("clip_never_binds", a, "l1", f"{a}: the bound never binds") for a in ("x", "y")]
-    each = [Finding("few_seeds", f"a{i}", "", f"a{i} against b: {i} is too few") for i in range(FOLDED + 1)]
+    each = [Finding("few_seeds", f"a{i}", "", f"a{i} against b: {i} is too few") for i in range(4)]
     found = finding_items([*same, *each, Finding("difficulty_order", "", "", "labels do not order accuracy")])
     assert found[0] == ("clip never binds:", "x, y: the bound never binds")
-    assert found[1] == ("few seeds:", "4 findings, of a0, a1, a2, a3", [f.sentence for f in each])
+    assert found[1] == ("few seeds:", each[0].sentence, [f.sentence for f in each[1:]])
     assert found[2] == ("difficulty order:", "labels do not order accuracy")
     page = Page("t", "", "", [Section("look", "What to look at", items=found)])
     assert page.html().count("<details>") == 1 and "<li>a3 against b: 3 is too few</li>" in page.html()
-    assert "- **few seeds:** 4 findings, of a0" in page.markdown() and "\n  - a3 against b" in page.markdown()
+    assert "3 more of this kind" in page.html()
+    assert "- **few seeds:** a0 against b" in page.markdown() and "\n  - a3 against b" in page.markdown()
+
+
+def test_five_findings_stand_open_and_the_rest_folds():
+    found = [Finding(kind, "", "", f"{kind} was seen") for kind in KINDS]
+    section = findings_section(found, runs=4)
+    assert len(section.items) == SHOWN == 5 and section.items[0] == ("starved:", "starved was seen")
+    (fold,) = section.folds
+    assert fold.title == f"{len(KINDS) - SHOWN} more kinds of findings" and len(fold.items) == len(KINDS) - SHOWN
+    text = Page("t", "", "", [section]).markdown()
+    assert all(f"{kind} was seen".replace("_", r"\_") in text or f"{kind} was seen" in text for kind in KINDS)
+    assert findings_section([], runs=4).text == ("Nothing stands out.",) and not findings_section([], 4).folds
+
+
+def test_the_answer_is_a_sentence_and_no_other_number_than_the_tables():
+    study = planted.described(clear_winner(), contrasts=("other - plain", "third - other"))
+    table = ablation_table(study)
+    first, second = answers(table)
+    d = table.contrasts[0].difference
+    size, low, high = (f"{v:+.3f}".replace("0.", ".") for v in (d.mean, d.low, d.high))
+    assert first.sentence == (
+        f"other scores {size[1:]} higher than plain (95% CI of the difference {low} to {high}; 4 common seeds)"
+    )
+    assert (
+        first.verdict == "better than plain" and first.tests == "p <.001 uncorrected, <.001 after Holm over 2 contrasts"
+    )
+    assert second.verdict == "worse than other" and " lower than other" in second.sentence
+    text = page_of(study).html()
+    assert f"<strong>{first.sentence}.</strong>" in text and text.index(first.sentence) < text.index("<h2>")
+    assert not answers(ablation_table(planted.study(arms=tuple(f"a{i}" for i in range(9)), seeds=3))), (
+        "too many to quote"
+    )
+    gone = planted.described(planted.study(), contrasts=("other - absent",), arms=("plain", "other", "absent"))
+    (left,) = answers(ablation_table(gone))
+    assert left.sentence == "other - absent: left out: no finished run of absent" and left.says == ""
+    in_tokens = planted.described(planted.study(), objectives=[("response_tokens", "minimize")])
+    for run in in_tokens.runs:
+        run.histories["response_tokens"] = History.of([(40, 20.0 - (run.arm == "other") * (4 + run.seed))])
+    (less,) = answers(ablation_table(in_tokens))
+    assert (
+        less.sentence.startswith("other is 5.500 lower in response_tokens than plain (")
+        and less.verdict == "better than plain"
+    )
+
+
+def test_the_detectable_effect_stands_beside_the_effects():
+    study = planted.described(clear_winner(), contrasts=("other - plain", "third - other"))
+    table = ablation_table(study)
+    found = list(detectable(table))
+    assert [(f.arm, f.reference) for f in found] == [("other", "plain"), ("third", "other"), ("third", "plain")]
+    for f in found:
+        assert f.effect == minimum_detectable_effect(f.sd, 4, comparisons=2)
+    assert found[0].family == "2 contrasts" and found[2].family == "2 arms"
+    least = min(f.effect for f in found), max(f.effect for f in found)
+    sentence = detectable_sentence(table)
+    assert sentence.startswith(
+        f"Minimum detectable effect {fraction(found[0].effect)} at power .8 with 4 seeds (other - plain"
+    )
+    assert fraction(least[0]) in sentence and fraction(least[1]) in sentence
+    (effects,) = [s for s in page_of(study).sections if s.id == "effects"]
+    assert effects.beside == detectable_block(table) and sentence in page_of(study).markdown()
+    assert detectable_block(ablation_table(planted.study(seeds=1))) is None and not detectable_sentence(
+        ablation_table(planted.study(seeds=1))
+    )
+
+
+def test_a_table_is_copied_in_full_precision():
+    table = ablation_table(clear_winner())
+    accuracy = document(table).blocks[0]
+    texts = dict(copies(accuracy))
+    assert list(texts) == ["LaTeX", "Markdown", "CSV"]
+    rows = list(csv.DictReader(io.StringIO(texts["CSV"])))
+    assert list(rows[0])[:4] == ["arm", "n", "heldout_easy/start", "heldout_easy/end"]
+    d = table.rows[1].difference
+    assert [float(rows[1][k]) for k in ("difference", "difference_low", "difference_high")] == [d.mean, d.low, d.high]
+    assert rows[1]["runs"] == "other-0 other-1 other-2 other-3" and rows[0]["difference"] == ""
+    assert (
+        texts["Markdown"].startswith("| arm | n |")
+        and r"\begin{tabular}" in texts["LaTeX"]
+        and "booktabs" in texts["LaTeX"]
+    )
+    cells = [Cell("a"), Cell("+.1 [.0, .2]", 0.1, parts={"low": 0.0, "high": 0.2})]
+    (_, _, (_, text)) = copies(TableBlock("t", ["arm", "difference [95%]"], [cells], ["r1"]))
+    assert text == "arm,difference,difference low,difference high,runs\na,0.1,0.0,0.2,r1\n"
 
 
 def test_the_headline_counts_what_the_corrected_intervals_say():
@@ -336,68 +428,6 @@ def test_several_studies_side_by_side():
     second = StudyData("second", two.description, None, two.runs, [])
     text = comparison_page([ablation_table(one), ablation_table(second)]).markdown()
     assert "| planted | other |" in text and "| second | new |" in text and "## second" in text
-
-
-# --- in a browser ------------------------------------------------------------------------------------------------
-
-PROBE = """
-<script>
-window.addEventListener("load", () => {
-  const out = {errors: window.problems || [], overflow: document.documentElement.scrollWidth > window.innerWidth};
-  const box = document.querySelector("#runs [data-sortable]");
-  const heads = [...box.querySelectorAll("thead th")];
-  const at = heads.findIndex((h) => h.textContent === "score/end");
-  const column = () => [...box.querySelectorAll("tbody tr")].filter((r) => !r.hidden).map((r) => Number(r.cells[at].dataset.key));
-  heads[at].querySelector("button").click();
-  out.up = column();
-  out.sort = heads[at].getAttribute("aria-sort");
-  heads[at].querySelector("button").click();
-  out.down = column();
-  const input = box.querySelector("input");
-  input.value = "OTHER other-2";
-  input.dispatchEvent(new Event("input"));
-  out.left = column().length;
-  document.querySelector(".zoom").click();
-  out.large = document.querySelector("#large").open && document.querySelector("#large img").src.startsWith("data:");
-  document.querySelector("#large button").click();
-  out.closed = !document.querySelector("#large").open;
-  out.broken = [...document.querySelectorAll("figure img")].filter((i) => !i.complete || !i.naturalWidth || !i.alt).length;
-  const jump = new MouseEvent("click", {cancelable: true});
-  document.querySelector("nav a:last-child").dispatchEvent(jump);
-  out.jumped = jump.defaultPrevented && window.scrollY > 0;
-  out.ink = getComputedStyle(document.body).backgroundColor;
-  document.body.replaceChildren(document.createTextNode("PROBE" + JSON.stringify(out) + "PROBE"));
-});
-</script>
-"""
-CATCH = "<head><script>window.problems=[];window.addEventListener('error',e=>window.problems.push(e.message))</script>"
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_sorts_filters_enlarges_and_nothing_overflows(tmp_path, width):
-    study = planted.study(seeds=3, arms=("plain", "other", "third"))
-    text = page_of(study).html().replace("<head>", CATCH, 1).replace("</body>", PROBE + "</body>")
-    (tmp_path / "page.html").write_text(text)
-    # a window is never narrower than 500 pixels: a frame is
-    (tmp_path / "frame.html").write_text(
-        f"<body><iframe src='page.html' style='width:{width}px;height:900px;border:0'></iframe><script>"
-        "setTimeout(()=>{document.body.textContent=document.querySelector('iframe').contentDocument.body.textContent},2500)"
-        "</script></body>"
-    )
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000", "--window-size=1400,1000"]
-    done = subprocess.run(
-        [*command, "--dump-dom", f"file://{tmp_path / 'frame.html'}"],
-        capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)},
-    )  # fmt: skip
-    assert "PROBE" in done.stdout, done.stdout[-500:] + done.stderr[-500:]
-    out = json.loads(done.stdout.split("PROBE")[1].replace("&amp;", "&"))
-    scores = sorted(r.last("score") for r in study.runs)
-    assert out["errors"] == [] and out["overflow"] is False and out["broken"] == 0
-    assert out["up"] == scores and out["down"] == scores[::-1] and out["sort"] == "ascending"
-    assert out["left"] == 1 and out["large"] is True and out["closed"] is True
-    assert out["jumped"] is True
 
 
 def test_a_p_is_printed_beside_its_difference():

@@ -89,7 +89,7 @@ def test_what_the_seeds_find_is_said_after_holm():
     needed = seeds_needed(0.03, sd, comparisons=2)
     assert needed == seeds_needed(0.03, sd, alpha=0.025) > seeds_needed(0.03, sd)
     sentence = next(f.sentence for f in found if f.kind == "few_seeds")
-    assert f"find one of {minimum_detectable_effect(sd, 4, comparisons=2):.3f} in" in sentence
+    assert f"minimum detectable effect {minimum_detectable_effect(sd, 4, comparisons=2):.3f} at power 0.8" in sentence
     low, high = seeds_range(0.03, sd, 4, 2)
     assert f"for 0.03 it takes about {needed} seeds ({low} to {high}, as far as 4 differences" in sentence
     assert low < needed < high and low == seeds_needed(0.03, sd * math.sqrt(3 / stats.chi2.ppf(0.975, 3)), alpha=0.025)

@@ -9,6 +9,7 @@ from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import baselines, difference, is_identical, last_by_seed
 from eprli_lab.reporting.stats.paired import ALPHA, corrected, mean, paired_sd
 from eprli_lab.reporting.stats.power import (
+    POWER,
     comparisons,
     equivalence,
     minimum_detectable_effect,
@@ -117,10 +118,10 @@ def too_few_seeds(study: StudyData, baseline: str | None, margin: float) -> list
         needed = seeds_needed(margin, sd, comparisons=many)
         low, high = seeds_range(margin, sd, d.n, many)
         sentence = (
-            f"{head}s shows neither a difference nor, within {margin:g}, its absence: so few seeds find one of "
-            f"{least:.3f} in four studies of five (after Holm over {many}); for {margin:g} it takes about "
-            f"{seeds_text(needed)} seeds ({seeds_text(low)} to {seeds_text(high)}, as far as {d.n} differences know "
-            f"their spread)"
+            f"{head}s shows neither a difference nor, within {margin:g}, its absence: minimum detectable effect "
+            f"{least:.3f} at power {POWER:g} with {d.n} seeds (after Holm over {many}); {margin:g} takes "
+            f"about {seeds_text(needed)} seeds ({seeds_text(low)} to {seeds_text(high)}, as far as {d.n} differences "
+            f"tell their spread)"
         )
         out.append(Finding("few_seeds", arm, "", sentence))
     return out

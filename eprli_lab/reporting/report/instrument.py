@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eprli_lab.reporting.controls import ControlRecord, task_of
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.report.page import Item, Section
+from eprli_lab.reporting.report.parts import Item, Section
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import fraction
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from eprli_lab.masking import masked
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.report.page import Item, Section
+from eprli_lab.reporting.report.parts import Item, Section
 
 
 def _made_by(tags: Mapping[str, str]) -> dict[str, Any]:

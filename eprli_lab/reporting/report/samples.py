@@ -7,7 +7,7 @@ from typing import Any
 
 from eprli_lab.reporting.artifacts import Artifacts
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.report.page import SampleBlock, Section
+from eprli_lab.reporting.report.parts import SampleBlock, Section
 
 TITLES = {
     "best": "best: the highest reward of its step",

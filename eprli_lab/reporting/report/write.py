@@ -158,7 +158,7 @@ def summary_metrics(table: Comparison) -> dict[str, float]:
 def write_comparison(tracking: TrackingSpec, studies: Sequence[str], out_dir: Path, baseline: str | None) -> Path:
     """Several studies side by side in `out_dir/report.html` (and .md); the path of the former."""
     from eprli_lab.reporting import figures
-    from eprli_lab.reporting.report.sections import comparison_page
+    from eprli_lab.reporting.report.comparison import comparison_page
 
     data = [read(tracking.uri, tracking.experiment, name) for name in studies]
     tables = [ablation_table(d, baseline if baseline in d.arms else None) for d in data]

@@ -163,7 +163,7 @@ def _levels(table: Comparison) -> Iterable[Column]:
     for level in table.study.levels:
         block = "levels" if any(level in r.admission_rate for r in table.rows) else ""
         rate = partial(_of, field="admission_rate", key=level)
-        yield _shown(f"admission_rate/{level}", f"admitted {level}", fraction, rate, block)
+        yield _shown(f"admission_rate/{level}", f"admitted level {level}", fraction, rate, block)
     for level in table.study.levels:
         block = "levels" if any(level in r.admission_rate for r in table.rows) else ""
         low = partial(_of, field="clip_fraction_low", key=level)
@@ -171,9 +171,9 @@ def _levels(table: Comparison) -> Iterable[Column]:
         parts = (f"clip_fraction_low/{level}", f"clip_fraction_high/{level}")
         both = partial(_both, low=low, high=high)
         either = partial(_either, low=low, high=high)
-        yield Column(f"clip_fraction/{level}", f"clipped {level}", both, either, block, parts)
-        yield _shown(parts[0], f"clipped low {level}", four, low)
-        yield _shown(parts[1], f"clipped high {level}", four, high)
+        yield Column(f"clip_fraction/{level}", f"clipped level {level}", both, either, block, parts)
+        yield _shown(parts[0], f"clipped low level {level}", four, low)
+        yield _shown(parts[1], f"clipped high level {level}", four, high)
 
 
 def chosen(table: Comparison, wanted: Sequence[str] | None = None, default: Sequence[str] = DEFAULT) -> list[Column]:
@@ -198,6 +198,13 @@ def expanded(table: Comparison, shown: Sequence[Column]) -> list[Column]:
         return chosen(table, None, MACHINE)
     known = {c.name: c for c in columns(table)}
     return [known[name] for name in dict.fromkeys(n for c in shown for n in c.parts or (c.name,))]
+
+
+def numbers_of(table: Comparison, shown: Sequence[Column]) -> list[Column]:
+    """The columns that hold these cells' numbers one by one: both ends of a walk, mean and ends of a difference."""
+    known = {c.name: c for c in columns(table)}
+    names = [n for c in shown for n in c.parts or (c.name, f"{c.name}_low", f"{c.name}_high")]
+    return [known[name] for name in dict.fromkeys(names) if name in known]
 
 
 def best(table: Comparison, column: Column) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from eprli_lab.reporting.controls import built_task, check_control
 from eprli_lab.reporting.tables.arm import Comparison
-from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded
+from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded, numbers_of
 from eprli_lab.reporting.tables.verdicts import contrast_lines, examination_note, family_note, verdicts
 
 BOLD = "Bold: told apart from every other arm, seed by seed, after correction for the number of arms and columns."
@@ -40,6 +40,7 @@ class Cell:
     key: Value | None = None  # None: the text
     words: bool = False  # prose: may wrap
     best: bool = False  # printed bold
+    parts: Mapping[str, float] = field(default_factory=dict)  # further numbers in the text, for a CSV: low, high, ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class TableBlock:
     runs: Sequence[str] = ()
     note: str = ""
     filter: bool = False  # in HTML: rows can be searched
+    fields: Sequence[str] = ()  # names of the columns that programs read, where they are others than these
+    records: Sequence[Sequence[Value]] = ()  # of each row; nan: not known
 
     @property
     def texts(self) -> list[bool]:
@@ -136,7 +139,12 @@ def _block(table: Comparison, name: str, columns: Sequence[Column]) -> TableBloc
     title = TITLES.get(name, "the arms")
     is_compared = any(c.name in COMPARED for c in columns)
     note = family_note(table) if is_compared else NOTES.get(name, "")
-    return TableBlock(title, [c.title for c in columns], rows, runs, note, filter=len(rows) > 3)
+    fields = numbers_of(table, columns)
+    return TableBlock(
+        title, [c.title for c in columns], rows, runs, note, filter=len(rows) > 6,
+        fields=[*(c.name for c in fields), "runs"],
+        records=[[*(c.key(row) for c in fields), ids] for row, ids in zip(table.rows, runs, strict=True)],
+    )  # fmt: skip
 
 
 def _remarks(table: Comparison) -> list[Remark]:

@@ -36,17 +36,24 @@ def _verdict(
         return f"{signed(d.mean)} in {objective} on one common seed: no interval, so nothing can be said"
     if math.isnan(d.low):
         return f"{signed(d.mean)} in {objective} on each of {d.n} common seeds: without spread there is no interval"
-    what = _measured(d, objective)
+    word, tests = judgement(d, p_holm, family, baseline, objective, direction)
+    return f"{_measured(d, objective)}: {word}" + (f" ({tests})" if tests else "")
+
+
+def judgement(
+    d: PairedDifference, p_holm: float, family: str, baseline: str, objective: str, direction: str
+) -> tuple[str, str]:
+    """What may be said of a difference that has an interval, and its p; "" where it is not better or worse."""
     if d.identical:
-        return f"{what}: equal in {objective} at every seed, not in every other metric"
+        return f"equal in {objective} at every seed, not in every other metric", ""
     if not d.is_judged:
-        return f"{what}: {NOT_JUDGED}"
+        return NOT_JUDGED, ""
     if not d.distinguishable:
-        return f"{what}: not distinguishable from zero"
+        return "not distinguishable from zero", ""
     better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
     p = f"p {p_text(d.p)}" + (f", {p_text(p_holm)} after Holm over {family}" if family else "")
     than = f"than {baseline}" if p_holm < ALPHA else "by itself, not after correction"
-    return f"{what}: {better} {than} ({p})"
+    return f"{better} {than}", p
 
 
 def _measured(d: PairedDifference, objective: str) -> str:
@@ -123,10 +130,11 @@ def _few(keys: list[str]) -> str:
 def headline(table: Comparison) -> str:
     """The contrasts that the study names; then how many arms it tells apart from their baselines, and which."""
     parts = [examination_note(table), *(f"{name}: {sentence}." for name, sentence in contrast_lines(table))]
-    return " ".join(filter(None, [*parts, _arms_headline(table)]))
+    return " ".join(filter(None, [*parts, arms_headline(table)]))
 
 
-def _arms_headline(table: Comparison) -> str:
+def arms_headline(table: Comparison) -> str:
+    """How many arms can be told apart from their baselines, and which."""
     compared = [r for r in table.rows if r.difference is not None and r.difference.n]
     if len(table.rows) < 2:
         return "There is one arm, so nothing is compared."

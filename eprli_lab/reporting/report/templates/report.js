@@ -1,4 +1,5 @@
 "use strict";
+document.documentElement.dataset.js = "";
 for (const box of document.querySelectorAll("[data-sortable]")) {
   const body = box.querySelector("tbody");
   const heads = [...box.querySelectorAll("thead th")];
@@ -31,16 +32,44 @@ for (const box of document.querySelectorAll("[data-sortable]")) {
     }
   });
 }
-const large = document.getElementById("large");
-for (const button of document.querySelectorAll(".zoom")) {
-  button.addEventListener("click", () => {
-    const from = button.querySelector("img"), to = large.querySelector("img");
-    to.src = from.src;
-    to.alt = from.alt;
-    large.showModal();
+const said = document.getElementById("said");
+async function copy(text) { // false: not even the old way works here
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { // no permission, or a frame that forbids it
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.style.cssText = "position:fixed;opacity:0";
+    const before = document.activeElement;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    before?.focus();
+    return done;
+  }
+}
+for (const button of document.querySelectorAll(".copy button")) {
+  const format = button.textContent;
+  button.addEventListener("click", async () => {
+    const done = await copy(button.nextElementSibling.content.textContent);
+    said.textContent = "";
+    said.textContent = done ? `The table is in the clipboard as ${format}.` : "The browser does not let this page copy.";
+    button.textContent = done ? "Copied" : "Not copied";
+    setTimeout(() => { button.textContent = format; }, 1600);
   });
 }
-large.querySelector(".close").addEventListener("click", () => large.close()); // no form: MLflow's frame forbids them
+const root = document.documentElement, theme = document.getElementById("theme");
+const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const named = () => { theme.textContent = isDark() ? "Light colours" : "Dark colours"; };
+theme.hidden = false;
+named();
+theme.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  named();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", named);
 for (const link of document.querySelectorAll("nav a")) {
   link.addEventListener("click", (event) => { // MLflow's frame refuses to follow even a link to a place in the page
     event.preventDefault();

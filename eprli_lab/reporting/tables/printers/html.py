@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from eprli_lab.escaping import html as escape
 from eprli_lab.reporting.tables.document import Cell, Document, TableBlock
 
 LONG = 48  # characters of a cell, beyond which it may wrap
+ARMS = ("arm", "compared to", "baseline", "comparison")  # heads of columns that name arms
+# said of a table whose rows may stand as cards: a browser forgets what they are then
+ROLES = {
+    "table": "table", "group": "rowgroup", "row": "row", "head": "columnheader", "first": "rowheader", "cell": "cell",
+}  # fmt: skip
+CORRECTED = {"p (raw)": "uncorrected", "p (Holm)": "corrected"}  # head of a p -> the word under it
 
 
 def print_document(document: Document) -> str:
@@ -22,20 +30,37 @@ def print_document(document: Document) -> str:
     return "\n".join(parts) + "\n"
 
 
-def print_table(block: TableBlock) -> str:
-    """<table> whose cells carry what they are sorted by (data-key) and whose rows the ids of their runs (data-runs)."""
-    texts = block.texts
-    left = [' class="left"' if words else "" for words in texts]
-    head = "".join(f'<th scope="col"{c}>{escape(title)}</th>' for title, c in zip(block.header, left, strict=True))
+def print_table(block: TableBlock, marks: Mapping[str, str] | None = None, stacks: bool = False) -> str:
+    """<table> whose cells carry what they are sorted by (data-key) and whose rows the ids of their runs (data-runs).
+
+    `marks`: arm -> the mark before its name, which it has in the figures too, as HTML. `stacks`: cells say what heads
+    them (data-label) and what they are, for a window in which rows stand as cards.
+    """
+    role = {key: f' role="{value}"' if stacks else "" for key, value in ROLES.items()}
+    head = []
+    for title, words in zip(block.header, block.texts, strict=True):
+        side = ' class="left"' if words else ""
+        head.append(f'<th scope="col"{side}{role["head"]}>{_head(title)}</th>')
     body = []
     for i, row in enumerate(block.rows):
-        cells = [_cell(cell, words, j == 0) for j, (cell, words) in enumerate(zip(row, texts, strict=True))]
+        cells = []
+        for j, (cell, words, title) in enumerate(zip(row, block.texts, block.header, strict=True)):
+            mark = (marks or {}).get(cell.text.split(" - ")[0], "") if title in ARMS else ""
+            label = f' data-label="{escape(title)}"' if stacks and j else ""
+            cells.append(_cell(cell, words, j == 0, label + role["cell" if j else "first"], mark))
         ids = f' data-runs="{escape(block.runs[i])}"' if block.runs else ""
-        body.append(f"<tr{ids}>{''.join(cells)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+        body.append(f"<tr{ids}{role['row']}>{''.join(cells)}</tr>")
+    top = f"<thead{role['group']}><tr{role['row']}>{''.join(head)}</tr></thead>"
+    return f"<table{role['table']}>{top}<tbody{role['group']}>{''.join(body)}</tbody></table>"
 
 
-def _cell(cell: Cell, is_left: bool, is_first: bool) -> str:
+def _head(title: str) -> str:
+    """A column's title; an interval and a p say whether they are corrected."""
+    word = "uncorrected" if "difference" in title and title.endswith("[95%]") else CORRECTED.get(title, "")
+    return escape(title) + (f" <small>{word}</small>" if word else "")
+
+
+def _cell(cell: Cell, is_left: bool, is_first: bool, label: str, mark: str) -> str:
     key = cell.text if cell.key is None else "" if cell.key != cell.key else str(cell.key)
     tag = 'th scope="row"' if is_first else "td"
     is_long = len(cell.text) > LONG and not cell.words
@@ -43,4 +68,4 @@ def _cell(cell: Cell, is_left: bool, is_first: bool) -> str:
     look = f' class="{" ".join(filter(None, classes))}"' if any(classes) else ""
     text = escape(cell.text.replace("->", "→"))
     text = f"<strong>{text}</strong>" if cell.best else text
-    return f'<{tag}{look} data-key="{escape(key)}">{text}</{tag[:2]}>'
+    return f'<{tag}{look}{label} data-key="{escape(key)}">{mark}{text}</{tag[:2]}>'

@@ -1,0 +1,65 @@
+"""Several studies side by side, in the frame of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eprli_lab.reporting import figures
+from eprli_lab.reporting.report.drawings import figure_blocks, marks_of
+from eprli_lab.reporting.report.page import Page
+from eprli_lab.reporting.report.parts import Fold, Section
+from eprli_lab.reporting.report.sections import reading
+from eprli_lab.reporting.tables.arm import Comparison
+from eprli_lab.reporting.tables.document import Cell, TableBlock
+from eprli_lab.reporting.tables.numbers import difference_text, fraction, p_text
+from eprli_lab.reporting.tables.verdicts import headline
+
+NAN = float("nan")
+
+
+def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Picture] = ()) -> Page:
+    """Several studies: one row an arm of each, then how each reads. `drawn`: pictures named effects-<study>."""
+    header = [
+        "study",
+        "arm",
+        "seeds",
+        "objective",
+        "start → end",
+        "difference [95%]",
+        "p (raw)",
+        "p (Holm)",
+        "updates",
+        "differs by",
+    ]
+    rows = []
+    runs = []
+    sections = []
+    for t in tables:
+        for r in t.rows:
+            d = r.difference
+            rows.append([
+                Cell(t.study.name), Cell(r.arm), Cell(str(len(r.seeds)), len(r.seeds)), Cell(t.study.objective),
+                Cell(f"{fraction(r.score_start)} → {fraction(r.score)}", r.score),
+                Cell(f"{difference_text(d)} to {r.baseline}" if d else "baseline", d.mean if d else NAN),
+                Cell(p_text(d.p) if d else "", d.p if d else NAN),
+                Cell(p_text(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
+                Cell(", ".join(r.config_diff), words=True),
+            ])  # fmt: skip
+            runs.append(t.run_ids(r))
+    note = (
+        "[95%] and p (raw): each comparison by itself; p (Holm): corrected over the arms of its own study; differences "
+        "of different studies are not compared."
+    )
+    grid = TableBlock("arms of all studies", header, rows, runs, note, filter=True)
+    sections.append(Section("arms", "Side by side", tables=[grid], essential=True))
+    for t in tables:
+        name = t.study.name
+        question = t.study.description.question
+        shown = figure_blocks([p for p in drawn if p.name == f"effects-{name}"])
+        says = [*([question] if question else []), headline(t)]
+        folds = [Fold("How it reads, arm by arm", reading(t))] if reading(t) else []
+        sections.append(Section(f"study-{name}", name, says, figures=shown, folds=folds, essential=True))
+    names = " and ".join(t.study.name for t in tables)
+    marks = {arm: mark for t in reversed(tables) for arm, mark in marks_of(t.study).items()}
+    summary = f"{len(tables)} studies, {len(rows)} arms."
+    return Page(f"{names}, side by side", "", summary, sections, "EPRLI Lab: studies side by side", marks=marks)
