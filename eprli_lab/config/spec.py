@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,20 +91,46 @@ class VerifySpec(Strict):
     sandbox: Annotated[SandboxSpec, Later(SandboxSpec())] = SandboxSpec()  # of problems whose answers are programs
 
 
+DEFAULT_URI = "sqlite:///mlflow.db"  # of the working directory
+DEFAULT_EXPERIMENT = "eprli_lab"
+# Variables of MLflow's that would lead its own runs elsewhere: obeying half of them would be worse than refusing.
+REFUSED = {
+    "MLFLOW_EXPERIMENT_ID": "an experiment has a name here: set MLFLOW_EXPERIMENT_NAME or tracking.experiment=NAME",
+    "MLFLOW_RUN_ID": "every run makes its own MLflow run, and goes on in it",
+}
+
+# pydantic's: `register` is a method of the metaclass, which no instance has
+warnings.filterwarnings("ignore", 'Field name "register" in "TrackingSpec" shadows', UserWarning)
+
+
 class TrackingSpec(Strict):
     """Where runs are logged. MLflow's own variables are obeyed where the config names no place (docs/tracking.md)."""
 
     model_config = ConfigDict(validate_default=True)  # what the variables hold, too
 
     # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
-    uri: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
-    experiment: Label = Field(default_factory=lambda: os.environ.get("MLFLOW_EXPERIMENT_NAME", "eprli_lab"))
+    uri: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+    experiment: Label = Field(default_factory=lambda: os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT)
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
+    register: Annotated[Label | None, Later(None)] = (
+        None  # model of MLflow's registry that final policies are versions of
+    )
+
+    @field_validator("experiment")
+    @classmethod
+    def _no_other_place(cls, v: str) -> str:
+        chosen = v != (os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT)  # by the config: it goes first
+        for variable, why in REFUSED.items():
+            if os.environ.get(variable) and not (chosen and variable == "MLFLOW_EXPERIMENT_ID"):
+                raise ValueError(f"the environment variable {variable} is not obeyed ({why}): unset it")
+        return v
 
     @field_validator("uri")
     @classmethod
     def _is_uri(cls, v: str) -> str:
+        if v == "???":
+            raise ValueError("is missing: name the server (tracking.uri=http://HOST:PORT), or set MLFLOW_TRACKING_URI")
         schemes = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
         try:
             uri = reveal(v) if is_reference(v) else v
@@ -141,7 +168,7 @@ class RunSpec(Strict):
     prompts: Annotated[PromptsSpec, Later(PromptsSpec())] = PromptsSpec()
     verify: VerifySpec = VerifySpec()
     backend: Annotated[LocalSpec | OpenRLHFSpec, Field(discriminator="kind")] = LocalSpec()
-    tracking: TrackingSpec = TrackingSpec()
+    tracking: TrackingSpec = Field(default_factory=TrackingSpec)  # by what the environment says then
     checkpoint: CheckpointSpec = CheckpointSpec()
     objective: str = "score"  # the metric that a sweep compares
     study: RunName | None = None

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.tracking.inputs import log_inputs
 from eprli_lab.tracking.spool import Spool
 from eprli_lab.tracking.store import search_runs, set_tags
 from eprli_lab.tracking.uri import sqlite_file
@@ -42,6 +43,7 @@ def attach(client: Any, experiment: str, spool: Spool) -> tuple[str, dict[tuple[
     missing = [Param(k, v[:VALUE_LENGTH]) for k, v in params.items() if k not in run.data.params]
     for i in range(0, len(missing), PARAMS):
         client.log_batch(run_id, params=missing[i : i + PARAMS])
+    log_inputs(client, run, spool.header.get("inputs", ()))
     return run_id, _stored_points(client, run_id, run.data.metrics)
 
 

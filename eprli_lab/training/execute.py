@@ -61,6 +61,7 @@ def _tracked(
     from eprli_lab.backends.build import described
     from eprli_lab.tracking.run import RunTracker
     from eprli_lab.tracking.send import PRUNED
+    from eprli_lab.training.inputs import data_inputs
 
     resumed = trainer.store.find()
     owner = {"fingerprint": spec.fingerprint(), "study": spec.study, "arm": spec.arm}
@@ -71,6 +72,7 @@ def _tracked(
         run_dir=directory,
         resume_step=resumed.step if resumed else None,
         engine=described(trainer.backend),
+        inputs=data_inputs(spec, trainer.strata, trainer.suites),
     )
     last: dict[str, float] = {}
 
