@@ -11,15 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
-from eprli_lab.config.credentials import hide, is_reference, reveal
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
@@ -29,12 +26,12 @@ from eprli_lab.config.extensions import (
     source_digests,
     source_files,
 )
-from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
+from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, RunName, Strict
 from eprli_lab.config.implicit import ImplicitSpec
 from eprli_lab.config.objective import ObjectiveSpec, check_rewards
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.sandbox import SandboxSpec
-from eprli_lab.errors import UserError
+from eprli_lab.config.tracking import TrackingSpec as TrackingSpec
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
@@ -91,61 +88,6 @@ class VerifySpec(Strict):
     sandbox: Annotated[SandboxSpec, Later(SandboxSpec())] = SandboxSpec()  # of problems whose answers are programs
 
 
-DEFAULT_URI = "sqlite:///mlflow.db"  # of the working directory
-DEFAULT_EXPERIMENT = "eprli_lab"
-# Variables of MLflow's that would lead its own runs elsewhere: obeying half of them would be worse than refusing.
-REFUSED = {
-    "MLFLOW_EXPERIMENT_ID": "an experiment has a name here: set MLFLOW_EXPERIMENT_NAME or tracking.experiment=NAME",
-    "MLFLOW_RUN_ID": "every run makes its own MLflow run, and goes on in it",
-}
-
-# pydantic's: `register` is a method of the metaclass, which no instance has
-warnings.filterwarnings("ignore", 'Field name "register" in "TrackingSpec" shadows', UserWarning)
-
-
-class TrackingSpec(Strict):
-    """Where runs are logged. MLflow's own variables are obeyed where the config names no place (docs/tracking.md)."""
-
-    model_config = ConfigDict(validate_default=True)  # what the variables hold, too
-
-    # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
-    uri: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
-    experiment: Label = Field(default_factory=lambda: os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT)
-    flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
-    samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
-    register: Annotated[Label | None, Later(None)] = (
-        None  # model of MLflow's registry that final policies are versions of
-    )
-
-    @field_validator("experiment")
-    @classmethod
-    def _no_other_place(cls, v: str) -> str:
-        chosen = v != (os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT)  # by the config: it goes first
-        for variable, why in REFUSED.items():
-            if os.environ.get(variable) and not (chosen and variable == "MLFLOW_EXPERIMENT_ID"):
-                raise ValueError(f"the environment variable {variable} is not obeyed ({why}): unset it")
-        return v
-
-    @field_validator("uri")
-    @classmethod
-    def _is_uri(cls, v: str) -> str:
-        if v == "???":
-            raise ValueError("is missing: name the server (tracking.uri=http://HOST:PORT), or set MLFLOW_TRACKING_URI")
-        schemes = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
-        try:
-            uri = reveal(v) if is_reference(v) else v
-        except UserError as error:
-            raise ValueError(str(error).removeprefix("tracking.uri=").removeprefix("tracking.uri: ")) from None
-        scheme, sep, rest = uri.partition("://")
-        if not sep or scheme.split("+")[0] not in schemes or not rest:
-            shown = v if is_reference(v) or "@" not in v else f"...@{v.rpartition('@')[2]}"
-            raise ValueError(
-                f"'{shown}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
-                "postgresql://USER@HOST/NAME"
-            )
-        return hide(v)
-
-
 class CheckpointSpec(Strict):
     """When state is saved: every so many updates, and always at a level boundary and on Ctrl-C."""
 
@@ -183,6 +125,22 @@ class RunSpec(Strict):
             raise ValueError(
                 "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
                 "can be checked: use outcome"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _registered(self) -> RunSpec:
+        if self.tracking.register is None:
+            return self
+        if self.curriculum.weights == "separate":
+            raise ValueError(
+                "tracking.register is of one final policy, and curriculum.weights=separate ends with one a level: "
+                "leave it out"
+            )
+        if self.model.lora is not None and not self.model.lora.merged:
+            raise ValueError(
+                "tracking.register needs the whole model, and with model.lora a checkpoint holds the adapter alone: "
+                "set model.lora.merged=true"
             )
         return self
 

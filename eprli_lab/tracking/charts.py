@@ -15,13 +15,13 @@ from eprli_lab.tracking import names
 Charts = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # cards, sections
 WHOLE_RUN = "Model metrics"  # MLflow's section of metrics without a folder
 LAST, CURVE = "BAR", "LINE"  # of a card: the last values, one bar an arm; every value, one line an arm
-# Sections that are open, in this order: (title, kind of card, which metrics, cards in a row).
-OPEN: tuple[tuple[str, str, Callable[[str], bool], int], ...] = (
-    ("Score and held-out accuracy at the end", LAST, lambda m: m == names.SCORE or _is_accuracy(m), 3),
-    ("Score and held-out accuracy over generated tokens", CURVE, lambda m: m == names.SCORE or _is_accuracy(m), 3),
-    ("Admission rate, by level", CURVE, lambda m: names.is_buffer(m, ("admission_rate",)), 3),
-    ("Entropy, by level", CURVE, lambda m: names.is_policy(m, ("entropy",)), 3),
-    ("Response length and updates", CURVE, lambda m: m in (names.RESPONSE_TOKENS, names.UPDATES), 3),
+# Sections that are open, in this order: (title, kind of card, which metrics).
+OPEN: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("Score and held-out accuracy at the end", LAST, lambda m: m == names.SCORE or _is_accuracy(m)),
+    ("Score and held-out accuracy over generated tokens", CURVE, lambda m: m == names.SCORE or _is_accuracy(m)),
+    ("Admission rate, by level", CURVE, lambda m: names.is_buffer(m, ("admission_rate",))),
+    ("Entropy, by level", CURVE, lambda m: names.is_policy(m, ("entropy",))),
+    ("Response length and updates", CURVE, lambda m: m in (names.RESPONSE_TOKENS, names.UPDATES)),
 )
 
 
@@ -30,9 +30,9 @@ def charts(metrics: Collection[str]) -> Charts:
     ordered = sorted(metrics, key=lambda m: (m != names.SCORE, m))
     cards: list[dict[str, Any]] = []
     sections = []
-    for number, (title, kind, wanted, columns) in enumerate(OPEN):
+    for number, (title, kind, wanted) in enumerate(OPEN):
         kept = [m for m in ordered if wanted(m)]
-        sections += [_section(f"open-{number}", title) | {"display": True, "columns": columns}] if kept else []
+        sections += [_section(f"open-{number}", title) | {"display": True, "columns": 2}] if kept else []
         cards += [_card(kind, metric, f"open-{number}") for metric in kept]
     placed = {card["metricKey"] for card in cards}
     rest = sorted({_folder(m) for m in ordered if m not in placed}, key=lambda name: (name != WHOLE_RUN, name))

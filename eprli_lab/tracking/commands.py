@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from eprli_lab.config.credentials import VARIABLES, is_reference
-from eprli_lab.config.spec import DEFAULT_EXPERIMENT, DEFAULT_URI, TrackingSpec
+from eprli_lab.config.tracking import DEFAULT_EXPERIMENT, DEFAULT_URI, TrackingSpec
 from eprli_lab.masking import HIDDEN
 from eprli_lab.tracking.uri import absolute, resolve_uri, sqlite_file
 from eprli_lab.tracking.views import view_link

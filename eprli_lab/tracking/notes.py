@@ -20,7 +20,7 @@ ANSWER = "eprli.answer"  # of a parent run: what its table says, in a sentence o
 MOST_ARMS = 20  # in a parent's note
 LONGEST = 4800  # characters of an experiment's note, however many studies it has
 LONGEST_TEXT = 600  # characters of one question or answer in it
-BEGINNING = "Studies of EPRLI Lab, the last one first."
+ENDING = "Made by EPRLI Lab, the study that was opened last first; text of your own here is never replaced."
 
 
 def noted(note: str, tags: Mapping[str, str]) -> dict[str, str]:
@@ -79,13 +79,14 @@ def experiment_note(experiment: str, parents: Sequence[Any]) -> str:
         latest.setdefault(run.data.tags.get("study", ""), run)
     latest.pop("", None)
     sections = [_section(experiment, study, run) for study, run in latest.items()]
-    text, shown = BEGINNING, 0
+    kept: list[str] = []
     for section in sections:
-        if len(text) + len(section) + 100 > LONGEST:
+        if len(ENDING) + sum(map(len, kept)) + len(section) + 200 > LONGEST:
             break
-        text, shown = f"{text}\n\n{section}", shown + 1
-    left = len(sections) - shown
-    return text + (f"\n\n... and {left} earlier: their parent runs say more (tag `kind = study`)." if left else "")
+        kept.append(section)
+    left = len(sections) - len(kept)
+    earlier = [f"... and {left} earlier: their parent runs say more (tag `kind = study`)."] if left else []
+    return "\n\n".join([*kept, *earlier, f"*{ENDING}*"])
 
 
 def _section(experiment: str, study: str, run: Any) -> str:
@@ -94,9 +95,8 @@ def _section(experiment: str, study: str, run: Any) -> str:
         question = StudyDescription.from_tags(tags).question or ""
     except (ValueError, RecursionError):  # of another version, or damaged: the links still help
         question = ""
-    lines = [f"### {markdown(study)}"]
-    if question:
-        lines.append(f"**Question.** {markdown(_short(question))}")
+    # the first line is all that MLflow's page shows until it is unfolded
+    lines = [f"**{markdown(study)}**" + (f": {markdown(_short(question))}" if question else "")]
     lines.append(f"**Answer.** {markdown(_short(tags.get(ANSWER) or 'none yet: no table was made.'))}")
     links = (
         ("runs by arm", view_address(experiment, study)),

@@ -19,7 +19,7 @@ from eprli_lab.tracking.birth import StoreError
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.inputs import DataInput
 from eprli_lab.tracking.provenance import provenance
-from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, missing, send
+from eprli_lab.tracking.send import BATCH, Item, Point, attach, end_run, is_stored, missing, send
 from eprli_lab.tracking.spool import NAME, Spool, SpoolError, SpoolWriter, artifact_entry
 from eprli_lab.tracking.store import log, open_store, process_tags
 from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
@@ -62,7 +62,7 @@ class RunTracker:
         spool.header |= {"inputs": [data.to_json() for data in inputs]} if inputs else {}
         spool.run_id = run_id or spool.run_id
         self._stored: dict[tuple[str, int], float] = {}
-        self._queue: deque[Point | tuple[str, str]] = deque()
+        self._queue: deque[Item] = deque()
         self._wake = threading.Condition()
         self._wanted = self._stopping = self._busy = False
         self._offline: str | None = None
@@ -131,6 +131,13 @@ class RunTracker:
             self._file.write(artifact_entry(self._directory, *entry))
             if self._offline is None:
                 self._queue.append(entry)
+
+    def register(self, name: str, folder: str) -> None:
+        """Make what was attached in `folder` a version of the model `name` of MLflow's registry."""
+        with self._wake:
+            self._file.write({"register": name, "folder": folder})
+            if self._offline is None:
+                self._queue.append((name, folder, None))
 
     def flush(self) -> None:
         """Block until everything logged so far is stored, or the store could not be reached."""

@@ -55,7 +55,7 @@ def _state(study: str, suites: Sequence[str]) -> dict[str, Any]:
     columns = [f"metrics.`{m}`" for m in shown]
     return {
         "searchFilter": f"tags.study = {quoted(study)} and tags.kind = 'run' and attributes.status != 'FAILED'",
-        "orderByKey": "attributes.start_time",
+        "orderByKey": "tags.`mlflow.runName`",  # arm/seed
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
