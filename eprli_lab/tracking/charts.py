@@ -15,27 +15,27 @@ from eprli_lab.tracking import names
 Charts = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # cards, sections
 WHOLE_RUN = "Model metrics"  # MLflow's section of metrics without a folder
 LAST, CURVE = "BAR", "LINE"  # of a card: the last values, one bar an arm; every value, one line an arm
-# Sections that are open, in this order: (title, kind of card, which metrics).
-OPEN: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-    ("Score and held-out accuracy at the end", LAST, lambda m: m == names.SCORE or _is_accuracy(m)),
-    ("Score and held-out accuracy over generated tokens", CURVE, lambda m: m == names.SCORE or _is_accuracy(m)),
-    ("Admission rate, by level", CURVE, lambda m: names.is_buffer(m, ("admission_rate",))),
-    ("Entropy, by level", CURVE, lambda m: names.is_policy(m, ("entropy",))),
-    ("Response length and updates", CURVE, lambda m: m in (names.RESPONSE_TOKENS, names.UPDATES)),
+# Sections that are open, in this order: (title, kinds of card, which metrics).
+OPEN: tuple[tuple[str, tuple[str, ...], Callable[[str], bool]], ...] = (
+    ("Score: at the end, and over generated tokens", (LAST, CURVE), lambda m: m == names.SCORE),
+    ("Held-out accuracy at the end", (LAST,), lambda m: _is_accuracy(m)),
+    ("Admission rate, by level", (CURVE,), lambda m: names.is_buffer(m, ("admission_rate",))),
+    ("Entropy, by level", (CURVE,), lambda m: names.is_policy(m, ("entropy",))),
+    ("Held-out accuracy over generated tokens", (CURVE,), lambda m: _is_accuracy(m)),
+    ("Response length and updates", (CURVE,), lambda m: m in (names.RESPONSE_TOKENS, names.UPDATES)),
 )
 
 
 def charts(metrics: Collection[str]) -> Charts:
     """Cards and sections for a study whose runs log `metrics`."""
-    ordered = sorted(metrics, key=lambda m: (m != names.SCORE, m))
     cards: list[dict[str, Any]] = []
     sections = []
-    for number, (title, kind, wanted) in enumerate(OPEN):
-        kept = [m for m in ordered if wanted(m)]
+    for number, (title, kinds, wanted) in enumerate(OPEN):
+        kept = sorted(filter(wanted, metrics))
         sections += [_section(f"open-{number}", title) | {"display": True, "columns": 2}] if kept else []
-        cards += [_card(kind, metric, f"open-{number}") for metric in kept]
+        cards += [_card(kind, metric, f"open-{number}") for metric in kept for kind in kinds]
     placed = {card["metricKey"] for card in cards}
-    rest = sorted({_folder(m) for m in ordered if m not in placed}, key=lambda name: (name != WHOLE_RUN, name))
+    rest = sorted({_folder(m) for m in metrics if m not in placed}, key=lambda name: (name != WHOLE_RUN, name))
     return cards, sections + [_section(f"rest-{n}", name) for n, name in enumerate(rest)]
 
 
@@ -46,11 +46,10 @@ def _section(uuid: str, name: str) -> dict[str, Any]:
 def _card(kind: str, metric: str, section: str) -> dict[str, Any]:
     """A bar or a line a group (arm); lines on the axis that the whole view has."""
     card = {
-        "uuid": f"{section}-{metric}",
+        "uuid": f"{section}-{kind}-{metric}",
         "type": kind,
         "metricKey": metric,
         "metricSectionId": section,
-        "displayName": _title(metric),
         "runsCountToCompare": 100,
         "deleted": False,
         "isGenerated": False,
@@ -79,12 +78,3 @@ def _folder(metric: str) -> str:
 
 def _is_accuracy(metric: str) -> bool:
     return names.is_evaluation(metric) and names.quantity_of(metric) == "avg_at_k"
-
-
-def _title(metric: str) -> str:
-    """What a person reads above a chart."""
-    suite, level = names.suite_of(metric), names.level_of(metric)
-    if suite is not None:
-        return f"accuracy on {suite}"
-    quantity = names.measure_of(metric).replace("_", " ")
-    return f"{quantity}, level {level}" if level is not None else quantity

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from pathlib import Path
 
 from eprli_lab.config.credentials import VARIABLES, is_reference
 from eprli_lab.config.tracking import DEFAULT_EXPERIMENT, DEFAULT_URI, TrackingSpec
 from eprli_lab.masking import HIDDEN
-from eprli_lab.tracking.uri import absolute, resolve_uri, sqlite_file
+from eprli_lab.tracking.uri import absolute, resolve_uri
 from eprli_lab.tracking.views import view_link
 
 LIGHT = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1"  # starts in seconds; the jobs are for traces
@@ -21,11 +20,17 @@ def tracking_words(tracking: TrackingSpec) -> list[str]:
     A URI whose password is hidden is not among them: the environment holds it (docs/tracking.md).
     """
     words = []
-    if tracking.uri not in (DEFAULT_URI, absolute(DEFAULT_URI)) or "MLFLOW_TRACKING_URI" in os.environ:
+    if not _is_default(tracking.uri) or not _is_default(os.environ.get("MLFLOW_TRACKING_URI")):
         words += [f"tracking.uri={tracking.uri}"] if HIDDEN not in tracking.uri else []
-    if tracking.experiment != DEFAULT_EXPERIMENT or "MLFLOW_EXPERIMENT_NAME" in os.environ:
+    named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    if {tracking.experiment, named} != {DEFAULT_EXPERIMENT}:
         words.append(f"tracking.experiment={tracking.experiment}")
     return words
+
+
+def _is_default(uri: str | None) -> bool:
+    """Does it lead, or not said at all, to mlflow.db of the working directory?"""
+    return not uri or absolute(uri) == absolute(DEFAULT_URI)
 
 
 def tracking_command(words: list[str], tracking: TrackingSpec) -> str:
@@ -38,8 +43,8 @@ def ui_command(tracking: TrackingSpec) -> str:
     uri = tracking.uri
     if resolve_uri(uri).startswith("http"):
         return ""
-    elsewhere = {"MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"} & set(os.environ)
-    if sqlite_file(uri) == Path.cwd() / "mlflow.db" and not elsewhere:
+    told = [os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI")]
+    if all(map(_is_default, [uri, *told])):
         return LIGHT
     if is_reference(uri):
         kind, _, name = uri.partition(":")

@@ -33,14 +33,24 @@ def save_view(client: Any, experiment: str, study: str, metrics: Collection[str]
     suites = sorted(m for m in metrics if names.is_evaluation(m) and names.quantity_of(m) == "avg_at_k")
     state = _state(study, suites) | {"isAccordionReordered": True}
     cards, sections = charts(metrics)
-    while True:
-        more = {"compareRunCharts": cards, "compareRunSections": sections} if cards else {}
-        text = _view(study, state | more)
-        if len(text) <= LONGEST or not sections:
-            break
-        sections = sections[:-1] if not sections[-1]["display"] else []  # the page adds what is missing, unfolded
-        cards = cards if sections else []
-    client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{_view_key(study)}", text)
+    client.set_experiment_tag(
+        experiment, f"mlflow.sharedViewState.{_view_key(study)}", _longest(study, state, cards, sections)
+    )
+
+
+def _longest(study: str, state: dict[str, Any], cards: list[dict[str, Any]], sections: list[dict[str, Any]]) -> str:
+    """The view with as many of its folded sections as a tag holds; what is missing MLflow adds unfolded, at the end."""
+    opened = sum(s["display"] for s in sections)
+    few, many = opened - 1, len(sections)  # so many fit (less than the open ones: no charts at all); no more will
+    text = _view(study, state)
+    while few < many:
+        tried = (few + many + 1) // 2
+        candidate = _view(study, state | {"compareRunCharts": cards, "compareRunSections": sections[:tried]})
+        if len(candidate) <= LONGEST:
+            few, text = tried, candidate
+        else:
+            many = tried - 1
+    return text
 
 
 def _view(study: str, state: dict[str, Any]) -> str:
@@ -63,7 +73,7 @@ def _state(study: str, suites: Sequence[str]) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": [*columns, "tags.`seed`"],
         "columnOrder": columns,
-        "columnWidths": {f"metrics.`{m}`": 48 + 8 * len(m) for m in shown},  # px: a name is read whole
+        "columnWidths": {f"metrics.`{m}`": max(130, 48 + 8 * len(m)) for m in shown},  # px: a name is read whole
         "runsHiddenMode": "SHOW_ALL",
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
