@@ -37,7 +37,12 @@ def test_every_command_goes_where_the_environment_says(tmp_path: Path) -> None:
     one = lab(tmp_path, "run", *TINY, **here)
     assert one.returncode == 0, one.stderr
     assert not (tmp_path / "mlflow.db").exists()
-    names = {("mine", "smoke-smoke"), ("mine", "l1/seed0"), ("mine", "l2/seed0"), ("mine", "mod10 l1+l2/seed0")}
+    names = {
+        ("mine", "smoke-smoke"),
+        ("mine", "l1/seed0"),
+        ("mine", "l2/seed0"),
+        ("mine", "qwen3-0.1m-mod10 l1+l2/seed0"),
+    }
     assert runs(tmp_path / "other.db") == names
     for words in (["report", "study=smoke-smoke"], ["table", "study=smoke-smoke"], ["status", "smoke-smoke"]):
         done = lab(tmp_path, *words, **here)
