@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eprli_lab.escaping import code, markdown
+from eprli_lab.escaping import code, markdown, markdown_paragraph
 from eprli_lab.tracking.description import StudyDescription, last_opened
 from eprli_lab.tracking.store import log, search_runs
 from eprli_lab.tracking.views import run_address, view_address
@@ -95,8 +95,8 @@ def _section(experiment: str, study: str, run: Any) -> str:
         question = StudyDescription.from_tags(tags).question or ""
     except (ValueError, RecursionError):  # of another version, or damaged: the links still help
         question = ""
-    # the first line is all that MLflow's page shows until it is unfolded
-    lines = [f"**{markdown(study)}**" + (f": {markdown(_short(question))}" if question else "")]
+    # the first line is all that MLflow's page shows until it is unfolded, and as plain text in its list of experiments
+    lines = [markdown_paragraph(f"{study}: {_short(question)}" if question else study)]
     lines.append(f"**Answer.** {markdown(_short(tags.get(ANSWER) or 'none yet: no table was made.'))}")
     links = (
         ("runs by arm", view_address(experiment, study)),

@@ -27,7 +27,8 @@ from eprli_lab.reporting import artifacts
 from eprli_lab.reporting.check import compare
 from eprli_lab.reporting.load import History, load_study
 from eprli_lab.reporting.membership import UNCHECKED
-from eprli_lab.reporting.report.write import NOTE_LENGTH, _again, _note, write_report
+from eprli_lab.reporting.report.note import LONGEST, parent_note
+from eprli_lab.reporting.report.write import _again, write_report
 from eprli_lab.reporting.report.write import read as report_read
 from eprli_lab.reporting.tables.columns import chosen, columns
 from eprli_lab.reporting.tables.render import render
@@ -115,8 +116,10 @@ def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsy
 
 def test_a_note_that_is_too_long_is_a_sentence():
     many = ablation_table(planted.study(tuple(f"arm{i:02}" for i in range(60)), seeds=2))
-    short = _note(many)
-    assert len(short) < NOTE_LENGTH and headline(many) in short
+    short = parent_note(many, "0123", "effects.png")
+    assert len(short) < LONGEST and headline(many) in short
+    assert "](get-artifact?path=report%2Feffects.png&run_uuid=0123)" in short
+    assert "get-artifact" not in parent_note(many, "0123", None)
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,18 @@ def parent(study: str, question: str = "Why?", answer: str = "") -> SimpleNamesp
 
 def test_the_first_line_is_the_latest_studys_question_and_links_follow_the_answer() -> None:
     text = experiment_note("3", [parent("new", "Does it help?", "By +.1 [0, .2]."), parent("old"), parent("new", "No")])
-    assert text.splitlines()[0] == "**new**: Does it help?"
-    assert "**Answer.** By +.1 [0, .2]." in text and "**old**: Why?" in text and text.count("**new**") == 1
+    assert text.splitlines()[0] == "new: Does it help?"
+    assert "**Answer.** By +.1 [0, .2]." in text and "\nold: Why?\n" in text and text.count("new: ") == 1
     assert "(#/experiments/3/runs?workflowType=machine_learning&viewStateShareKey=eprli-new)" in text
     assert "(#/experiments/3/runs/id-new?workflowType=machine_learning)" in text
-    assert "none yet" in text.split("**old**")[1]
+    assert "none yet" in text.split("\nold: ")[1]
 
 
 def test_many_studies_and_long_texts_stay_within_bounds() -> None:
     for count, length in ((1, 9000), (12, 400), (300, 20)):
         runs = [parent(f"s{i}", "why " * length, "so " * length) for i in range(count)]
         text = experiment_note("1", runs)
-        assert len(text) <= LONGEST and text.startswith("**s0**")
+        assert len(text) <= LONGEST and text.startswith("s0: why")
         shown = text.count("**Answer.**")
         assert shown == count or f"and {count - shown} earlier" in text
 
@@ -41,7 +41,7 @@ def test_many_studies_and_long_texts_stay_within_bounds() -> None:
 def test_a_damaged_description_costs_its_question_only() -> None:
     run = parent("s", answer="yes")
     run.data.tags["eprli.study"] = "{broken"
-    assert experiment_note("1", [run]).startswith("**s**\n")
+    assert experiment_note("1", [run]).startswith("s\n")
 
 
 def test_what_a_person_wrote_is_not_replaced() -> None:
@@ -62,7 +62,7 @@ def test_a_store_shows_the_answer_as_soon_as_there_is_one(tmp_path: Path, monkey
     def tags() -> dict[str, str]:
         return dict(client.get_experiment(experiment).tags)
 
-    assert tags()[NOTE].splitlines()[0] == "**second**: Second?", "opened last"
+    assert tags()[NOTE].splitlines()[0] == "second: Second?", "opened last"
     parent_summary(where, first, {}, answer="Yes, by a lot.")
     assert "**Answer.** Yes, by a lot." in tags()[NOTE]
     assert mlflow_client(resolve_uri(where.uri)).get_run(first).data.tags[OPENED]
