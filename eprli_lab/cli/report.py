@@ -30,7 +30,7 @@ it is attached to the study's parent run."""
 
 def _report(words: list[str]) -> None:
     from eprli_lab.reporting.report.write import write_report
-    from eprli_lab.tracking.views import view_link
+    from eprli_lab.tracking.commands import where_to_look
 
     given = parse(words, [key.name for key in KEYS], USAGE)
     tracking = options.tracking(given)
@@ -44,7 +44,7 @@ def _report(words: list[str]) -> None:
     out = Path(given.get("out", Path("reports") / name))
     margin = options.margin(given["margin"]) if "margin" in given else None
     print(write_report(tracking.uri, tracking.experiment, name, out, given.get("baseline"), formats, margin))
-    print(f"\nreport: {out / 'report.html'}\nruns: mlflow ui, then {view_link(tracking, name)}")
+    print("\n".join([f"\nreport: {out / 'report.html'}", *where_to_look(tracking, name)]))
 
 
 def _compare(given: dict[str, str]) -> None:

@@ -6,12 +6,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from eprli_lab.config.compose import spec_tree, study_node
 from eprli_lab.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from eprli_lab.config.spec import TrackingSpec
 
 
 def run_single(cfg: DictConfig) -> int:
@@ -68,7 +71,7 @@ def run_single(cfg: DictConfig) -> int:
     except Interrupted as error:
         print(f"{error} in {directory}; the same command resumes", file=sys.stderr)
         return 130
-    print(_summary(directory, result))
+    print(_summary(directory, result, spec.tracking))
     return 0
 
 
@@ -100,8 +103,9 @@ def _ask_to_stop(asked: list[int], number: int) -> None:
     print("stopping at the next safe point ...", file=sys.stderr, flush=True)
 
 
-def _summary(directory: Path, result: dict[str, Any]) -> str:
+def _summary(directory: Path, result: dict[str, Any], tracking: TrackingSpec) -> str:
     """What a person wants to see after one run: each suite before and after, and where the rest is."""
+    from eprli_lab.tracking.commands import where_to_look
     from eprli_lab.training.single import end_run, policy_of
 
     lines = [f"{'suite':<18}{'start':>8}{'final':>8}"]
@@ -112,5 +116,6 @@ def _summary(directory: Path, result: dict[str, Any]) -> str:
         f"{m['time/total']:.1f} s"
     )
     lines += [f"warning: {sentence}" for sentence in result["starved"]]
-    lines.append(f"checkpoint: {policy_of(directory)}   runs: mlflow ui")
+    lines.append(f"checkpoint: {policy_of(directory)}")
+    lines += where_to_look(tracking)
     return "\n".join(lines)

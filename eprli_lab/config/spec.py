@@ -11,14 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from eprli_lab.config.backend import NOT_IN_FINGERPRINT, LocalSpec, OpenRLHFSpec
-from eprli_lab.config.credentials import hide, is_reference, reveal
 from eprli_lab.config.curriculum import CurriculumSpec
 from eprli_lab.config.data import COLDEST, DataSpec, EvaluationSpec, ModelSpec, SourceSpec
 from eprli_lab.config.extensions import (
@@ -28,12 +26,12 @@ from eprli_lab.config.extensions import (
     source_digests,
     source_files,
 )
-from eprli_lab.config.fields import AsTuple, Fraction, Label, Later, Positive, RunName, Strict
+from eprli_lab.config.fields import AsTuple, Fraction, Later, Positive, RunName, Strict
 from eprli_lab.config.implicit import ImplicitSpec
 from eprli_lab.config.objective import ObjectiveSpec, check_rewards
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.sandbox import SandboxSpec
-from eprli_lab.errors import UserError
+from eprli_lab.config.tracking import TrackingSpec as TrackingSpec
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
@@ -90,35 +88,6 @@ class VerifySpec(Strict):
     sandbox: Annotated[SandboxSpec, Later(SandboxSpec())] = SandboxSpec()  # of problems whose answers are programs
 
 
-class TrackingSpec(Strict):
-    """Where runs are logged. MLflow's own variables are obeyed where the config names no place (docs/tracking.md)."""
-
-    model_config = ConfigDict(validate_default=True)  # what the variables hold, too
-
-    # or env:NAME, file:PATH; credentials are hidden in it (config/credentials.py)
-    uri: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
-    experiment: Label = Field(default_factory=lambda: os.environ.get("MLFLOW_EXPERIMENT_NAME", "eprli_lab"))
-    flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
-    samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
-
-    @field_validator("uri")
-    @classmethod
-    def _is_uri(cls, v: str) -> str:
-        schemes = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
-        try:
-            uri = reveal(v) if is_reference(v) else v
-        except UserError as error:
-            raise ValueError(str(error).removeprefix("tracking.uri=").removeprefix("tracking.uri: ")) from None
-        scheme, sep, rest = uri.partition("://")
-        if not sep or scheme.split("+")[0] not in schemes or not rest:
-            shown = v if is_reference(v) or "@" not in v else f"...@{v.rpartition('@')[2]}"
-            raise ValueError(
-                f"'{shown}' is no tracking URI: use sqlite:///FILE, http(s)://HOST:PORT, or a database URI such as "
-                "postgresql://USER@HOST/NAME"
-            )
-        return hide(v)
-
-
 class CheckpointSpec(Strict):
     """When state is saved: every so many updates, and always at a level boundary and on Ctrl-C."""
 
@@ -141,7 +110,7 @@ class RunSpec(Strict):
     prompts: Annotated[PromptsSpec, Later(PromptsSpec())] = PromptsSpec()
     verify: VerifySpec = VerifySpec()
     backend: Annotated[LocalSpec | OpenRLHFSpec, Field(discriminator="kind")] = LocalSpec()
-    tracking: TrackingSpec = TrackingSpec()
+    tracking: TrackingSpec = Field(default_factory=TrackingSpec)  # by what the environment says then
     checkpoint: CheckpointSpec = CheckpointSpec()
     objective: str = "score"  # the metric that a sweep compares
     study: RunName | None = None
@@ -156,6 +125,22 @@ class RunSpec(Strict):
             raise ValueError(
                 "algorithm.reward_density rewards worked steps, and only the families int and mod10 have steps that "
                 "can be checked: use outcome"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _registered(self) -> RunSpec:
+        if self.tracking.register is None:
+            return self
+        if self.curriculum.weights == "separate":
+            raise ValueError(
+                "tracking.register is of one final policy, and curriculum.weights=separate ends with one a level: "
+                "leave it out"
+            )
+        if self.model.lora is not None and not self.model.lora.merged:
+            raise ValueError(
+                "tracking.register needs the whole model, and with model.lora a checkpoint holds the adapter alone: "
+                "set model.lora.merged=true"
             )
         return self
 

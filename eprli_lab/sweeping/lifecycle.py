@@ -9,8 +9,7 @@ from eprli_lab.errors import UserError
 from eprli_lab.escaping import code_block, markdown_paragraph
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import close_dead_runs, prepare
-from eprli_lab.tracking.uri import resolve_uri
-from eprli_lab.training.preflight import check_logged, check_writable, preflight
+from eprli_lab.training.preflight import check_logged, check_writable, logged_names, preflight
 
 if TYPE_CHECKING:
     from eprli_lab.sweeping.plan import Plan
@@ -49,7 +48,10 @@ def start_study(plan: Plan, forced: list[str]) -> str:
     where = plan.sample.tracking
     prepare(where)
     close_dead_runs(where)
-    return open_parent(where, plan.study, plan.description.model_copy(update={"forced": tuple(forced)}))
+    description = plan.description.model_copy(update={"forced": tuple(forced)})
+    specs = {run.arm: run.spec for run in plan.runs}.values() or [plan.sample]
+    expected = {name for spec in specs for name in logged_names(spec) if "{" not in name}
+    return open_parent(where, plan.study, description, expected)
 
 
 def finish_search(
@@ -75,13 +77,11 @@ def finish_search(
 def finish_study(plan: Plan, parent: str = "") -> None:
     """Print the table, write the report, and say where to look. `parent`: run id of the study's parent, where known."""
     from eprli_lab.reporting.report.write import write_report
-    from eprli_lab.tracking.views import view_link
+    from eprli_lab.tracking.commands import tracking_command, where_to_look
 
     where = plan.runs[0].spec.tracking
     out = Path("reports") / plan.study
     parent_run_id = parent or None
     print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
-    print(f"\nreport: {out}/   again: eprli-lab report study={plan.study}")
-    link = view_link(where, plan.study)
-    if link:
-        print(f"runs: {link}" if resolve_uri(where.uri).startswith("http") else f"runs: mlflow ui, then {link}")
+    again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
+    print("\n".join([f"\nreport: {out}/   again: {again}", *where_to_look(where, plan.study)]))

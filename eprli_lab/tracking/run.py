@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,9 @@ from eprli_lab.escaping import shown
 from eprli_lab.masking import masked
 from eprli_lab.tracking.birth import StoreError
 from eprli_lab.tracking.description import PLANNED
+from eprli_lab.tracking.inputs import DataInput
 from eprli_lab.tracking.provenance import provenance
-from eprli_lab.tracking.send import BATCH, Point, attach, end_run, is_stored, missing, send
+from eprli_lab.tracking.send import BATCH, Item, Point, attach, end_run, is_stored, missing, send
 from eprli_lab.tracking.spool import NAME, Spool, SpoolError, SpoolWriter, artifact_entry
 from eprli_lab.tracking.store import log, open_store, process_tags
 from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
@@ -44,8 +45,11 @@ class RunTracker:
         run_dir: Path,
         resume_step: int | None = None,
         engine: Mapping[str, str] | None = None,
+        inputs: Sequence[DataInput] = (),
     ) -> None:
-        """Open a new run, or re-open `run_id` at the checkpoint of `resume_step`. `engine`: how that computes, noted.
+        """Open a new run, or re-open `run_id` at the checkpoint of `resume_step`.
+
+        `engine`: how that computes, noted. `inputs`: the data that it trains and is examined on.
 
         Raises UserError when the experiment was deleted, the spool is damaged or cannot be written, and when neither
         spool nor store holds what was logged up to the checkpoint.
@@ -55,9 +59,10 @@ class RunTracker:
         spool = _spool_of(run_dir)
         spool.rewind(-1 if resume_step is None else resume_step)
         spool.header = _header(spec, parent_run_id, spool.header.get("token"), run_dir, engine or {})
+        spool.header |= {"inputs": [data.to_json() for data in inputs]} if inputs else {}
         spool.run_id = run_id or spool.run_id
         self._stored: dict[tuple[str, int], float] = {}
-        self._queue: deque[Point | tuple[str, str]] = deque()
+        self._queue: deque[Item] = deque()
         self._wake = threading.Condition()
         self._wanted = self._stopping = self._busy = False
         self._offline: str | None = None
@@ -126,6 +131,13 @@ class RunTracker:
             self._file.write(artifact_entry(self._directory, *entry))
             if self._offline is None:
                 self._queue.append(entry)
+
+    def register(self, name: str, folder: str) -> None:
+        """Make what was attached in `folder` a version of the model `name` of MLflow's registry."""
+        with self._wake:
+            self._file.write({"register": name, "folder": folder})
+            if self._offline is None:
+                self._queue.append((name, folder, None))
 
     def flush(self) -> None:
         """Block until everything logged so far is stored, or the store could not be reached."""
@@ -281,7 +293,8 @@ def _header(
     `directory` and `cwd`, as they were: a folder that was moved since has its store in the new place.
     """
     token = token or uuid.uuid4().hex
-    name = f"{spec.arm}-seed{spec.seed}" if spec.arm else f"run-{spec.fingerprint()}"
+    levels = "+".join(spec.curriculum.levels)
+    name = f"{spec.arm or f'{spec.model.name} {levels}'}/seed{spec.seed}"  # a display name: tags say which run it is
     tags = {"kind": "run", "seed": str(spec.seed), "fingerprint": spec.fingerprint(), "eprli.token": token}
     tags |= {"study": spec.study} if spec.study else {}
     tags |= {"arm": spec.arm} if spec.arm else {}

@@ -8,11 +8,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eprli_lab.tracking.inputs import log_inputs
+from eprli_lab.tracking.registry import register
 from eprli_lab.tracking.spool import Spool
 from eprli_lab.tracking.store import search_runs, set_tags
 from eprli_lab.tracking.uri import sqlite_file
 
 Point = tuple[str, int, float, int]  # metric, step, value, milliseconds since 1970
+File = tuple[str, str]  # path, folder of the run's artifacts
+Registered = tuple[str, str, None]  # model of the registry, folder of the run's artifacts
+Item = Point | File | Registered
 BATCH = 1000  # metrics in one log_batch, the limit of MLflow
 PARAMS = 100  # params in one log_batch, the limit of MLflow
 VALUE_LENGTH = 6000  # characters of a param, the limit of MLflow
@@ -42,6 +47,7 @@ def attach(client: Any, experiment: str, spool: Spool) -> tuple[str, dict[tuple[
     missing = [Param(k, v[:VALUE_LENGTH]) for k, v in params.items() if k not in run.data.params]
     for i in range(0, len(missing), PARAMS):
         client.log_batch(run_id, params=missing[i : i + PARAMS])
+    log_inputs(client, run, spool.header.get("inputs", ()))
     return run_id, _stored_points(client, run_id, run.data.metrics)
 
 
@@ -87,15 +93,16 @@ def is_stored(stored: Mapping[tuple[str, int], float], point: Point) -> bool:
 
 def missing(
     spool: Spool, stored: Mapping[tuple[str, int], float], held: Collection[tuple[str, int]] = ()
-) -> list[Point | tuple[str, str]]:
-    """What a spool has and the store has not: points by their time, then its files that are there. `held`: not yet."""
+) -> list[Item]:
+    """What a spool has and the store has not: points by their time, files that are there, models. `held`: not yet."""
     points = [(key, step, value, at) for (key, step), (value, at) in spool.points.items() if (key, step) not in held]
     late = [point for point in sorted(points, key=lambda p: p[3]) if not is_stored(stored, point)]
-    return [*late, *(entry for entry in spool.artifacts if Path(entry[0]).is_file())]
+    models: list[Registered] = [(name, folder, None) for name, folder in spool.models]
+    return [*late, *(entry for entry in spool.artifacts if Path(entry[0]).is_file()), *models]
 
 
-def send(client: Any, uri: str, run_id: str, items: Sequence[Point | tuple[str, str]]) -> None:
-    """Points and files, in order."""
+def send(client: Any, uri: str, run_id: str, items: Sequence[Item]) -> None:
+    """Points, files and models to register, in order."""
     points: list[Point] = []
     for item in items:
         if len(item) == 4:
@@ -103,7 +110,10 @@ def send(client: Any, uri: str, run_id: str, items: Sequence[Point | tuple[str, 
             continue
         _send_points(client, uri, run_id, points)
         points = []
-        client.log_artifact(run_id, item[0], item[1] or None)
+        if len(item) == 3:
+            register(client, run_id, item[0], item[1])
+        else:
+            client.log_artifact(run_id, item[0], item[1] or None)
     _send_points(client, uri, run_id, points)
 
 

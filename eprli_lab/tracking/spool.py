@@ -18,7 +18,7 @@ from eprli_lab.files import SUM, seal, unseal, write_whole
 
 NAME = "spool.jsonl"
 NUMBER = "n"  # the key of a line's number, from 1
-KINDS = ({"run"}, {"id"}, {"metrics", "step", "at"}, {"artifact", "folder"}, {"end", "message"})
+KINDS = ({"run"}, {"id"}, {"metrics", "step", "at"}, {"artifact", "folder"}, {"register", "folder"}, {"end", "message"})
 
 
 class SpoolError(UserError):
@@ -27,13 +27,14 @@ class SpoolError(UserError):
 
 @dataclass
 class Spool:
-    """One run's lines: {"run"}, {"id"}, {"metrics", "step", "at"}, {"artifact", "folder"}, {"end", "message"}."""
+    """One run's lines; their keys are KINDS."""
 
     path: Path
     header: dict[str, Any] = field(default_factory=dict)
     run_id: str | None = None
     points: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)  # (metric, step) -> value, ms
     artifacts: dict[tuple[str, str], None] = field(default_factory=dict)  # ordered set of (path, folder)
+    models: dict[tuple[str, str], None] = field(default_factory=dict)  # ordered set of (registered model, folder)
     end: tuple[str, str | None] | None = None
 
     @classmethod
@@ -75,6 +76,8 @@ class Spool:
                 self.points[key, step] = (float(value), at)
         elif "artifact" in entry:
             self.artifacts[str(self._present(entry["artifact"])), entry["folder"]] = None
+        elif "register" in entry:
+            self.models[str(entry["register"]), str(entry["folder"])] = None
         else:
             self.end = (str(entry["end"]), entry["message"])
 
@@ -89,7 +92,7 @@ class Spool:
     def rewind(self, step: int) -> None:
         """Forget what was logged after a checkpoint's step, and that the run ended."""
         self.points = {key: value for key, value in self.points.items() if key[1] <= step}
-        self.artifacts, self.end = {}, None
+        self.artifacts, self.models, self.end = {}, {}, None
 
     def rewrite(self) -> None:
         """Replace the file by what is remembered, in one move. Raises OSError and leaves the old one then."""
@@ -99,6 +102,7 @@ class Spool:
             steps.setdefault((step, at), {})[key] = value
         entries += [{"metrics": m, "step": step, "at": at} for (step, at), m in steps.items()]
         entries += [artifact_entry(self.path.parent, path, folder) for path, folder in self.artifacts]
+        entries += [{"register": name, "folder": folder} for name, folder in self.models]
         if self.end is not None:
             entries.append({"end": self.end[0], "message": self.end[1]})
         write_whole(self.path, "".join(_line(entry, n) for n, entry in enumerate(entries, start=1)))

@@ -15,6 +15,7 @@ from eprli_lab.tracking.birth import check_store, damaged, ensure_store, exists,
 from eprli_lab.tracking.moved import ARTIFACTS, repair_locations
 from eprli_lab.tracking.process import ProcessIdentity
 from eprli_lab.tracking.quiet import quiet_mlflow
+from eprli_lab.tracking.registry import check_registry
 from eprli_lab.tracking.uri import check_reachable, first_line, resolve_uri, sqlite_file
 
 log = logging.getLogger(__name__)
@@ -143,13 +144,16 @@ def _let_go(uri: str) -> None:
 def prepare(tracking: TrackingSpec) -> bool:
     """Create database and experiment once, safely between processes. False when the store cannot be reached.
 
-    Raises UserError for a store that cannot be used whatever one waits: damaged, of another version, deleted.
+    Raises UserError for a store that cannot be used whatever one waits: damaged, of another version, deleted, without
+    a registry where one is asked for.
     """
     try:
         file = sqlite_file(tracking.uri)
         if file is not None:
             check_store(file)
-        open_store(tracking)
+        client, _ = open_store(tracking)
+        if tracking.register is not None:
+            check_registry(client, tracking.register, tracking.uri)
     except UserError:
         raise
     except Exception as error:

@@ -61,6 +61,8 @@ def _tracked(
     from eprli_lab.backends.build import described
     from eprli_lab.tracking.run import RunTracker
     from eprli_lab.tracking.send import PRUNED
+    from eprli_lab.training.inputs import data_inputs
+    from eprli_lab.training.registering import register_policy
 
     resumed = trainer.store.find()
     owner = {"fingerprint": spec.fingerprint(), "study": spec.study, "arm": spec.arm}
@@ -71,6 +73,7 @@ def _tracked(
         run_dir=directory,
         resume_step=resumed.step if resumed else None,
         engine=described(trainer.backend),
+        inputs=data_inputs(spec, trainer.strata, trainer.suites),
     )
     last: dict[str, float] = {}
 
@@ -95,6 +98,8 @@ def _tracked(
         if spec.objective not in last:
             raise UserError(f"objective: no run logs '{spec.objective}'{nearest(spec.objective, last)}")
         _artifacts(directory, tracker, trainer.store)
+        if spec.tracking.register is not None:
+            register_policy(spec, directory, trainer.store.checkpoints()[-1], tracker)
         tracker.finish("FINISHED", "; ".join(trainer.starved) or None)
         trainer.store.seal()
     except Interrupted:

@@ -96,6 +96,13 @@ def dry_run(specs: Sequence[RunSpec]) -> bool:
 
 def check_logged(where: str, metric: str, spec: RunSpec) -> None:
     """Raises UserError for a metric that a run of this spec never logs: levels, suites, hints, reference are known."""
+    names = logged_names(spec)
+    if metric not in names:
+        raise UserError(f"{where}: no run logs '{metric}'{nearest(metric, names)}")
+
+
+def logged_names(spec: RunSpec) -> list[str]:
+    """The metrics of the catalogue that a run of this spec may log."""
     from eprli_lab.tracking.names import sampled
     from eprli_lab.training.metrics import CATALOGUE
 
@@ -109,9 +116,7 @@ def check_logged(where: str, metric: str, spec: RunSpec) -> None:
             names.remove(sampled(level, "all", "resampled"))
         if own.hint.fraction == 0:
             names.remove(sampled(level, "all", "hint_steps"))
-    names = [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
-    if metric not in names:
-        raise UserError(f"{where}: no run logs '{metric}'{nearest(metric, names)}")
+    return [n.replace("{suite}", suite) for n in names for suite in (suites if "{suite}" in n else [""])]
 
 
 def _learned(metric: str, spec: RunSpec) -> bool:

@@ -27,7 +27,8 @@ from eprli_lab.reporting import artifacts
 from eprli_lab.reporting.check import compare
 from eprli_lab.reporting.load import History, load_study
 from eprli_lab.reporting.membership import UNCHECKED
-from eprli_lab.reporting.report.write import NOTE_LENGTH, _again, _note, write_report
+from eprli_lab.reporting.report.note import LONGEST, parent_note
+from eprli_lab.reporting.report.write import _again, write_report
 from eprli_lab.reporting.report.write import read as report_read
 from eprli_lab.reporting.tables.columns import chosen, columns
 from eprli_lab.reporting.tables.render import render
@@ -115,8 +116,10 @@ def test_a_parent_that_cannot_be_written_costs_a_sentence(store, tmp_path, capsy
 
 def test_a_note_that_is_too_long_is_a_sentence():
     many = ablation_table(planted.study(tuple(f"arm{i:02}" for i in range(60)), seeds=2))
-    short = _note(many)
-    assert len(short) < NOTE_LENGTH and headline(many) in short
+    short = parent_note(many, "0123", "effects.png")
+    assert len(short) < LONGEST and headline(many) in short
+    assert "](get-artifact?path=report%2Feffects.png&run_uuid=0123)" in short
+    assert "get-artifact" not in parent_note(many, "0123", None)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +141,8 @@ def test_an_objective_without_a_direction_is_maximized(store):
 
 
 def test_broken_provenance_and_seeds(store, tmp_path):
-    tag(store, "eprli.provenance", "{broken", "l2-seed0")
-    tag(store, "seed", "zero", "l2-seed1")
+    tag(store, "eprli.provenance", "{broken", "l2/seed0")
+    tag(store, "seed", "zero", "l2/seed1")
     assert "l2" in write_report(URI, "eprli_lab", "s", tmp_path / "out")
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "has no tag that says its seed, and is left out" in page and "## Provenance" in page
@@ -147,7 +150,7 @@ def test_broken_provenance_and_seeds(store, tmp_path):
 
 def test_infinities_come_back_as_infinities(store):
     store("UPDATE metrics SET value = 1.7976931348623157e308 WHERE key = 'score' AND step = 12 AND run_uuid = "
-          "(SELECT run_uuid FROM runs WHERE name = 'l2-seed0')")  # fmt: skip
+          "(SELECT run_uuid FROM runs WHERE name = 'l2/seed0')")  # fmt: skip
     data = load_study(URI, "eprli_lab", "s")
     run = next(r for r in data.runs if (r.arm, r.seed) == ("l2", 0))
     assert run.last("score") == math.inf and run.total("score") == math.inf
@@ -157,7 +160,7 @@ def test_infinities_come_back_as_infinities(store):
 
 def test_infinities_beside_what_is_no_number(store):
     """nan compares to nothing: an infinity after it is found all the same."""
-    of = "key = 'score' AND run_uuid = (SELECT run_uuid FROM runs WHERE name = 'l2-seed0')"
+    of = "key = 'score' AND run_uuid = (SELECT run_uuid FROM runs WHERE name = 'l2/seed0')"
     store(f"UPDATE metrics SET is_nan = 1, value = 0 WHERE step = 0 AND {of}")
     store(f"UPDATE metrics SET value = -1.7976931348623157e308 WHERE step = 12 AND {of}")
     run = next(r for r in load_study(URI, "eprli_lab", "s").runs if (r.arm, r.seed) == ("l2", 0))
@@ -165,7 +168,7 @@ def test_infinities_beside_what_is_no_number(store):
 
 
 def test_metrics_of_other_shapes_and_no_params(store):
-    run_id = store("SELECT run_uuid FROM runs WHERE name = 'l2-seed0'")[0][0]
+    run_id = store("SELECT run_uuid FROM runs WHERE name = 'l2/seed0'")[0][0]
     store(
         "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES ('policy/x', 1, 1, 1, 0, ?)",
         run_id,

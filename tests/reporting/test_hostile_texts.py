@@ -23,7 +23,7 @@ from eprli_lab.reporting.report.sections import study_page
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.tracking.description import StudyDescription
-from eprli_lab.tracking.parent import _note
+from eprli_lab.tracking.notes import study_note
 
 pytestmark = pytest.mark.slow  # one of many
 
@@ -97,7 +97,10 @@ def test_no_output_obeys_a_hostile_text(text: str, tmp_path: Path):
     page, plain_page = page_of(study, text), page_of(plain, "plain")
     outputs = {form: render(table, None, form) for form in ("text", "md", "latex", "csv", "html")}
     outputs |= {"page": page.html(), "twin": page.markdown(), "seeds": table.seeds_csv()}
-    outputs |= {"contrasts": table.contrasts_csv() if table.contrasts else MARK, "note": _note(text, study.description)}
+    outputs |= {
+        "contrasts": table.contrasts_csv() if table.contrasts else MARK,
+        "note": study_note(text, study.description),
+    }
     for name, output in outputs.items():
         assert MARK in output, name
         assert not UNSEEN.search(output), f"{name}: {UNSEEN.search(output)}"
@@ -109,7 +112,7 @@ def test_no_output_obeys_a_hostile_text(text: str, tmp_path: Path):
     for form, ours in (
         ("md", render(known, None, "md")),
         ("twin", plain_page.markdown()),
-        ("note", _note("plain", plain.description)),
+        ("note", study_note("plain", plain.description)),
     ):
         found_kinds, tables = markdown_of(outputs[form])
         expected_kinds, expected_tables = markdown_of(ours)
@@ -186,6 +189,6 @@ def test_a_note_is_of_the_description():
     description = StudyDescription(
         question="does `l2` win?", claim="l1_matched < l2", arms=("l1_matched", "l2"), baseline="l1_matched"
     )
-    assert "**Question.** does `l2` win?\n\n**Claim.** l1_matched < l2\n\n**Arms.** l1_matched, l2" in _note(
+    assert "**Question.** does `l2` win?\n\n**Claim.** l1_matched < l2\n\n**Arms.** l1_matched, l2" in study_note(
         "a-b_c", description
     )

@@ -142,15 +142,15 @@ def test_a_store_that_is_gone_is_restored_from_outputs(plan: Plan, done: Path, h
 @pytest.mark.parametrize(
     ("what", "statement"),
     [
-        ("deleted", "UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'b-seed1'"),
-        ("not ended", "UPDATE runs SET status = 'FAILED' WHERE name = 'b-seed1'"),
-        ("lacks a point", "DELETE FROM metrics WHERE step = 0 AND run_uuid IN (SELECT run_uuid FROM runs WHERE name = 'b-seed1')"),
+        ("deleted", "UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'b/seed1'"),
+        ("not ended", "UPDATE runs SET status = 'FAILED' WHERE name = 'b/seed1'"),
+        ("lacks a point", "DELETE FROM metrics WHERE step = 0 AND run_uuid IN (SELECT run_uuid FROM runs WHERE name = 'b/seed1')"),
         ("another value", "UPDATE metrics SET value = 0.75 WHERE step = 5 AND key = 'score' AND run_uuid IN "
-         "(SELECT run_uuid FROM runs WHERE name = 'b-seed1')"),
+         "(SELECT run_uuid FROM runs WHERE name = 'b/seed1')"),
         ("another param", "UPDATE params SET value = '9.0' WHERE key = 'optim.weight_decay' AND run_uuid IN "
-         "(SELECT run_uuid FROM runs WHERE name = 'b-seed1')"),
+         "(SELECT run_uuid FROM runs WHERE name = 'b/seed1')"),
         ("another seed", "UPDATE tags SET value = '7' WHERE key = 'seed' AND run_uuid IN "
-         "(SELECT run_uuid FROM runs WHERE name = 'b-seed1')"),
+         "(SELECT run_uuid FROM runs WHERE name = 'b/seed1')"),
     ],
 )  # fmt: skip
 def test_a_run_that_is_not_in_the_store_as_it_was_logged_is_sent_again(

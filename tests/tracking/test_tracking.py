@@ -402,7 +402,7 @@ def test_an_unreachable_store_spools_says_so_once_and_uploads_later(here, base, 
     assert sent == len(expected(10)) + 10
     assert points(run_id) == expected(10)
     run = run_of(run_id)
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "l2-seed0")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "l2/seed0")
     assert run.data.params["budget.unit"] == "tokens"
     assert run_of(run.data.tags["mlflow.parentRunId"]).info.run_name == mine.study
     assert tracking_upload(tmp_path / "run", "sqlite:///mlflow.db") == (run_id, 0)

@@ -10,26 +10,24 @@ from pathlib import Path
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
-from eprli_lab.escaping import markdown, markdown_paragraph, visible
+from eprli_lab.escaping import visible
 from eprli_lab.reporting.artifacts import read_artifacts
 from eprli_lab.reporting.controls import TAG as CONTROL_TAG
 from eprli_lab.reporting.controls import check_control, records_of
 from eprli_lab.reporting.diagnosis import wanted as in_findings
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData, load_study
+from eprli_lab.reporting.report.note import parent_note
 from eprli_lab.reporting.report.page import Page, write_page
 from eprli_lab.reporting.tables.arm import Comparison
-from eprli_lab.reporting.tables.document import document
-from eprli_lab.reporting.tables.printers.markdown import print_document as print_markdown
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import Table, ablation_table, search_note
 from eprli_lab.reporting.tables.rows import wanted as in_table
 from eprli_lab.reporting.tables.verdicts import headline
 from eprli_lab.tracking import names
+from eprli_lab.tracking.commands import tracking_words
 from eprli_lab.tracking.parent import parent_summary
 from eprli_lab.tracking.uri import first_line
-
-NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
 
 
 def read(uri: str, experiment: str, study: str, parent_run_id: str | None = None) -> StudyData:
@@ -86,12 +84,13 @@ def write_report(
         raise UserError(f"out={out_dir} cannot be written ({error.strerror}): give another directory") from None
     if data.parent_run_id is not None:
         shown = table if baseline is None else None
-        note, summary = (_note(shown), summary_metrics(shown)) if shown is not None else (None, {})
-        columns = [names.accuracy(suite) for suite in data.suites]
+        effects = next((f.name for f in files if f.name == "effects.png"), None)
+        note = parent_note(shown, data.parent_run_id, effects) if shown is not None else None
+        summary, answer = (summary_metrics(shown), headline(shown)) if shown is not None else ({}, None)
         tags = {} if control is None else {CONTROL_TAG: control.model_dump_json()}
         try:
             parent_summary(
-                tracking, data.parent_run_id, summary, artifacts=files, note=note, columns=columns, tags=tags, end=end
+                tracking, data.parent_run_id, summary, artifacts=files, note=note, answer=answer, tags=tags, end=end
             )
         except Exception as error:  # of a database, a server, or any kind of artifact store
             why = first_line(error)
@@ -101,22 +100,11 @@ def write_report(
     return text
 
 
-def _note(table: Comparison) -> str:
-    """The table without ids of runs, or where MLflow would refuse its length what it says in a sentence."""
-    whole = print_markdown(document(table), runs=False)
-    if len(whole) < NOTE_LENGTH:
-        return whole
-    says = markdown_paragraph(headline(table))
-    return f"## {markdown(table.study.name)}\n\n{says} The table is too long for this place: see report/report.html."
-
-
 def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:
-    """The words that make this report again; a URI that may hold a password is not among them."""
-    default = TrackingSpec()
+    """The words that make this report again."""
     words = [f"baseline={baseline}"] if baseline else []
     words += [f"margin={margin:g}"] if margin is not None else []
-    words += [f"tracking.uri={tracking.uri}"] if tracking.uri != default.uri and "@" not in tracking.uri else []
-    return words + ([f"tracking.experiment={tracking.experiment}"] if tracking.experiment != default.experiment else [])
+    return words + tracking_words(tracking)
 
 
 def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Path]:
