@@ -28,6 +28,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,9 +147,8 @@ class Reader:
             "EPRLI_LAB_EVALUATIONS": "1",
         }
 
-    def follow(self, page: Path) -> list[Outcome]:
+    def follow(self, page: Path) -> Iterator[Outcome]:
         """Every command of a page, in order; what fails does not stop what follows."""
-        outcomes = []
         for block in blocks(page):
             for path in block.all("file"):
                 target = self.directory / path
@@ -157,21 +157,21 @@ class Reader:
             if block.all("file") or block.language != "sh":
                 continue
             for command in block.all("given"):
-                outcomes.append(self.outcome(block, block.line, command, "run"))
+                yield self.outcome(block, block.line, command, "run")
             for line, command in commands(block):
-                outcomes += self.one(block, line, command)
-        return outcomes
+                yield from self.one(block, line, command)
 
-    def one(self, block: Block, line: int, command: str) -> list[Outcome]:
+    def one(self, block: Block, line: int, command: str) -> Iterator[Outcome]:
         """One command, as its block's marks say."""
         runs = [m for m in re.split(r" && |; ", command) if RUN.search(m) and "--cfg" not in m and '"' != m[-1]]
-        composed = [self.outcome(block, line, f"{run} --cfg job > /dev/null", "composed") for run in runs]
-        if block.all("not run"):
-            return composed or [self.outcome(block, line, f"bash -n -c {shlex.quote(command)}", "parsed")]
-        smaller = " ".join(block.all("smaller"))
-        if smaller and runs:
-            return [*composed, self.outcome(block, line, f"{command} {smaller}", "run")]
-        return [self.outcome(block, line, command, "run")]
+        smaller = " ".join(block.all("smaller")) if runs else ""
+        if smaller or block.all("not run"):
+            for run in runs:
+                yield self.outcome(block, line, f"{run} --cfg job > /dev/null", "composed")
+        if not block.all("not run"):
+            yield self.outcome(block, line, f"{command} {smaller}".strip(), "run")
+        elif not runs:
+            yield self.outcome(block, line, f"bash -n -c {shlex.quote(command)}", "parsed")
 
     def outcome(self, block: Block, line: int, command: str, how: str) -> Outcome:
         """Run it in Bash."""
@@ -232,12 +232,12 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def follow(page: Path, cache: Path | None = None) -> list[Outcome]:
-    """What became of every command of a page, in a directory that is removed afterwards."""
+def follow(page: Path, cache: Path | None = None) -> Iterator[Outcome]:
+    """What becomes of every command of a page, in a directory that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix=f"{page.stem}-") as directory:
         work = Path(directory) / "work"
         work.mkdir()
-        return Reader(work, cache or Path(directory) / "cache").follow(page)
+        yield from Reader(work, cache or Path(directory) / "cache").follow(page)
 
 
 def row(outcome: Outcome) -> str:

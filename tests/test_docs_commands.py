@@ -53,7 +53,7 @@ def test_faults_are_found_and_what_follows_is_run(tmp_path):
         "<!-- file: sweeps/own.txt -->\n```text\nhello\n```\n<!-- given: touch before -->\n```sh\ncat sweeps/own.txt before\n"
         "false\necho on\n```\n<!-- exit: 3 -->\n```sh\nexit 3\n```\n<!-- not run: no reason -->\n```sh\nrm -rf (\nrm -rf /\n```\n"
     )
-    outcomes = docs_commands.follow(page(tmp_path, text))
+    outcomes = list(docs_commands.follow(page(tmp_path, text)))
     assert [(o.line, o.how, o.good) for o in outcomes] == [
         (6, "run", True),
         (7, "run", True),
@@ -68,7 +68,7 @@ def test_faults_are_found_and_what_follows_is_run(tmp_path):
 @pytest.mark.slow
 def test_a_run_that_does_not_compose_is_found(tmp_path):
     text = "<!-- not run: it would -->\n```sh\npython -m eprli_lab.run budget.amuont=3\npython -m eprli_lab.run curriculum=l3\n```\n"
-    outcomes = docs_commands.follow(page(tmp_path, text))
+    outcomes = list(docs_commands.follow(page(tmp_path, text)))
     assert [(o.how, o.code) for o in outcomes] == [("composed", 2), ("composed", 0)]
     assert "amount" in outcomes[0].said
 
