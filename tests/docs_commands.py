@@ -6,9 +6,9 @@ code 0. HTML comments right above a block, which no reader sees, say what is don
 `<!-- file: PATH -->`        the block is not run, it is written to PATH (any language)
 `<!-- given: COMMAND -->`    run first: what the page takes for granted
 `<!-- with: NAME=TEXT -->`   a placeholder in the block (DIR, FILE) is replaced; $REPO is the repository
-`<!-- smaller: WORDS -->`    the command is composed as written (--cfg job), then run with these words behind it: the same run, shorter
+`<!-- smaller: WORDS -->`    the command is composed as written, then run with these words behind it: the same run, shorter
 `<!-- exit: N -->`           the exit code that is expected
-`<!-- not run: REASON -->`   what this machine cannot do: Bash parses the block, and its runs are composed (--cfg job), not started
+`<!-- not run: REASON -->`   what this machine cannot do: Bash parses the block, and its runs and sweeps are composed, not started
 `<!-- NAME command -->`      (README) its installation is CI's; what stands behind the last `&&` is treated as a command
 
 A block that is never marked is run as it stands. `mlflow ui` and other servers are started, asked once, and ended.
@@ -38,6 +38,8 @@ LONGEST = 600  # seconds a command may take; 60 for a server to answer
 FENCE = re.compile(r"((?:^<!-- [^\n]*-->\n)*)^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"^<!-- (file|given|with|smaller|exit|not run): (.*) -->$|^<!-- (\w+) command -->$")
 SERVER = re.compile(r"^(?:\w+=\S+ )*(?:mlflow (?:ui|server)|optuna-dashboard|mkdocs serve)\b")
+PLAN = "import sys; from plans import plan_of; plan_of(*sys.argv[1:])"
+SWEEP = re.compile(r"(?:python -m eprli_lab\.run|eprli-lab run) -m ")
 RUN = re.compile(r"(?:python -m eprli_lab\.run|eprli-lab run)\b")
 OURS = re.compile(r"^(?:python|eprli-lab|mlflow|ray|pip|make|sbatch|optuna-dashboard|trackio)\b")
 
@@ -167,7 +169,7 @@ class Reader:
         smaller = " ".join(block.all("smaller")) if runs else ""
         if smaller or block.all("not run"):
             for run in runs:
-                yield self.outcome(block, line, f"{run} --cfg job > /dev/null", "composed")
+                yield self.outcome(block, line, composition(run), "composed")
         if not block.all("not run"):
             yield self.outcome(block, line, f"{command} {smaller}".strip(), "run")
         elif not runs:
@@ -223,6 +225,13 @@ class Reader:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def composition(run: str) -> str:
+    """A command that composes and validates what a run, or every arm of a sweep, would be given, and starts nothing."""
+    if SWEEP.search(run):
+        return SWEEP.sub(f"PYTHONPATH={REPO}:{REPO}/tests python -c {shlex.quote(PLAN)} ", run)
+    return f"{run} --cfg job > /dev/null"
 
 
 def end(process: subprocess.Popen[str]) -> None:
