@@ -6,9 +6,7 @@ from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, check_overrides, preset_names, sweep_names
 from eprli_lab.errors import UserError, nearest
 
-USAGE = (
-    "usage: eprli-lab sweeps [only=NAME,...] [preset=NAME] [KEY=VALUE ...]; how far a study is: eprli-lab status NAME"
-)
+USAGE = "usage: eprli-lab sweeps [only=NAME] [preset=NAME] [KEY=VALUE ...]; how far a study is: eprli-lab status NAME"
 
 
 def listing(words: list[str]) -> str:
