@@ -167,4 +167,7 @@ def overrides(model: Path, data: Path) -> list[str]:
 
 
 if __name__ == "__main__":  # docs/own_data.md: python tests/chat_model.py DIR
+    import torch
+
+    torch.set_num_threads(1)  # its matrices are too small for more
     print(make_chat_model(Path(sys.argv[1]), "qwen3", enough=0.2))
