@@ -1,5 +1,5 @@
 # One command a target, run in the active environment (pip install -c constraints.txt -e '.[dev]'); .ci/run calls them.
-.PHONY: help quick test exhaustive nightly lint format types docs sweeps rehearsal wheel ci
+.PHONY: help quick test exhaustive nightly lint format types docs commands sweeps rehearsal wheel ci
 
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
@@ -23,6 +23,8 @@ types:      ## mypy, strict
 	mypy
 docs:       ## the documentation as a site, in site/
 	mkdocs build --strict
+commands:   ## every command of README and docs/, run page by page
+	python tests/docs_commands.py $(PAGES)
 sweeps:     ## every sweep at its smallest scale, each to its table
 	python benchmarks/all_sweeps.py smoke
 rehearsal:  ## OpenRLHF on CPU, in an environment of its own

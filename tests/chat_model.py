@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,11 @@ def make_untrained(directory: Path) -> Path:
     return directory
 
 
-def make_chat_model(directory: Path, kind: str = "qwen2", *, pad: str = "<|endoftext|>") -> Path:
-    """A checkpoint that answers `question` with a box, inside ChatML; about 10 CPU-seconds on one thread."""
+def make_chat_model(directory: Path, kind: str = "qwen2", *, pad: str = "<|endoftext|>", enough: float = 0.003) -> Path:
+    """A checkpoint that answers `question` with a box, inside ChatML; about 10 CPU-seconds on one thread.
+
+    `enough`: the loss, in nats a token, at which its training ends; .003 knows every sum.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -104,7 +108,7 @@ def make_chat_model(directory: Path, kind: str = "qwen2", *, pad: str = "<|endof
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 20)
         optimizer.zero_grad()
         loss = model(input_ids=ids, labels=targets).loss
-        if loss.item() < 0.003:
+        if loss.item() < enough:
             break
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -160,3 +164,10 @@ def overrides(model: Path, data: Path) -> list[str]:
         *("evaluation.samples=1", "evaluation.temperature=1.0", "budget.amount=600", "optim.learning_rate=1e-4"),
         *("curriculum.levels.l1.group_size=4", "curriculum.levels.l1.buffer_groups=2"),
     ]
+
+
+if __name__ == "__main__":  # docs/own_data.md: python tests/chat_model.py DIR
+    import torch
+
+    torch.set_num_threads(1)  # its matrices are too small for more
+    print(make_chat_model(Path(sys.argv[1]), "qwen3", enough=0.2))

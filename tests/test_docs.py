@@ -77,8 +77,10 @@ def absent_files(text: str) -> list[str]:
 def test_commands_exist(page):
     commands = importlib.import_module("eprli_lab.cli.main").COMMANDS
     own = set(re.findall(r"^study:\n  name: (\w+)$", page.read_text(), flags=re.MULTILINE))
-    problems = [p for line in code(page.read_text()) for p in command_problems(line, commands, own)]
-    assert not problems
+    text = page.read_text().replace("/path/to/clone/", "")
+    written = {f"script {name}" for name in re.findall(r"^<!-- file: (\S+) -->$", text, flags=re.MULTILINE)}
+    problems = {p for line in code(text) for p in command_problems(line, commands, own)}
+    assert not problems - written
 
 
 def test_a_command_that_does_not_exist_is_found():
@@ -109,7 +111,8 @@ def test_files_that_are_named_exist(page):
     text = page.read_text()
     if page.name == "CHANGELOG.md":  # what stands there was true then
         text = text.partition("## 0.1.0")[0]
-    assert not absent_files(text)
+    written = set(re.findall(r"^<!-- file: (\S+) -->$", text, flags=re.MULTILINE))  # by the reader
+    assert not set(absent_files(text)) - written
 
 
 def test_a_file_that_is_not_there_is_found():
@@ -133,7 +136,7 @@ def test_code_and_configuration_cite_only_pages_that_users_have():
 
 
 def test_the_site_has_every_page():
-    nav = re.findall(r"^ +- (\S+\.md)$", (REPO / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    nav = re.findall(r"^ +- (?:Home: )?(\S+\.md)$", (REPO / "mkdocs.yml").read_text(), flags=re.MULTILINE)
     assert len(nav) == len(set(nav))
     assert {p.name for p in REPO.glob("docs/*.md")} == {n for n in nav if "/" not in n}
 
@@ -172,6 +175,25 @@ def test_what_is_required_is_pinned():
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
     own = {"eprli-lab", "setuptools", "wheel"}  # itself, and what builds the others
     assert {r.replace("_", "-") for r in required} - {p.replace("_", "-") for p in pinned} <= own
+
+
+def test_the_package_asks_for_the_versions_of_the_constraints():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", (REPO / "constraints.txt").read_text(), flags=re.MULTILINE))
+    pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
+    required = [*project["dependencies"], *(r for rs in project["optional-dependencies"].values() for r in rs)]
+    asked = dict(re.fullmatch(r"([\w.-]+)(?:\[.*\])?==(.+)", r).groups() for r in required if "==" in r)
+    asked = {name.lower().replace("_", "-"): version for name, version in asked.items()}
+    assert len(asked) > 40
+    assert {n: v for n, v in asked.items() if pins.get(n, v) != v} == {}, "constraints.txt has another version"
+    assert [r for r in project["dependencies"] if "==" not in r] == [], "pip install . must give what was tested"
+
+
+def test_the_readme_is_one_screen():
+    lines = (REPO / "README.md").read_text().splitlines()
+    assert len(lines) <= 75
+    marked = [lines[i + 2] for i, line in enumerate(lines) if line.endswith(" command -->")]
+    assert len(marked) == 2 and all(len(command) <= 125 for command in marked)
 
 
 def test_licence_citation_and_changelog_are_of_this_version():

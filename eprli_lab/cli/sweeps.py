@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from eprli_lab.cli.command import Command
-from eprli_lab.cli.words import ANY, Key, check_overrides, preset_names
-from eprli_lab.errors import UserError
+from eprli_lab.cli.words import ANY, Key, check_overrides, preset_names, sweep_names
+from eprli_lab.errors import UserError, nearest
 
-USAGE = "usage: eprli-lab sweeps [preset=NAME] [KEY=VALUE ...]; how far a study is: eprli-lab status NAME"
+USAGE = "usage: eprli-lab sweeps [only=NAME] [preset=NAME] [KEY=VALUE ...]; how far a study is: eprli-lab status NAME"
 
 
-def listing(overrides: list[str]) -> str:
-    """One block a sweep. Raises UserError when none composes with these overrides."""
+def listing(words: list[str]) -> str:
+    """One block a sweep, of those that `only=` names. Raises UserError when none composes with these overrides."""
     from eprli_lab.sweeping.catalogue import names, planner
     from eprli_lab.sweeping.cost import measured_rates, plan_cost
 
+    overrides = [word for word in words if not word.startswith("only=")]
+    asked = [name for word in words if word.startswith("only=") for name in word.removeprefix("only=").split(",")]
+    for name in asked:
+        if name not in names():
+            raise UserError(f"only={name}: there is no such sweep{nearest(name, names())}")
     blocks = []
     errors = []
-    for name in names():
+    for name in asked or names():
         try:
             with planner() as plan_of:
                 plan = plan_of(name, overrides)
@@ -47,11 +52,13 @@ command = Command(
     "The sweeps that there are, those of ./sweeps too: each one's question, runs, cost and arms.",
     usage="[KEY=VALUE]...",
     keys=(
+        Key("only", "some of them, at once", sweep_names, "levels,order"),
         Key("preset", "their scale (default: default)", preset_names, "smoke"),
         ANY,
     ),
     examples=(
         ("", "every sweep"),
+        ("only=levels", "one of them, in a second"),
         ("preset=smoke", "the same at another scale"),
         ("budget.amount=120000", "with twice the tokens"),
     ),

@@ -1,4 +1,4 @@
-"""Real Ray, real OpenRLHF, real DeepSpeed, on CPU: where OpenRLHF is installed (README, "Rehearse a cluster job")."""
+"""Real Ray, real OpenRLHF, real DeepSpeed, on CPU: where OpenRLHF is installed (docs/cluster.md, "Rehearse the job on CPU")."""
 
 from __future__ import annotations
 

@@ -44,6 +44,15 @@ def test_every_sweep_is_listed_with_its_cost(tmp_path: Path, capsys: pytest.Capt
     assert "cost not measured" not in out
 
 
+def test_some_are_listed_and_a_wrong_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own_sweep(tmp_path, "    a: {}\n    b: {overrides: [curriculum=l3]}\n")
+    assert eprli_lab(["sweeps", "only=mine,aa", "preset=smoke"]) == 0
+    listed = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line[:1].isalpha()]
+    assert listed[:2] == ["mine", "aa"] and "levels" not in listed
+    assert eprli_lab(["sweeps", "only=levls"]) == 2
+    assert "only=levls: there is no such sweep (did you mean 'levels'?)" in capsys.readouterr().err
+
+
 def test_every_file_says_what_a_reader_must_know() -> None:
     from eprli_lab.config.paths import SWEEPS_DIR
 

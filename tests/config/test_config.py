@@ -51,6 +51,7 @@ GROUPS = {
         "heldout_long",
         "rungs",
         "conventions",
+        "file",
         "benchmarks",
         "math500",
         "paper",
@@ -69,6 +70,7 @@ NEEDS = {  # what a user must give, for files that say ???
     "data=big_math": ["evaluation=paper"],
     **{f"data={name}": ["evaluation=paper", "data.difficulty_file=d.jsonl"] for name in MEASURED},
     "model=path": ["model.path=somewhere"],
+    "evaluation=file": ["evaluation.suites.test.source.path=x.jsonl"],
     "tracking=server": ["tracking.uri=http://127.0.0.1:5000"],
 }
 NEEDS["data=open_reasoner_zero"].append("data.source.path=orz.json")
