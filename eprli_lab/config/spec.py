@@ -13,7 +13,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -33,11 +33,12 @@ from eprli_lab.config.implicit import ImplicitSpec
 from eprli_lab.config.objective import ObjectiveSpec, check_rewards
 from eprli_lab.config.prompts import PromptsSpec
 from eprli_lab.config.sandbox import SandboxSpec
-from eprli_lab.errors import UserError
+from eprli_lab.errors import UserError, nearest
 
 SCHEMA_VERSION = 1
 STEPPED = ("int", "mod10")  # families whose worked steps can be checked
 BY_STEPS = ("dense", "both")  # reward densities that need such steps
+MirrorName = Literal["wandb", "tensorboard", "trackio"]
 
 
 class AlgorithmSpec(ObjectiveSpec):
@@ -100,6 +101,21 @@ class TrackingSpec(Strict):
     experiment: Label = Field(default_factory=lambda: os.environ.get("MLFLOW_EXPERIMENT_NAME", "eprli_lab"))
     flush_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     samples_per_step: Annotated[int, Field(ge=0, le=64), Later(4)] = 4  # whole responses that are kept; 0: none
+    # wandb, tensorboard, trackio: told the same as MLflow (docs/tracking.md, Mirrors)
+    mirror: Annotated[tuple[MirrorName, ...], AsTuple, Later(())] = ()
+
+    @field_validator("mirror", mode="before")
+    @classmethod
+    def _are_mirrors(cls, v: Any) -> Any:
+        names = list(get_args(MirrorName))
+        for name in v if isinstance(v, list | tuple) else [v]:
+            if name not in names:
+                raise ValueError(f"'{name}' is no mirror{nearest(str(name), names)}: give a list of {', '.join(names)}")
+        if not isinstance(v, list | tuple):
+            raise ValueError(f"give a list, [{v}]")
+        if len(set(v)) < len(v):
+            raise ValueError("a mirror stands there twice: name each once")
+        return v
 
     @field_validator("uri")
     @classmethod
