@@ -110,7 +110,7 @@ class TrackingSpec(Strict):
         names = list(get_args(MirrorName))
         for name in v if isinstance(v, list | tuple) else [v]:
             if name not in names:
-                raise ValueError(f"'{name}' is no mirror{nearest(str(name), names)}: give a list of {', '.join(names)}")
+                raise ValueError(f"'{name}' is no mirror{nearest(str(name), names)}")
         if not isinstance(v, list | tuple):
             raise ValueError(f"give a list, [{v}]")
         if len(set(v)) < len(v):

@@ -21,7 +21,7 @@ def check_mirrors(tracking: TrackingSpec, study: str | None) -> None:
     if "wandb" in tracking.mirror:
         from eprli_lab.tracking.mirrors import wandb_run
 
-        wandb_run.check(tracking.experiment, Path.cwd())
+        wandb_run.check(tracking.experiment)
     if "trackio" in tracking.mirror:
         from eprli_lab.tracking.mirrors import trackio_project
 

@@ -36,7 +36,7 @@ class TensorBoardEvents:
 
         folder = directory_of(run)
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(folder / _next_name(folder), "xb")
+        self._file = open(folder / _next_name(folder), "wb")
         self._writer, self._event = RecordWriter(self._file), Event
         self._write(file_version="brain.Event:2")
         self._write(step=0, session_log=SessionLog(status=SessionLog.START))  # older files: purged from step 0

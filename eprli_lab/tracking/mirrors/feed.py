@@ -22,7 +22,7 @@ MIRRORS = {
 }
 BATCH = 50  # rows that are sent at once, without waiting for flush_seconds
 FARTHEST = 100_000  # rows that may wait: a mirror that is further behind is given up
-FINISH_SECONDS = 30.0  # that the end of a run waits for its mirrors, all together
+FINISH_SECONDS = 15.0  # that the end of a run waits for its mirrors, all together
 
 
 class Mirrors:
@@ -84,7 +84,8 @@ class Feed:
 
     def wait(self, seconds: float) -> None:
         """Until it has sent everything; what takes longer is left, and said."""
-        self._thread.join(max(0.0, seconds))
+        if not self._gone:
+            self._thread.join(max(0.0, seconds))
         with self._wake:
             if self._thread.is_alive():
                 self._give_up(f"it was not done {FINISH_SECONDS:g} s after the run")

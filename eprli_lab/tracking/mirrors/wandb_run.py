@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
 from eprli_lab.errors import UserError
+from eprli_lab.escaping import shown
 from eprli_lab.tracking.mirrors.base import MirroredRun, Row
 from eprli_lab.tracking.send import PRUNED
+from eprli_lab.tracking.uri import check_reachable, first_line
 
+log = logging.getLogger(__name__)
 # Without announcements, reports of its own errors, the machine's utilisation (metrics that nobody logged), the command
 # line, the packages and the repository. What the environment says goes first.
 SETTINGS = {
@@ -24,40 +30,49 @@ SETTINGS = {
     "WANDB_X_DISABLE_META": "true",
     "WANDB_X_SAVE_REQUIREMENTS": "false",
 }
+OFFLINE = "set WANDB_MODE=offline (and `wandb sync wandb/offline-run-*` when there is a network)"
 NOT_IN_A_PROJECT = "/\\#?%:"  # characters
-WAIT_SECONDS = 25.0  # to reach the server at the start, and to be done at the end
+START_SECONDS = 30.0  # to reach the server, while the run goes on
+END_SECONDS = 12.0  # to send what is left; `wandb sync` sends the rest
 
 
-def quiet_wandb(home: Path) -> Any:
-    """The package, quiet; it writes into `home` unless WANDB_DIR names another place."""
+def quiet_wandb() -> Any:
+    """The package, quiet."""
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
+    if "wandb" not in sys.modules:  # else a process that starts this one would keep the run open if this one died
+        os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
     return wandb
 
 
-def check(experiment: str, home: Path) -> None:
-    """Raises UserError where W&B would ask for a key, or not take the project."""
+def check(experiment: str) -> None:
+    """Raises UserError where W&B would ask for a key, is not there, or would not take the project."""
     project = os.environ.get("WANDB_PROJECT") or experiment
     wrong = [c for c in NOT_IN_A_PROJECT if c in project]
     if wrong:
         key = "WANDB_PROJECT" if os.environ.get("WANDB_PROJECT") else "tracking.experiment"
         raise UserError(f"{key}: '{project}' is no name for a project of wandb: leave out {' '.join(wrong)}")
-    wandb = quiet_wandb(home)
+    wandb = quiet_wandb()
     try:
         settings = wandb.setup().settings
-        if settings.mode != "online" or _has_key(settings.base_url):
+        if settings.mode != "online":
             return
-    except UserError:
-        raise
+        has_key = _has_key(settings.base_url)
     except Exception as error:  # e.g. a WANDB_MODE that there is not, a key that is none
-        reason = " ".join(str(error).split())
+        reason = shown(" ".join(str(error).split()))
         raise UserError(f"tracking.mirror: wandb cannot be set up ({reason})") from None
-    raise UserError(
-        "tracking.mirror: wandb has no API key: run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline (and "
-        "`wandb sync wandb/offline-run-*` when there is a network)"
-    )
+    if not has_key:
+        raise UserError(f"tracking.mirror: wandb has no API key: run `wandb login`, set WANDB_API_KEY, or {OFFLINE}")
+    try:
+        if not getproxies():
+            check_reachable(settings.base_url)
+    except ConnectionError as error:
+        reason = first_line(error)
+        raise UserError(
+            f"tracking.mirror: wandb's {settings.base_url} cannot be reached ({reason}): {OFFLINE}"
+        ) from None
 
 
 def _has_key(host: str) -> bool:
@@ -66,6 +81,19 @@ def _has_key(host: str) -> bool:
 
     found = wbauth.authenticate_session(host=host, source="eprli-lab", prompt=False, update_session=False)
     return found is not None
+
+
+def _replace(folder: Path, run: MirroredRun) -> None:
+    """`wandb sync` puts the directories of one run one behind the other, and each of ours holds all of it: one stays."""
+    for older in folder.glob(f"offline-run-*-{run.id}"):
+        if any(older.glob("*.synced")):
+            log.warning(
+                "tracking.mirror: a part of %s was synced to wandb before it went on (id %s): delete it there before "
+                "you sync it again",
+                run.name,
+                run.id,
+            )
+        shutil.rmtree(older)
 
 
 class WandbRun:
@@ -77,16 +105,13 @@ class WandbRun:
 
     def start(self, run: MirroredRun) -> int:
         """Offline 0, online the step behind the last one that W&B has. Raises what wandb.init raises."""
-        wandb = quiet_wandb(run.home)
+        wandb = quiet_wandb()
         where = {} if os.environ.get("WANDB_DIR") else {"root_dir": str(run.home)}
         mode = wandb.setup().settings.mode
-        settings = wandb.Settings(init_timeout=WAIT_SECONDS, finish_timeout=WAIT_SECONDS, **where)
+        settings = wandb.Settings(init_timeout=START_SECONDS, finish_timeout=END_SECONDS, **where)
         self._online = mode in ("online", "shared")
-        if not self._online:
-            place = Path(os.environ.get("WANDB_DIR") or run.home)
-            for folder in ("wandb", ".wandb"):
-                for older in (place / folder).glob(f"offline-run-*-{run.id}"):
-                    shutil.rmtree(older)
+        if mode in ("offline", "dryrun"):
+            _replace(Path(settings.wandb_dir), run)
         self._newest: Row | None = None
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or run.experiment,
