@@ -84,7 +84,7 @@ def _has_key(host: str) -> bool:
 
 
 def _replace(folder: Path, run: MirroredRun) -> None:
-    """`wandb sync` puts the directories of one run one behind the other, and each of ours holds all of it: one stays."""
+    """`wandb sync` appends the directories of one run to each other, and each of ours holds all of it: one stays."""
     for older in folder.glob(f"offline-run-*-{run.id}"):
         if any(older.glob("*.synced")):
             log.warning(
