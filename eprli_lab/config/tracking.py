@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator
 
 from eprli_lab.config.credentials import hide, is_reference, reveal
-from eprli_lab.config.fields import Label, Later, Strict
-from eprli_lab.errors import UserError
+from eprli_lab.config.fields import AsTuple, Label, Later, Strict
+from eprli_lab.errors import UserError, nearest
 
+MirrorName = Literal["wandb", "tensorboard", "trackio"]
 DEFAULT_URI = "sqlite:///mlflow.db"  # of the working directory
 DEFAULT_EXPERIMENT = "eprli_lab"
 # Variables of MLflow's that would lead its own runs elsewhere: obeying half of them would be worse than refusing.
@@ -37,6 +38,21 @@ class TrackingSpec(Strict):
     register: Annotated[Label | None, Later(None)] = (
         None  # model of MLflow's registry that final policies are versions of
     )
+    # wandb, tensorboard, trackio: told the same as MLflow (docs/tracking.md, Mirrors)
+    mirror: Annotated[tuple[MirrorName, ...], AsTuple, Later(())] = ()
+
+    @field_validator("mirror", mode="before")
+    @classmethod
+    def _are_mirrors(cls, v: Any) -> Any:
+        names = list(get_args(MirrorName))
+        for name in v if isinstance(v, list | tuple) else [v]:
+            if name not in names:
+                raise ValueError(f"'{name}' is no mirror{nearest(str(name), names)}")
+        if not isinstance(v, list | tuple):
+            raise ValueError(f"give a list, [{v}]")
+        if len(set(v)) < len(v):
+            raise ValueError("a mirror stands there twice: name each once")
+        return v
 
     @field_validator("register")
     @classmethod

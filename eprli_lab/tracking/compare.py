@@ -25,7 +25,7 @@ def compare(tracking: TrackingSpec, run: LoggedRun, spool: Spool) -> Agreement:
     when the store cannot be read, and what MLflow's client raises.
     """
     header = spool.header
-    params = {key: value[:VALUE_LENGTH] for key, value in header["params"].items()}
+    params = {k: v[:VALUE_LENGTH] for k, v in header["params"].items() if not k.startswith("tracking.")}  # may change
     tags = {key: header["tags"][key] for key in RUN_TAGS if key in header["tags"]}
     for wanted, there in ((params, run.params), (tags, run.tags)):
         if any(there.get(key, value) != value for key, value in wanted.items()):

@@ -18,6 +18,8 @@ from eprli_lab.masking import masked
 from eprli_lab.tracking.birth import StoreError
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.inputs import DataInput
+from eprli_lab.tracking.mirrors.base import MirroredRun
+from eprli_lab.tracking.mirrors.feed import Mirrors
 from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH, Item, Point, attach, end_run, is_stored, missing, send
 from eprli_lab.tracking.spool import NAME, Spool, SpoolError, SpoolWriter, artifact_entry
@@ -93,11 +95,13 @@ class RunTracker:
         self._step = -1 if resume_step is None else resume_step
         self._held: dict[str, tuple[float, int]] = {}  # this step's values; a later one replaces an earlier one
         self._released: set[str] = set()  # metrics of this step that were handed to the writer
-        for (key, step), (value, at) in spool.points.items():
+        self._mirrors = Mirrors(
+            spec.tracking.mirror, MirroredRun.of(spec, spool.header["tags"], run_dir), spec.tracking.flush_seconds
+        )
+        for step, values in spool.steps().items():
+            self._held = values
             if step < self._step:
-                self._enqueue((key, step, value, at))
-            else:
-                self._held[key] = (value, at)
+                self._hand_on(step)
         spool.points = {}
         self._thread = threading.Thread(target=self._write, name="tracking", daemon=True)
         self._thread.start()
@@ -131,6 +135,7 @@ class RunTracker:
             self._file.write(artifact_entry(self._directory, *entry))
             if self._offline is None:
                 self._queue.append(entry)
+        self._mirrors.file(path, folder)
 
     def register(self, name: str, folder: str) -> None:
         """Make what was attached in `folder` a version of the model `name` of MLflow's registry."""
@@ -166,15 +171,20 @@ class RunTracker:
             with self._wake:
                 self._stopping = True
                 self._wake.notify_all()
+            self._mirrors.finish(status, message)
             self._thread.join(timeout=30)
             self._file.close()
 
     def _release(self) -> None:
-        """The held step is complete: hand its values to the writer."""
-        if self._offline is None:
-            for key, (value, at) in self._held.items():
-                self._enqueue((key, self._step, value, at))
+        """The held step is complete."""
         self._released.update(self._held)
+        self._hand_on(self._step)
+
+    def _hand_on(self, step: int) -> None:
+        """What is held is of this step, and goes to the writer and to the mirrors."""
+        for key, (value, at) in self._held.items():
+            self._enqueue((key, step, value, at))
+        self._mirrors.row(step, self._held)
         self._held = {}
 
     def _enqueue(self, point: Point) -> None:

@@ -89,6 +89,13 @@ class Spool:
             return self.path.parent.resolve() / path
         return beside if beside.is_file() else path
 
+    def steps(self) -> dict[int, dict[str, tuple[float, int]]]:
+        """Step -> metric -> (value, ms), in order."""
+        steps: dict[int, dict[str, tuple[float, int]]] = {}
+        for (key, step), logged in self.points.items():
+            steps.setdefault(step, {})[key] = logged
+        return dict(sorted(steps.items()))
+
     def rewind(self, step: int) -> None:
         """Forget what was logged after a checkpoint's step, and that the run ended."""
         self.points = {key: value for key, value in self.points.items() if key[1] <= step}

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 def preflight(spec: RunSpec) -> PromptReport:
     """Everything a run reads, read before anything is started; its first prompts. Raises UserError."""
     from eprli_lab.config.backend import OpenRLHFSpec
+    from eprli_lab.tracking.mirrors.check import check_mirrors
     from eprli_lab.training.extensions import check_extensions
     from eprli_lab.training.problems import check_window, read_problems
     from eprli_lab.training.prompts import prompt_report
 
     check_extensions(spec)
+    check_mirrors(spec.tracking, spec.study)
     check_logged("objective", spec.objective, spec)
     problems = read_problems(spec)
     check_format(spec, problems)
