@@ -65,7 +65,7 @@ class _Controller:
         self.progress = Progress(plan, plan.strategy.total, study.finished())
         if study.note:
             self.progress.say(study.note)
-        study.storage.on_wait = self.progress.say
+        study.say = study.storage.on_wait = self.progress.say
         study.storage.give_up = lambda: self.stop_requests > 0
 
     def run(self, count: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from eprli_lab.config.fields import checked_name
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.leases import process_notes, seconds_since
+from eprli_lab.sweeping.looks import status_lines
 from eprli_lab.sweeping.spec import storage_uri
 from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
@@ -62,6 +63,7 @@ def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> str:
     if not searching:
         fractions = {int(k): v for note in notes.values() for k, v in note.get("runs", {}).items()}
         lines += _matrix(trials, plan, fractions)
+        lines += status_lines(attributes)
     lines += _processes(notes, running)
     lines += [f"failed: {_name(t)}: {t.user_attrs.get('error', '')}" for t in _failed(trials)]
     return "\n".join(lines)

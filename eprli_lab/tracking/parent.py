@@ -119,6 +119,12 @@ def parent_summary(
         client.set_terminated(run_id, "FINISHED")
 
 
+def tag_parent(tracking: TrackingSpec, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a study's parent run."""
+    client, _ = open_store(tracking)
+    set_tags(client, run_id, tags)
+
+
 NOTE = "mlflow.note.content"  # what MLflow shows as a run's description
 
 
