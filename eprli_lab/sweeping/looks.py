@@ -201,6 +201,18 @@ def _keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
     return [k for k in dict.fromkeys([*before, *now]) if before.get(k) != now.get(k)]
 
 
+def not_run(attributes: Mapping[str, Any]) -> tuple[int, ...]:
+    """Seeds that a study in its storage stopped before."""
+    bound: dict[str, Any] = json.loads(attributes.get(PLANNED, '{"looks": 1}'))
+    if bound["looks"] == 1:
+        return ()
+    from eprli_lab.reporting.stats.looks import LookPlan, read_looks
+
+    plan = LookPlan(tuple(bound["seeds"]), bound["looks"], bound["spending"])
+    taken, is_stopped = read_looks(attributes.get(TAKEN, ""))
+    return plan.seeds[len(plan.seeds_of(len(taken))) :] if is_stopped else ()
+
+
 def status_lines(attributes: Mapping[str, Any]) -> list[str]:
     """What `eprli-lab status` says of the looks; nothing of a study that is looked at once."""
     bound: dict[str, Any] = json.loads(attributes.get(PLANNED, '{"looks": 1}'))

@@ -50,6 +50,8 @@ class Cost:
         if self.gpus:
             return f"{self.seconds * seeds * self.gpus / 3600:,.1f} GPU-hours"
         minutes = self.seconds * seeds / self.workers / 60
+        if minutes < 1:
+            return f"{60 * minutes:.0f} seconds"
         return f"{minutes:,.1f} minutes" if minutes < 600 else f"{minutes / 60:,.1f} hours"
 
 

@@ -13,6 +13,7 @@ from eprli_lab.reporting.load import History, RunData, StudyData
 from eprli_lab.reporting.stats.aggregates import Matrix, score_matrix
 from eprli_lab.reporting.stats.looks import adjusted
 from eprli_lab.reporting.stats.paired import PairedDifference, corrected, family_size, paired_difference
+from eprli_lab.reporting.stats.power import equivalence
 from eprli_lab.tracking import names
 from eprli_lab.tracking.description import Contrast
 
@@ -81,6 +82,17 @@ def difference(study: StudyData, arm: str, baseline: str, metric: str) -> Paired
     test = looks.test({arm: values, baseline: base_values}, (arm, baseline))
     values, base_values = ({s: of[s] for s in test.seeds} for of in (values, base_values))
     return paired_difference(values, base_values, confidence=0.95 if math.isnan(test.level) else 1 - test.level)
+
+
+def is_equivalent(study: StudyData, arm: str, baseline: str, metric: str, margin: float) -> bool:
+    """Is the difference shown to lie within the margin (stats/power.py)?
+
+    Of a study that is looked at early: does its repeated confidence interval lie there?
+    """
+    if study.looks is None:
+        return equivalence(last_by_seed(study, arm, metric), last_by_seed(study, baseline, metric), margin).equivalent
+    d = difference(study, arm, baseline, metric)
+    return not study.looks.waits and -margin < d.low and d.high < margin
 
 
 def corrected_p(

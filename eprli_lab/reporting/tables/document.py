@@ -107,7 +107,9 @@ def _title(table: Comparison, first: Sequence[str]) -> list[str]:
     """The title, then what stands under it: `first`, the contrasts that answer the question, claim and baseline."""
     study = table.study
     d = table.study.description
-    seeds = ", ".join(map(str, d.seeds or sorted({r.seed for r in study.runs})))
+    not_run = study.looks.not_run if study.looks is not None else ()
+    shown = [seed for seed in d.seeds if seed not in not_run]
+    seeds = ", ".join(map(str, shown or sorted({r.seed for r in study.runs})))
     built = built_task(study)
     return [
         f"{study.name}: {d.question}" if d.question else study.name,
