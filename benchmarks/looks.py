@@ -5,7 +5,8 @@
 First part: A/A studies (all arms alike), looked at as a sweep looks at its runs; the share in which anything at all was
 decided, with its exact 95% binomial interval, which should not lie above 5%. Beside it the same rule (under no effect:
 does any comparison cross the level of the hardest step of Holm?) over 100,000 studies at once, and the same studies
-judged with p < 5% at each look, after Holm. Second part: seeds, detectable effect and power of the plan against simulated verdicts.
+judged with p < 5% at each look, after Holm. Second part: seeds, detectable effect and power of
+the plan against simulated verdicts.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def main(studies: int) -> None:
         sizes = "+".join(str(b - a) for a, b in zip((0, *plan.sizes), plan.sizes, strict=False))
         print(
             f"  {sizes:<10} seeds, {arms - 1} comparison{'s' if arms > 2 else ' '}, {spending:<14}  "
-            f"{wrong / studies:.4f} [{interval.low:.4f}, {interval.high:.4f}]   100,000: {rate(rng, plan, arms):.4f}   unadjusted: "
-            f"{sum(r[1] for r in results) / studies:.4f}",
+            f"{wrong / studies:.4f} [{interval.low:.4f}, {interval.high:.4f}]   100,000: {rate(rng, plan, arms):.4f}   "
+            f"unadjusted: {sum(r[1] for r in results) / studies:.4f}",
             flush=True,
         )
     print(f"\nplan against {studies} simulated studies: effect .05, power .80")

@@ -125,20 +125,20 @@ def _table(answer: Prospect, planned: int) -> list[str]:
 
     many = len(answer.comparisons)
     is_piloted = any(c.spread.pilot for c in answer.comparisons)
-    head = ["comparison", "sd", "seeds alone", f"seeds, Holm over {many}", f"{planned} seeds detect", "power, Holm"]
-    if is_piloted:
-        head[1] = "sd (pilot; 80% bound)"
+    head = ["comparison", "sd (pilot; 80% bound)" if is_piloted else "sd"]
+    head += ["seeds alone", f"seeds, Holm over {many}"] if many > 1 else ["seeds"]
+    head += [f"{planned} seeds detect", "their power"]
     rows = [head]
     for c in answer.comparisons:
         n = c.need
         mark = "*" if c.spread.borrowed else ""
-        bound = f" ({c.spread.pilot} seeds{mark}; {fraction(c.spread.upper)})" if c.spread.pilot else ""
-        alone, corrected = seeds_text(n.alone), seeds_text(n.corrected)
-        if c.spread.pilot:
-            alone += f" (sure: {seeds_text(n.sure_alone)})"
-            corrected += f" (sure: {seeds_text(n.sure_corrected)})"
-        detects = f"{fraction(n.detectable_alone)}, Holm {fraction(n.detectable_corrected)}"
-        rows.append([c.name, fraction(c.spread.sd) + bound, alone, corrected, detects, f"{fraction(n.power, 2)}"])
+        pilot = f" ({c.spread.pilot} seeds{mark}; {fraction(c.spread.upper)})" if c.spread.pilot else ""
+        sizes = [(n.alone, n.sure_alone), (n.corrected, n.sure_corrected)][: 1 if many == 1 else 2]
+        seeds = [seeds_text(a) + (f" (sure: {seeds_text(b)})" if c.spread.pilot else "") for a, b in sizes]
+        detects = fraction(n.detectable_alone) + (f", Holm {fraction(n.detectable_corrected)}" if many > 1 else "")
+        if planned < 3:
+            detects = "no verdict"
+        rows.append([c.name, fraction(c.spread.sd) + pilot, *seeds, detects, fraction(n.power, 2)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     if is_piloted:
@@ -155,7 +155,7 @@ def _study(answer: Prospect, planned: int) -> list[str]:
     """The seeds of the whole study and their cost."""
     from eprli_lab.reporting.stats.power import MOST_SEEDS, seeds_text
 
-    sizes = [("as planned", planned), ("all comparisons, Holm", max(c.need.corrected for c in answer.comparisons))]
+    sizes = [("as planned", planned), (_all(answer), max(c.need.corrected for c in answer.comparisons))]
     if any(c.spread.pilot for c in answer.comparisons):
         sizes.append(("the same, sure", max(c.need.sure_corrected for c in answer.comparisons)))
     arms = len(answer.plan.arms)
@@ -169,13 +169,17 @@ def _study(answer: Prospect, planned: int) -> list[str]:
     if answer.cost is None:
         return [*lines, "cost: not known for this model; past runs of every arm would say"]
     by = (
-        "past runs of its arms"
+        "past runs of its arms (their loops; to start and to close a run takes seconds more)"
         if answer.cost.is_measured
         else "measured rates (eprli-lab sweeps), not by runs made here"
     )
     if answer.cost.gpus and not answer.cost.is_measured:
         by = "formulas (backend.dry_run=true), orders of magnitude"
     return [*lines, f"cost: by {by}" + ("" if answer.cost.gpus else f"; {answer.cost.workers} runs at a time")]
+
+
+def _all(answer: Prospect) -> str:
+    return "all comparisons, Holm" if len(answer.comparisons) > 1 else "for the power"
 
 
 def _looks(answer: Prospect) -> list[str]:
@@ -190,7 +194,7 @@ def _looks(answer: Prospect) -> list[str]:
     needs = f"{answer.looked_seeds} seeds" if answer.looked_seeds else f"more than {MOST_LOOKED_AT} seeds"
     return [
         "",
-        f"looks after {shown_sizes(planned, spec.looks)} seeds ({spec.spending}), {answer.widest.name}, Holm: decided "
+        f"looks after {shown_sizes(planned, spec.looks)} seeds ({spec.spending}), {answer.widest.name}: decided "
         f"by then with chance {by}; {answer.looked.seeds:.1f} of {planned} seeds on average; for the power it needs "
         f"{needs} with {spec.looks} looks (simulated)",
     ]
