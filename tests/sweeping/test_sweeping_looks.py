@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,7 @@ def test_a_large_effect_stops_at_the_first_look() -> None:
     again.close()
 
 
+@pytest.mark.slow
 def test_no_effect_runs_to_the_last_look() -> None:
     study = Study(plan())
     said: list[str] = []
@@ -85,6 +89,7 @@ def test_no_seed_begins_before_the_look_at_those_before_it() -> None:
         study.close()
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_for_good_does_not_hold_the_look_up() -> None:
     study = Study(plan(retries=0))
     while (task := study.claim()) is not None:
@@ -98,6 +103,7 @@ def test_a_run_that_failed_for_good_does_not_hold_the_look_up() -> None:
     study.close()
 
 
+@pytest.mark.slow
 def test_looks_are_fixed_before_the_first_run() -> None:
     study = Study(plan())
     work_off(study)
@@ -116,6 +122,7 @@ def test_looks_are_fixed_before_the_first_run() -> None:
     forced.close()
 
 
+@pytest.mark.slow
 def test_a_study_that_has_runs_takes_no_looks_later() -> None:
     once = {"looks": 1, "spending": "obrien_fleming"}
     study = Study(plan(**once))
@@ -163,3 +170,24 @@ def test_real_workers_stop_early(capfd: pytest.CaptureFixture[str]) -> None:
     assert "look 1 of 3 after 3 of 9 seeds: 1 of 1 comparisons decided (b - a); the study stops here" in (
         capfd.readouterr().out
     )
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_study_take_one_decision() -> None:
+    """Each has a worker; what one does not run the other does, and no seed is begun after the stop."""
+    scores = {f"{arm}_{seed}": {"objective": SCORES[arm] + 0.01 * (seed % 3)} for arm in SCORES for seed in range(9)}
+    scores["b_1"]["objective"] += 0.004
+    behave(**scores)
+    node = json.dumps({**NODE, "workers": 1})
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "sweeping_work", node], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum(text.count("the study stops here") for text in said) == 1  # who comes to it first takes it
+    starts = sorted(Path("outputs/study").glob("*/*/starts"))
+    assert [len(path.read_text().splitlines()) for path in starts] == [1] * 6
+    study = Study(plan())
+    assert study.left() == 0 and len(study.complete()) == 6 and '"stopped": true' in study.looks()
+    study.close()
