@@ -18,7 +18,7 @@ from eprli_lab.errors import UserError, nearest
 from eprli_lab.reporting.looked import StudyLooks, study_looks
 from eprli_lab.reporting.membership import members, seeds_of, spooled
 from eprli_lab.tracking import names
-from eprli_lab.tracking.description import TAG, Direction, Objective, StudyDescription, last_opened
+from eprli_lab.tracking.description import LOOKS, TAG, Direction, Objective, StudyDescription, last_opened
 from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
 
 
@@ -151,7 +151,8 @@ class StudyData:
     @functools.cached_property
     def looks(self) -> StudyLooks | None:
         """How far its looks are; None of a study that is looked at once."""
-        return study_looks(self)
+        scores = {arm: {run.seed: run.last(self.objective) for run in self.of(arm)} for arm in self.arms}
+        return study_looks(self.description, self.tags.get(LOOKS, ""), scores)
 
     def of(self, arm: str) -> list[RunData]:
         """The finished runs of an arm, by seed."""

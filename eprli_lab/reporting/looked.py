@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from eprli_lab.reporting.stats.looks import (
     Look,
@@ -16,10 +14,7 @@ from eprli_lab.reporting.stats.looks import (
     is_over,
     read_looks,
 )
-from eprli_lab.tracking.description import LOOKS, Contrast
-
-if TYPE_CHECKING:
-    from eprli_lab.reporting.load import StudyData
+from eprli_lab.tracking.description import Contrast, StudyDescription
 
 BROKEN = "looks: "  # begins the line of a plan of looks that was changed with study.force
 
@@ -80,43 +75,35 @@ class StudyLooks:
         )
 
 
-def study_looks(study: StudyData) -> StudyLooks | None:
-    """From the study's description, the looks that its sweep recorded, and the runs.
+def study_looks(description: StudyDescription, record: str, scores: Scores) -> StudyLooks | None:
+    """From a study's description, the record of looks that its sweep left (a tag), and the objective of its runs.
 
-    A look that is not recorded yet, since the sweep is under way, is taken when all its runs are there: it is the one
-    that the sweep takes. None of a study that is looked at once and always was.
+    A look that is not recorded, since the sweep is under way, is taken when all its runs are there: it is the one that
+    the sweep takes. None of a study that is looked at once and always was.
     """
-    d = study.description
-    is_broken = any(line.startswith(BROKEN) for line in d.forced)
-    if d.looks == 1 and not is_broken:
+    is_broken = any(line.startswith(BROKEN) for line in description.forced)
+    if description.looks == 1 and not is_broken:
         return None
-    plan = LookPlan(tuple(d.seeds), d.looks, d.spending)
+    plan = LookPlan(description.seeds, description.looks, description.spending)
     try:
-        taken, is_stopped = read_looks(study.tags.get(LOOKS, ""))
-    except ValueError:
+        taken, is_stopped = read_looks(record)
+    except ValueError:  # somebody wrote into the tag: the runs say the same
         taken, is_stopped = read_looks("")
-        study.notes.append(f"the record of its looks (tag {LOOKS}) cannot be read: they are made again from its runs")
-    scores = _scores(study)
-    pairs = deciding_pairs(study)
-    while not (is_stopped or is_broken) and len(taken) < plan.looks and _is_due(study, plan, len(taken) + 1, scores):
-        taken = (*taken, Look(len(taken) + 1))
+    pairs = deciding_pairs(description)
+    while not (is_stopped or is_broken) and len(taken) < plan.looks:
+        new = Look(len(taken) + 1)
+        if any(s not in scores.get(arm, {}) for arm in description.arms for s in plan.seeds_of(new.number)):
+            break
+        taken = (*taken, new)
         is_stopped = len(taken) < plan.looks and is_over(scores, pairs, plan, taken)
     return StudyLooks(plan, taken, is_stopped, is_broken)
 
 
-def deciding_pairs(study: StudyData) -> list[Pair]:
-    """What must be decided before the study may stop, as its sweep has it (sweeping/looks.py)."""
-    d = study.description
-    contrasts = [Contrast.of(text) for text in d.contrasts]
-    named = [(c.arm, c.reference) for c in contrasts if c.arm in d.arms and c.reference in d.arms]
-    if named or d.baseline is None:
+def deciding_pairs(description: StudyDescription) -> list[Pair]:
+    """What must be decided before the study may stop: its contrasts; without any, every arm and its baseline."""
+    arms = description.arms
+    contrasts = [Contrast.of(text) for text in description.contrasts]
+    named = [(c.arm, c.reference) for c in contrasts if c.arm in arms and c.reference in arms]
+    if named or description.baseline is None:
         return named
-    return [(a, b) for a in d.arms if (b := d.arm_baselines.get(a, d.baseline)) != a]
-
-
-def _scores(study: StudyData) -> dict[str, Mapping[int, float]]:
-    return {arm: {run.seed: run.last(study.objective) for run in study.of(arm)} for arm in study.arms}
-
-
-def _is_due(study: StudyData, plan: LookPlan, look: int, scores: Scores) -> bool:
-    return all(seed in scores.get(arm, {}) for arm in study.description.arms for seed in plan.seeds_of(look))
+    return [(a, b) for a in arms if (b := description.arm_baselines.get(a, description.baseline)) != a]

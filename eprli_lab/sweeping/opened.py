@@ -11,7 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from eprli_lab.sweeping.clocks import Clock
 from eprli_lab.sweeping.fingerprints import bind, code_digests
 from eprli_lab.sweeping.leases import Presence
-from eprli_lab.sweeping.looks import bind_looks, looked
+from eprli_lab.sweeping.look_state import looked
+from eprli_lab.sweeping.looks import bind_looks
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.spec import storage_uri
 from eprli_lab.sweeping.states import UNDER_WAY, TrialState, check_transition, state_of

@@ -20,7 +20,7 @@ from eprli_lab.sweeping.comparable import (
     refuse_spaces,
     refuse_the_studys_own,
 )
-from eprli_lab.sweeping.looks import refuse_looks
+from eprli_lab.sweeping.look_state import refuse_looks
 from eprli_lab.sweeping.search import Compose, Search, applicable, read_search, with_objective
 from eprli_lab.sweeping.space import SearchSpec
 from eprli_lab.sweeping.spec import AfterSpec, ArmSpec, PlannedRun, StudySpec, plan_run

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.cost import run_cost
-from eprli_lab.sweeping.looks import deciding_pairs, look_plan
+from eprli_lab.sweeping.look_state import look_plan
+from eprli_lab.sweeping.looks import deciding_pairs
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.tracking import names
 

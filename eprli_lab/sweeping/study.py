@@ -12,7 +12,8 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eprli_lab.sweeping.looks import TAKEN, take_looks
+from eprli_lab.sweeping.look_state import TAKEN
+from eprli_lab.sweeping.looks import take_looks
 from eprli_lab.sweeping.opened import OpenStudy, step
 from eprli_lab.sweeping.states import TrialState, check_transition
 from eprli_lab.sweeping.strategies import NewTrial, SpaceExhaustedError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from eprli_lab.sweeping.looks import Looked
+from eprli_lab.sweeping.look_state import Looked
 from eprli_lab.sweeping.spec import PlannedRun, StudySpec
 from eprli_lab.sweeping.states import UNDER_WAY, TrialState, state_of
 from eprli_lab.tracking.description import Objective
