@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "sweeps",
     "status",
+    "plan",
     "report",
     "table",
     "check",

@@ -10,13 +10,12 @@ from eprli_lab.records import Verdict
 from eprli_lab.reporting.derived import generated_groups, reward_variance, verdict_counts
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.stats.effects import last_by_seed, suite_effects
+from eprli_lab.reporting.stats.effects import is_equivalent, last_by_seed, suite_effects
 from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference, mean
-from eprli_lab.reporting.stats.power import equivalence
 from eprli_lab.reporting.tables.arm import ArmRow
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, number, p_text
 from eprli_lab.reporting.tables.rows import ablation_table
-from eprli_lab.reporting.tables.verdicts import NOT_JUDGED, contrast_lines, examination_note
+from eprli_lab.reporting.tables.verdicts import NOT_JUDGED, contrast_lines, examination_note, looks_note
 from eprli_lab.tracking import names
 from eprli_lab.tracking.description import Contrast
 
@@ -47,7 +46,7 @@ def compare(study: StudyData, margin: float | None = None) -> list[str]:
     """
     table = ablation_table(study)
     by_suite = suite_effects(study)
-    lines = list(filter(None, [examination_note(table)]))
+    lines = list(filter(None, [examination_note(table), looks_note(table)]))
     lines += [f"{name}, {study.objective}: {sentence}" for name, sentence in contrast_lines(table)]
     for row in table.rows:
         if row.difference is None:
@@ -82,8 +81,7 @@ def _what_is_shown(
         out = "different" if p < ALPHA else "different by itself, not after correction"
         out += f" (p {p_text(difference.p)}, {p_text(p)} after Holm)"
     least = equivalence_margin(study, metric, margin)
-    by_seed, base_by_seed = (last_by_seed(study, arm, metric) for arm in (row.arm, row.baseline))
-    if equivalence(by_seed, base_by_seed, least).equivalent:
+    if is_equivalent(study, row.arm, row.baseline, metric, least):
         return f"{out}, but by less than {least:g}" if difference.distinguishable else f"no difference beyond {least:g}"
     return out
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.reporting.looked import StudyLooks, study_looks
 from eprli_lab.reporting.membership import members, seeds_of, spooled
 from eprli_lab.tracking import names
-from eprli_lab.tracking.description import TAG, Direction, Objective, StudyDescription, last_opened
+from eprli_lab.tracking.description import LOOKS, TAG, Direction, Objective, StudyDescription, last_opened
 from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
 
 
@@ -147,6 +148,12 @@ class StudyData:
         """Names of all levels that any arm has."""
         return logged_levels(self.runs)
 
+    @functools.cached_property
+    def looks(self) -> StudyLooks | None:
+        """How far its looks are; None of a study that is looked at once."""
+        scores = {arm: {run.seed: run.last(self.objective) for run in self.of(arm)} for arm in self.arms}
+        return study_looks(self.description, self.tags.get(LOOKS, ""), scores)
+
     def of(self, arm: str) -> list[RunData]:
         """The finished runs of an arm, by seed."""
         return [r for r in self.runs if r.arm == arm]
@@ -221,7 +228,11 @@ def load_study(
     )
     ranks = {arm: i for i, arm in enumerate(data.arms)}
     runs.sort(key=lambda r: (ranks[r.arm], r.seed))
-    data.unfinished.extend(_unfinished(children, runs, description, study))
+    unfinished = _unfinished(children, runs, description, study)
+    if data.looks is not None and data.looks.not_run:  # no gap: the study stopped before them
+        unfinished = [u for u in unfinished if u.seed not in data.looks.not_run]
+        data.notes.append(data.looks.rest)
+    data.unfinished.extend(unfinished)
     return data
 
 

@@ -149,7 +149,7 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | No
             print(line)
         if not agreed.away:  # no table of half the runs
             with study.storage.exclusive():  # of several processes, one writes the report at a time
-                finish_study(plan, agreed.parent)
+                finish_study(plan, agreed.parent, study.looks())
     return SweepOutcome(result.failed, unstored=agreed.missing)
 
 

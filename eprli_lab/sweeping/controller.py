@@ -65,7 +65,7 @@ class _Controller:
         self.progress = Progress(plan, plan.strategy.total, study.finished())
         if study.note:
             self.progress.say(study.note)
-        study.storage.on_wait = self.progress.say
+        study.say = study.storage.on_wait = self.progress.say
         study.storage.give_up = lambda: self.stop_requests > 0
 
     def run(self, count: int) -> bool:
@@ -203,6 +203,7 @@ class _Controller:
     def _finish(self, busy: _Busy, message: Message) -> None:
         task = busy.task
         run = busy.run
+        self.next_claim = 0.0  # what waited for this run may begin
         if message.kind == "done":
             reason = self._unusable(message.content)
             if not reason:

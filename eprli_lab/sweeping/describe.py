@@ -26,6 +26,8 @@ def describe_arms(spec: StudySpec, runs: Sequence[PlannedRun], objectives: Seque
         arm_baselines={arm: baseline for arm, baseline in baselines.items() if baseline is not None},
         contrasts=tuple(spec.contrasts),
         expected=tuple(spec.expected),
+        looks=spec.looks,
+        spending=spec.spending,
         varies_evaluation=spec.varies_evaluation,
         arms=(*in_file_order, *winners),
         seeds=tuple(spec.seeds),

@@ -74,14 +74,21 @@ def finish_search(
     return text
 
 
-def finish_study(plan: Plan, parent: str = "") -> None:
-    """Print the table, write the report, and say where to look. `parent`: run id of the study's parent, where known."""
+def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
+    """Print the table, write the report, and say where to look. `parent`: run id of the study's parent, where known.
+
+    `looks`: those that were taken (Study.looks).
+    """
     from eprli_lab.reporting.report.write import write_report
     from eprli_lab.tracking.commands import tracking_command, where_to_look
+    from eprli_lab.tracking.description import LOOKS
+    from eprli_lab.tracking.parent import tag_parent
 
     where = plan.runs[0].spec.tracking
     out = Path("reports") / plan.study
     parent_run_id = parent or None
+    if looks and parent_run_id:
+        tag_parent(where, parent_run_id, {LOOKS: looks})
     print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
     again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
     print("\n".join([f"\nreport: {out}/   again: {again}", *where_to_look(where, plan.study)]))

@@ -11,6 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from eprli_lab.sweeping.clocks import Clock
 from eprli_lab.sweeping.fingerprints import bind, code_digests
 from eprli_lab.sweeping.leases import Presence
+from eprli_lab.sweeping.look_state import looked
+from eprli_lab.sweeping.looks import bind_looks
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.spec import storage_uri
 from eprli_lab.sweeping.states import UNDER_WAY, TrialState, check_transition, state_of
@@ -59,6 +61,7 @@ class OpenStudy:
         self.strategy = plan.strategy
         self.process_id = process_id or str(ProcessIdentity.current())
         self.failure_limit_reason = ""  # why this process starts nothing more
+        self.say: Callable[[str], None] = lambda sentence: None  # what is done with the sentence on a look
         self.note = ""  # a sentence for whoever started the study
         self.held: set[int] = set()  # numbers of the trials that this process holds
         self._deaths: dict[tuple[int, str], int] = {}  # (number, owner) -> the count of deaths, within one step
@@ -86,6 +89,7 @@ class OpenStudy:
             to_remove = f"{files} and {outputs}" if files else outputs
             self.note = "" if self._frozen() else self._unknown_runs(outputs)
             bind(self.study, binding, force=self.plan.spec.force, to_remove=to_remove)
+            bind_looks(self.study, self.plan, bool(self._frozen()))
             self.study.set_user_attr("plan", stored)
             self.presence = Presence(self.study, self.process_id, self.plan.spec.lease_seconds, self.storage.clock)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -148,7 +152,9 @@ class OpenStudy:
         return list(self.study.get_trials(deepcopy=False))
 
     def _trials(self) -> Trials:
-        return Trials(self._frozen(), self.presence.epoch, self.study.user_attrs.get("exhausted"))
+        attributes = self.study.user_attrs
+        state = looked(self.plan.spec, attributes) if self.plan.kind == "arms" else None
+        return Trials(self._frozen(), self.presence.epoch, attributes.get("exhausted"), state)
 
     def _handle(self, number: int) -> Any:
         """Optuna's handle of a trial, which writes its attributes."""

@@ -20,6 +20,7 @@ from eprli_lab.sweeping.comparable import (
     refuse_spaces,
     refuse_the_studys_own,
 )
+from eprli_lab.sweeping.look_state import refuse_looks
 from eprli_lab.sweeping.search import Compose, Search, applicable, read_search, with_objective
 from eprli_lab.sweeping.space import SearchSpec
 from eprli_lab.sweeping.spec import AfterSpec, ArmSpec, PlannedRun, StudySpec, plan_run
@@ -115,6 +116,7 @@ def build_plan(
     name = study.name if preset == "default" or named else f"{study.name}-{preset}"
     chosen = _chosen_arms(study)
     refuse_the_studys_own(study)
+    refuse_looks(study)
     refuse_spaces(spaces or {}, study.varies_evaluation)
     trees: dict[str, dict[str, Any]] = {}
     notes = check_contrasts(study, chosen)

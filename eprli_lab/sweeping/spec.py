@@ -17,7 +17,7 @@ from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.space import SearchSpec
-from eprli_lab.tracking.description import Expectation, Objective
+from eprli_lab.tracking.description import Expectation, Objective, Spending
 
 
 class AfterSpec(Strict):
@@ -86,6 +86,8 @@ class StudySpec(Strict):
     objectives: list[Objective] = Field(default_factory=list, max_length=3)  # none: the run's objective
     contrasts: list[str] = Field(default_factory=list)  # ARM - ARM: those that answer the question
     expected: list[Expectation] = Field(default_factory=list)  # of a control: what it must find
+    looks: int = Field(default=1, ge=1, le=10)  # above 1: the study may stop at one of so many looks
+    spending: Spending = "obrien_fleming"  # how the looks spend the 5%
     varies_evaluation: bool = False  # arms may be examined differently; every table then says so first
     search: SearchSpec | None = None
     trials: int = Field(default=20, ge=1, le=100_000)  # of the search, in all, whoever runs them

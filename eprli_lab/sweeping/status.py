@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from eprli_lab.config.fields import checked_name
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.sweeping.leases import process_notes, seconds_since
+from eprli_lab.sweeping.looks import not_run, status_lines
 from eprli_lab.sweeping.spec import storage_uri
 from eprli_lab.sweeping.states import TrialState
 from eprli_lab.sweeping.storage import DIRECTORY, Storage
@@ -61,7 +62,8 @@ def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> str:
     ]
     if not searching:
         fractions = {int(k): v for note in notes.values() for k, v in note.get("runs", {}).items()}
-        lines += _matrix(trials, plan, fractions)
+        lines += _matrix(trials, plan, fractions, not_run(attributes))
+        lines += status_lines(attributes)
     lines += _processes(notes, running)
     lines += [f"failed: {_name(t)}: {t.user_attrs.get('error', '')}" for t in _failed(trials)]
     return "\n".join(lines)
@@ -91,7 +93,9 @@ def _name(trial: Any) -> str:
     return trial_name(trial.number) if key is None else f"{key[0]} seed {key[1]}"
 
 
-def _matrix(trials: Trials, plan: Mapping[str, Any], fractions: Mapping[int, float]) -> list[str]:
+def _matrix(
+    trials: Trials, plan: Mapping[str, Any], fractions: Mapping[int, float], stopped: Collection[int]
+) -> list[str]:
     """Arms by seeds: the objective where it is there, else how far the run is."""
     cells: dict[Key | None, str] = {}
     for trial in trials.frozen:  # a later trial of the same run replaces an earlier, failed one
@@ -106,5 +110,7 @@ def _matrix(trials: Trials, plan: Mapping[str, Any], fractions: Mapping[int, flo
     width = max([3, *(len(a) for a in plan.get("arms", []))])
     lines = [f"{'arm':<{width}}" + "".join(f"{f'seed {s}':>10}" for s in seeds)]
     for arm in plan.get("arms", []):
-        lines.append(f"{arm:<{width}}" + "".join(f"{cells.get((arm, s), '-'):>10}" for s in seeds))
+        lines.append(
+            f"{arm:<{width}}" + "".join(f"{cells.get((arm, s), 'not run' if s in stopped else '-'):>10}" for s in seeds)
+        )
     return lines

@@ -147,7 +147,7 @@ class ArmsStrategy:
     def next_trial(self, trials: Trials) -> NewTrial | None:
         """The first run of the plan that has no trial yet and waits for nothing."""
         for key, run in self.by_key.items():
-            if key in trials.states or trials.blocked_reason(run, self.by_key, self.spec):
+            if not trials.may_begin(key) or trials.blocked_reason(run, self.by_key, self.spec):
                 continue
             if run.after is not None and trials.states.get((run.after.arm, run.seed)) is not TrialState.COMPLETE:
                 continue
@@ -157,7 +157,9 @@ class ArmsStrategy:
     def left(self, trials: Trials) -> int:
         open_states = {None, *UNDER_WAY}
         return sum(
-            trials.states.get(key) in open_states and not trials.blocked_reason(run, self.by_key, self.spec)
+            trials.states.get(key) in open_states
+            and trials.may_come(run.seed)
+            and not trials.blocked_reason(run, self.by_key, self.spec)
             for key, run in self.by_key.items()
         )
 

@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from eprli_lab.sweeping.look_state import TAKEN
+from eprli_lab.sweeping.looks import take_looks
 from eprli_lab.sweeping.opened import OpenStudy, step
 from eprli_lab.sweeping.states import TrialState, check_transition
 from eprli_lab.sweeping.strategies import NewTrial, SpaceExhaustedError
@@ -51,6 +53,7 @@ class Study(OpenStudy):
         self.failure_limit_reason = trials.failure_limit_reason(self.plan.spec)
         if self.failure_limit_reason:
             return None
+        self._look(trials)
         try:
             new = self.strategy.next_trial(trials)
         except SpaceExhaustedError:
@@ -62,7 +65,14 @@ class Study(OpenStudy):
     def left(self) -> int:
         """Trials that are not finished and may still be, held by anybody or by nobody yet."""
         trials = self._trials()
+        if not self.failure_limit_reason:
+            self._look(trials)
         return self.strategy.under_way(trials) if self.failure_limit_reason else self.strategy.left(trials)
+
+    def _look(self, trials: Trials) -> None:
+        """Take the looks that are due (sweeping/looks.py)."""
+        for sentence in take_looks(self.study, self.plan, trials):
+            self.say(sentence)
 
     @step
     def release(self, task: Task) -> None:
@@ -240,7 +250,14 @@ class Study(OpenStudy):
     @step
     def failed(self) -> dict[Key, str]:
         """(arm, seed) of the plan -> reason, of what failed for good since the command was started."""
-        return self._trials().failed(self.plan.runs, self.plan.spec, self.failure_limit_reason)
+        trials = self._trials()
+        runs = [run for run in self.plan.runs if trials.may_come(run.seed)]
+        return trials.failed(runs, self.plan.spec, self.failure_limit_reason)
+
+    @step
+    def looks(self) -> str:
+        """The looks that were taken, as the tracking parent keeps them; empty of a study that is looked at once."""
+        return str(self.study.user_attrs.get(TAKEN, "")) if self.plan.spec.looks > 1 else ""
 
     @step
     def finished(self) -> int:

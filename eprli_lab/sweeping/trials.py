@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from eprli_lab.sweeping.look_state import Looked
 from eprli_lab.sweeping.spec import PlannedRun, StudySpec
 from eprli_lab.sweeping.states import UNDER_WAY, TrialState, state_of
 from eprli_lab.tracking.description import Objective
@@ -54,10 +55,13 @@ def results_of(trial: Any) -> list[dict[str, Any]]:
 class Trials:
     """All trials of a study at one moment, in order, as seen under one start of the command (its epoch)."""
 
-    def __init__(self, frozen: Sequence[Any], epoch: int, exhausted: int | None = None) -> None:
+    def __init__(
+        self, frozen: Sequence[Any], epoch: int, exhausted: int | None = None, looked: Looked | None = None
+    ) -> None:
         self.frozen = frozen
         self.epoch = epoch
         self.exhausted = exhausted  # how many trials a search's space gave, once it gave no more
+        self.looked = looked  # how far the looks are; None of a study that is looked at once
 
     def __len__(self) -> int:
         return len(self.frozen)
@@ -92,6 +96,14 @@ class Trials:
     def failures(self) -> Counter[str]:
         """Arm -> how many of its runs failed for good since the command was started; a search's under ''."""
         return Counter((key_of(t) or ("",))[0] for t in self.in_state(TrialState.FAILED))
+
+    def may_begin(self, key: Key) -> bool:
+        """Has it not begun, and may it, as far as the looks go?"""
+        return key not in self.states and (self.looked is None or key[1] in self.looked.open_seeds)
+
+    def may_come(self, seed: int) -> bool:
+        """May a run of this seed begin now, or after another look?"""
+        return self.looked is None or self.looked.is_left(seed)
 
     def complete(self) -> dict[Key, dict[str, Any]]:
         """(arm, seed) -> {"objective": float, "metrics": {name: float}} of the arms' runs that are done."""

@@ -17,6 +17,8 @@ OPENED = "eprli.opened"  # of the parent run: when a command opened it last, us 
 LONGEST = 4800  # characters of a tag; MLflow takes 8,000, its older servers 5,000
 EXAMINATION = ("evaluation.", "prompts.", "verify.")  # config keys that say how a run is examined: one for all arms
 Direction = Literal["maximize", "minimize"]
+Spending = Literal["obrien_fleming", "pocock"]  # how a study that is looked at early spends its 5%
+LOOKS = "eprli.looks"  # tag of the parent run: the looks that were taken (docs/power.md)
 
 
 def last_opened(tags: Mapping[str, str]) -> int:
@@ -106,6 +108,8 @@ class StudyDescription(Strict):
     after: dict[str, dict[str, str]] = Field(default_factory=dict)  # arm -> config key -> `ARM METRIC` it comes from
     searched: str | None = None  # of a search: the fingerprint of its config, space and seeds
     trials: int | None = None  # of a search: how many there are to be
+    looks: int = 1  # how often its runs are looked at; above 1 it may stop early
+    spending: Spending = "obrien_fleming"
 
     @field_validator("contrasts")
     @classmethod
@@ -140,7 +144,8 @@ class StudyDescription(Strict):
 
     def to_tag(self) -> str:
         """JSON; the headline's metric once more by itself, as earlier versions wrote and read it."""
-        return json.dumps({**self.model_dump(mode="json"), "objective": self.objective})
+        not_looked_at = {"looks", "spending"} if self.looks == 1 else None  # the tag that it always was
+        return json.dumps({**self.model_dump(mode="json", exclude=not_looked_at), "objective": self.objective})
 
     def to_tags(self, known: Iterable[str] = ()) -> dict[str, str]:
         """`to_tag` in as many tags as it takes; those of the `known` ones that it no longer takes become empty."""

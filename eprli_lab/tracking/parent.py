@@ -113,3 +113,9 @@ def _logged(client: Any, experiment: str, study: str) -> set[str]:
     """The metrics that the runs of a study have logged so far."""
     runs = search_runs(client, experiment, f"tags.study = {quoted(study)} and tags.kind = 'run'")
     return {metric for run in runs for metric in run.data.metrics}
+
+
+def tag_parent(tracking: TrackingSpec, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a study's parent run."""
+    client, _ = open_store(tracking)
+    set_tags(client, run_id, tags)

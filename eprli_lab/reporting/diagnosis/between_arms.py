@@ -6,12 +6,18 @@ import math
 
 from eprli_lab.reporting.diagnosis.finding import Finding, Rows
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.stats.effects import baselines, difference, is_identical, last_by_seed
-from eprli_lab.reporting.stats.paired import ALPHA, corrected, mean, paired_sd
+from eprli_lab.reporting.stats.effects import (
+    baselines,
+    corrected_p,
+    difference,
+    is_equivalent,
+    is_identical,
+    last_by_seed,
+)
+from eprli_lab.reporting.stats.paired import ALPHA, mean, paired_sd
 from eprli_lab.reporting.stats.power import (
     POWER,
     comparisons,
-    equivalence,
     minimum_detectable_effect,
     seeds_needed,
     seeds_range,
@@ -97,12 +103,13 @@ def too_few_seeds(study: StudyData, baseline: str | None, margin: float) -> list
     """Arms of which neither a difference nor its absence is shown, and what it would take."""
     pairs = baselines(study, baseline)
     differences = {arm: difference(study, arm, base, study.objective) for arm, base in pairs.items()}
-    p_holm = dict(zip(differences, corrected(differences.values()), strict=True))
+    compared = [(arm, base, study.objective) for arm, base in pairs.items()]
+    p_holm = dict(zip(differences, corrected_p(study, compared, differences.values()), strict=True))
     out = []
     for arm, d in differences.items():
         by_seed, base_by_seed = (last_by_seed(study, a, study.objective) for a in (arm, pairs[arm]))
-        is_equivalent = d.is_judged and equivalence(by_seed, base_by_seed, margin).equivalent
-        if d.n == 0 or p_holm[arm] < ALPHA or is_equivalent or is_identical(study, arm, pairs[arm]):
+        is_same = d.is_judged and is_equivalent(study, arm, pairs[arm], study.objective, margin)
+        if d.n == 0 or p_holm[arm] < ALPHA or is_same or is_identical(study, arm, pairs[arm]):
             continue
         head = f"{arm} against {pairs[arm]}: {d.mean:+.3f} in {study.objective} over {d.n} common seed"
         if not d.is_judged or math.isnan(d.p):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from eprli_lab.reporting.looked import StudyLooks
 from eprli_lab.reporting.report.parts import Answer
 from eprli_lab.reporting.stats.effects import last_by_seed
 from eprli_lab.reporting.stats.paired import PairedDifference, paired_sd
@@ -13,7 +14,7 @@ from eprli_lab.reporting.stats.power import POWER, comparisons, minimum_detectab
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, signed
-from eprli_lab.reporting.tables.verdicts import contrast_verdict, judgement, verdict
+from eprli_lab.reporting.tables.verdicts import contrast_verdict, correction_of, judgement, verdict
 
 ANSWERS = 6  # comparisons that a headline holds; of more arms only the count stands there
 
@@ -32,29 +33,38 @@ class Detectable(NamedTuple):
 def answers(table: Comparison) -> list[Answer]:
     """Of the contrasts that the study names; without any of its arms, where they are few."""
     objective, direction = table.study.objectives[0]
+    looks = table.study.looks
     out = []
     for e in table.contrasts:
         arm, reference = e.contrast
         says = contrast_verdict(table, e)
-        over = f"{e.family} contrasts" if e.family > 1 else ""
-        out.append(_answer(arm, reference, e.difference, e.p_holm, over, objective, direction, says))
+        over = correction_of(e.family, "contrasts", looks)
+        out.append(_answer(arm, reference, e.difference, e.p_holm, over, objective, direction, says, looks))
     compared = [r for r in table.rows if r.difference is not None]
     if out or len(compared) > ANSWERS:
         return out
     for r in compared:
-        says = verdict(r, r.baseline, objective, direction)
-        over = f"{r.family} arms" if r.family > 1 else ""
+        says = verdict(r, r.baseline, objective, direction, looks)
+        over = correction_of(r.family, "arms", looks)
         if r.difference is not None:
-            out.append(_answer(r.arm, r.baseline, r.difference, r.p_holm, over, objective, direction, says))
+            out.append(_answer(r.arm, r.baseline, r.difference, r.p_holm, over, objective, direction, says, looks))
     return out
 
 
 def _answer(
-    arm: str, reference: str, d: PairedDifference, p_holm: float, over: str, objective: str, direction: str, says: str
+    arm: str,
+    reference: str,
+    d: PairedDifference,
+    p_holm: float,
+    over: str,
+    objective: str,
+    direction: str,
+    says: str,
+    looks: StudyLooks | None,
 ) -> Answer:
     """`says`: the sentence of the table, where nothing can be quoted."""
     name = f"{arm} - {reference}"
-    if not d.n or math.isnan(d.low) or d.identical:
+    if not d.n or math.isnan(d.low) or d.identical or (looks is not None and looks.waits):
         return Answer(name, f"{name}: {says}", "")
     word, p = judgement(d, p_holm, over, reference, objective, direction)
     if p and over:

@@ -17,12 +17,11 @@ from eprli_lab.reporting.stats.aggregates import (
     mean_interval,
     probability_of_improvement,
 )
-from eprli_lab.reporting.stats.effects import last_by_seed, suite_effects, suite_scores
+from eprli_lab.reporting.stats.effects import is_equivalent, last_by_seed, suite_effects, suite_scores
 from eprli_lab.reporting.stats.hierarchical import Outcomes, new_problems
 from eprli_lab.reporting.stats.paired import JUDGED, mean, paired_sd
 from eprli_lab.reporting.stats.power import (
     comparisons,
-    equivalence,
     minimum_detectable_effect,
     seeds_needed,
     seeds_range,
@@ -122,7 +121,7 @@ def seeds_blocks(table: Comparison, artifacts: Artifacts, margin: float) -> list
             least = minimum_detectable_effect(sd, n, comparisons=many)
             needed = seeds_needed(margin, sd, comparisons=many)
             ends = "{} ({} to {})".format(*map(seeds_text, (needed, *seeds_range(margin, sd, n, many))))
-        is_shown = r.difference.is_judged and equivalence(by_seed, base_by_seed, margin).equivalent
+        is_shown = r.difference.is_judged and is_equivalent(study, r.arm, r.baseline, study.objective, margin)
         same = "equivalent" if is_shown else "not shown"
         if r.difference.identical:
             same = "identical" if r.is_identical else "equal"

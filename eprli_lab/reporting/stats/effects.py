@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.reporting.load import History, RunData, StudyData
 from eprli_lab.reporting.stats.aggregates import Matrix, score_matrix
+from eprli_lab.reporting.stats.looks import adjusted
 from eprli_lab.reporting.stats.paired import PairedDifference, corrected, family_size, paired_difference
+from eprli_lab.reporting.stats.power import equivalence
 from eprli_lab.tracking import names
 from eprli_lab.tracking.description import Contrast
 
@@ -65,8 +68,47 @@ def suite_scores(study: StudyData, arm: str) -> tuple[list[int], Matrix]:
 
 
 def difference(study: StudyData, arm: str, baseline: str, metric: str) -> PairedDifference:
-    """Arm minus baseline in the last value of a metric, paired over common seeds."""
-    return paired_difference(last_by_seed(study, arm, metric), last_by_seed(study, baseline, metric))
+    """Arm minus baseline in the last value of a metric, paired over common seeds.
+
+    Of a study that is looked at early: over the seeds of its newest look, with a repeated confidence interval (one that
+    holds 95% at all looks together); without an interval before the first one.
+    """
+    values, base_values = last_by_seed(study, arm, metric), last_by_seed(study, baseline, metric)
+    looks = study.looks
+    if looks is None or looks.is_broken:
+        return paired_difference(values, base_values)
+    if not looks.taken:
+        return paired_difference(values, base_values)._replace(low=math.nan, high=math.nan, p=math.nan)
+    test = looks.test({arm: values, baseline: base_values}, (arm, baseline))
+    values, base_values = ({s: of[s] for s in test.seeds} for of in (values, base_values))
+    return paired_difference(values, base_values, confidence=0.95 if math.isnan(test.level) else 1 - test.level)
+
+
+def is_equivalent(study: StudyData, arm: str, baseline: str, metric: str, margin: float) -> bool:
+    """Is the difference shown to lie within the margin (stats/power.py)?
+
+    Of a study that is looked at early: does its repeated confidence interval lie there?
+    """
+    if study.looks is None:
+        return equivalence(last_by_seed(study, arm, metric), last_by_seed(study, baseline, metric), margin).equivalent
+    d = difference(study, arm, baseline, metric)
+    return not study.looks.waits and -margin < d.low and d.high < margin
+
+
+def corrected_p(
+    study: StudyData, compared: Sequence[tuple[str, str, str]], differences: Iterable[PairedDifference]
+) -> list[float]:
+    """p of a family of (arm, baseline, metric) with these differences, in order: after Holm, and for the looks.
+
+    nan of those that are not judged, which are all where a plan of looks was changed or no look is taken yet.
+    """
+    looks = study.looks
+    if looks is None:
+        return corrected(differences)
+    if looks.is_broken or not looks.taken:
+        return [math.nan] * len(compared)
+    scores = [{a: last_by_seed(study, a, metric) for a in (arm, base)} for arm, base, metric in compared]
+    return adjusted([looks.test(s, (arm, base)) for s, (arm, base, _) in zip(scores, compared, strict=True)])
 
 
 def suite_effects(study: StudyData, baseline: str | None = None, metric: str = "avg_at_k") -> list[SuiteEffect]:
@@ -81,9 +123,11 @@ def suite_effects(study: StudyData, baseline: str | None = None, metric: str = "
         for arm, base in baselines(study, baseline).items()
         for suite in study.suites
     }
+    compared = [(arm, base, names.evaluation(suite, metric)) for arm, base, suite in differences]
+    p_holm = corrected_p(study, compared, differences.values())
     return [
         SuiteEffect(arm, base, suite, metric, d, p)
-        for ((arm, base, suite), d), p in zip(differences.items(), corrected(differences.values()), strict=True)
+        for ((arm, base, suite), d), p in zip(differences.items(), p_holm, strict=True)
     ]
 
 
@@ -91,8 +135,9 @@ def contrast_effects(study: StudyData) -> list[ContrastEffect]:
     """The contrasts that the study names, in its order: they answer its question, so that they are their own family."""
     named = [Contrast.of(text) for text in study.description.contrasts]
     differences = [difference(study, c.arm, c.reference, study.objective) for c in named]
+    p_holm = corrected_p(study, [(c.arm, c.reference, study.objective) for c in named], differences)
     many = family_size(differences)
-    return [ContrastEffect(c, d, p, many) for c, d, p in zip(named, differences, corrected(differences), strict=True)]
+    return [ContrastEffect(c, d, p, many) for c, d, p in zip(named, differences, p_holm, strict=True)]
 
 
 def is_identical(study: StudyData, arm: str, other: str) -> bool:

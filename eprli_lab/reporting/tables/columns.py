@@ -9,8 +9,8 @@ from functools import partial
 
 from eprli_lab.errors import UserError, nearest
 from eprli_lab.reporting.derived import TRANSFER
-from eprli_lab.reporting.stats.effects import last_by_seed
-from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference, corrected, paired_difference
+from eprli_lab.reporting.stats.effects import corrected_p, difference
+from eprli_lab.reporting.stats.paired import ALPHA, PairedDifference
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.numbers import fraction, number, p_text, signed
 from eprli_lab.reporting.tables.verdicts import is_significant
@@ -221,14 +221,13 @@ def best(table: Comparison, column: Column) -> str | None:
     if any(math.isnan(v) for v in values.values()):
         return None
     top = max(values, key=lambda arm: values[arm])
-    top_by_seed = last_by_seed(table.study, top, column.metric)
-    differences = [
-        paired_difference(top_by_seed, last_by_seed(table.study, arm, column.metric)) for arm in values if arm != top
-    ]
+    compared = [(top, arm, column.metric) for arm in values if arm != top]
+    differences = [difference(table.study, *pair) for pair in compared]
     is_headline = column.metric == table.study.objective
     beside = len({c.metric for c in columns(table) if c.metric}) - 1
     alpha = ALPHA if is_headline else ALPHA / max(1, beside)
-    is_apart = all(p < alpha and sign * d.mean > 0 for d, p in zip(differences, corrected(differences), strict=True))
+    p_holm = corrected_p(table.study, compared, differences)
+    is_apart = all(p < alpha and sign * d.mean > 0 for d, p in zip(differences, p_holm, strict=True))
     if is_headline:
         involved = [r for r in table.rows if r.difference and top in (r.arm, r.baseline)]
         is_apart = is_apart and all(map(is_significant, involved))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from eprli_lab.reporting.controls import built_task, check_control
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded, numbers_of
-from eprli_lab.reporting.tables.verdicts import contrast_lines, examination_note, family_note, verdicts
+from eprli_lab.reporting.tables.verdicts import contrast_lines, examination_note, family_note, looks_note, verdicts
 
 BOLD = "Bold: told apart from every other arm, seed by seed, after correction for the number of arms and columns."
 COMPARED = ("difference", "p_raw", "p_holm")  # columns under which stands what they are corrected over
@@ -93,7 +93,7 @@ def document(table: Comparison, columns: Sequence[Column] | None = None) -> Docu
     shown = chosen(table) if columns is None else columns
     is_whole = all(c.block != PICKED for c in shown)
     fields = expanded(table, shown)
-    first = list(filter(None, [examination_note(table)]))
+    first = list(filter(None, [examination_note(table), looks_note(table)]))
     title, *lead = _title(table, first) if is_whole else ["", *first]
     return Document(
         title,
@@ -110,7 +110,9 @@ def _title(table: Comparison, first: Sequence[str]) -> list[str]:
     """The title, then what stands under it: `first`, the contrasts that answer the question, claim and baseline."""
     study = table.study
     d = table.study.description
-    seeds = ", ".join(map(str, d.seeds or sorted({r.seed for r in study.runs})))
+    not_run = study.looks.not_run if study.looks is not None else ()
+    shown = [seed for seed in d.seeds if seed not in not_run]
+    seeds = ", ".join(map(str, shown or sorted({r.seed for r in study.runs})))
     built = built_task(study)
     return [
         f"{study.name}: {d.question}" if d.question else study.name,

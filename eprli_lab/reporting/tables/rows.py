@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.derived import TRANSFER, admission_rate, sampled_levels, seed_values
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.stats.effects import baselines, difference, is_identical
-from eprli_lab.reporting.stats.paired import PairedDifference, corrected, family_size, mean
+from eprli_lab.reporting.stats.effects import baselines, corrected_p, difference, is_identical
+from eprli_lab.reporting.stats.paired import PairedDifference, family_size, mean
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.config_diff import config_differences
 from eprli_lab.reporting.tables.printers.csv import print_records
@@ -63,7 +63,10 @@ def ablation_table(study: StudyData, baseline: str | None = None) -> Table:
     compared_to = baselines(study, baseline)
     metrics = [metric for metric, _ in study.objectives]
     differences = {m: {arm: difference(study, arm, b, m) for arm, b in compared_to.items()} for m in metrics}
-    p_holm = {m: dict(zip(ds, corrected(ds.values()), strict=True)) for m, ds in differences.items()}
+    p_holm = {
+        m: dict(zip(ds, corrected_p(study, [(arm, b, m) for arm, b in compared_to.items()], ds.values()), strict=True))
+        for m, ds in differences.items()
+    }
     return Table(study, base, [_row(study, arm, compared_to.get(arm, arm), differences, p_holm) for arm in arms])
 
 

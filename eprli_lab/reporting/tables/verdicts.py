@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from eprli_lab.reporting.looked import StudyLooks
 from eprli_lab.reporting.stats.effects import ContrastEffect
 from eprli_lab.reporting.stats.paired import ALPHA, JUDGED, PairedDifference
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
@@ -18,40 +19,62 @@ def is_significant(row: ArmRow) -> bool:
     return row.difference is not None and row.difference.distinguishable and row.p_holm < ALPHA
 
 
-def verdict(row: ArmRow, baseline: str, objective: str, direction: str = "maximize") -> str:
+def verdict(
+    row: ArmRow, baseline: str, objective: str, direction: str = "maximize", looks: StudyLooks | None = None
+) -> str:
     """One sentence on an arm's difference; one that the interval cannot tell from zero is said to be so."""
     d = row.difference
     if d is None or d.n == 0:
         return f"no seed in common with {baseline}, so no comparison"
     if d.identical and row.is_identical:
         return f"{_measured(d, objective)}: identical in every logged metric, so what differs never acted on it"
-    return _verdict(d, row.p_holm, f"{row.family} arms" if row.family > 1 else "", baseline, objective, direction)
+    correction = correction_of(row.family, "arms", looks)
+    return unjudged(d, objective, looks) or _verdict(d, row.p_holm, correction, baseline, objective, direction)
+
+
+def correction_of(family: int, what: str, looks: StudyLooks | None) -> str:
+    """What p is corrected for, in words; "": one comparison at one look, whose p needs no correction."""
+    holm = f"Holm over {family} {what}" if family > 1 else ""
+    many = f"{len(looks.taken)} look{'s' if len(looks.taken) > 1 else ''}" if looks is not None else ""
+    return " and ".join(filter(None, [many, holm]))
+
+
+def unjudged(d: PairedDifference, objective: str, looks: StudyLooks | None) -> str:
+    """The sentence on a difference that the looks do not let judge; "" of all others."""
+    if looks is None or not looks.waits:
+        return ""
+    return f"{signed(d.mean)} in {objective} over {d.n} common seed{'s' if d.n != 1 else ''}: {looks.waits}"
 
 
 def _verdict(
-    d: PairedDifference, p_holm: float, family: str, baseline: str, objective: str, direction: str = "maximize"
+    d: PairedDifference, p_holm: float, correction: str, baseline: str, objective: str, direction: str = "maximize"
 ) -> str:
-    """`family`: what p is corrected over, in words; "": one comparison, whose p needs no correction."""
+    """`correction`: what p is corrected for, in words; "": its p needs none."""
     if d.n == 1:
         return f"{signed(d.mean)} in {objective} on one common seed: no interval, so nothing can be said"
     if math.isnan(d.low):
         return f"{signed(d.mean)} in {objective} on each of {d.n} common seeds: without spread there is no interval"
-    word, tests = judgement(d, p_holm, family, baseline, objective, direction)
+    word, tests = judgement(d, p_holm, correction, baseline, objective, direction)
     return f"{_measured(d, objective)}: {word}" + (f" ({tests})" if tests else "")
 
 
 def judgement(
-    d: PairedDifference, p_holm: float, family: str, baseline: str, objective: str, direction: str
+    d: PairedDifference, p_holm: float, correction: str, baseline: str, objective: str, direction: str
 ) -> tuple[str, str]:
-    """What may be said of a difference that has an interval, and its p; "" where it is not better or worse."""
+    """What may be said of a difference that has an interval, and its p; "" where it is not better or worse.
+
+    `correction`: what p is corrected for, in words; "": its p needs none.
+    """
     if d.identical:
         return f"equal in {objective} at every seed, not in every other metric", ""
     if not d.is_judged:
         return NOT_JUDGED, ""
+    if not d.distinguishable and p_holm < ALPHA:
+        return f"told apart from {baseline} at an earlier look (p {p_text(p_holm)}), not at this one", ""
     if not d.distinguishable:
         return "not distinguishable from zero", ""
     better = "better" if (d.mean > 0) == (direction == "maximize") else "worse"
-    p = f"p {p_text(d.p)}" + (f", {p_text(p_holm)} after Holm over {family}" if family else "")
+    p = f"p {p_text(d.p)}" + (f", {p_text(p_holm)} after {correction}" if correction else "")
     than = f"than {baseline}" if p_holm < ALPHA else "by itself, not after correction"
     return f"{better} {than}", p
 
@@ -63,7 +86,7 @@ def _measured(d: PairedDifference, objective: str) -> str:
 def verdicts(table: Comparison, row: ArmRow) -> str:
     """The headline's sentence, and a short one for each further objective."""
     objective, direction = table.study.objectives[0]
-    out = _examined(table, (row.arm,)) + verdict(row, row.baseline, objective, direction)
+    out = _examined(table, (row.arm,)) + verdict(row, row.baseline, objective, direction, table.study.looks)
     for metric, way in table.study.objectives[1:]:
         out += f"; {metric} {difference_text(row.secondary[metric])}: {_short_verdict(row, metric, way)}"
     return out
@@ -94,8 +117,11 @@ def contrast_verdict(table: Comparison, effect: ContrastEffect) -> str:
         missing = [arm for arm in effect.contrast if not table.study.of(arm)]
         why = f"no finished run of {' and none of '.join(missing)}" if missing else "no seed in common"
         return f"left out: {why}"
-    family = f"{effect.family} contrasts" if effect.family > 1 else ""
-    sentence = _verdict(d, effect.p_holm, family, effect.contrast.reference, objective, direction)
+    looks = table.study.looks
+    correction = correction_of(effect.family, "contrasts", looks)
+    sentence = unjudged(d, objective, looks) or _verdict(
+        d, effect.p_holm, correction, effect.contrast.reference, objective, direction
+    )
     return _examined(table, effect.contrast) + sentence
 
 
@@ -127,10 +153,16 @@ def _few(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
+def looks_note(table: Comparison) -> str:
+    """What every table of a study that is looked at early says of it; "" of all others."""
+    return table.study.looks.line if table.study.looks is not None else ""
+
+
 def headline(table: Comparison) -> str:
     """The contrasts that the study names; then how many arms it tells apart from their baselines, and which."""
-    parts = [examination_note(table), *(f"{name}: {sentence}." for name, sentence in contrast_lines(table))]
-    return " ".join(filter(None, [*parts, arms_headline(table)]))
+    contrasts = [f"{name}: {sentence}." for name, sentence in contrast_lines(table)]
+    parts = [examination_note(table), looks_note(table), *contrasts, arms_headline(table)]
+    return " ".join(filter(None, parts))
 
 
 def arms_headline(table: Comparison) -> str:
@@ -143,6 +175,8 @@ def arms_headline(table: Comparison) -> str:
     is_more_better = table.study.objectives[0][1] == "maximize"
     bases = {r.baseline for r in compared}
     base = bases.pop() if len(bases) == 1 else "their baselines"
+    if table.study.looks is not None and table.study.looks.waits:
+        return f"Differences are shown, {table.study.looks.waits}."
     if not any(r.difference is not None and r.difference.is_judged for r in compared):
         return f"No arm has {JUDGED} seeds in common with {base}: differences are shown, none is judged."
     significant = [
@@ -161,6 +195,14 @@ def family_note(table: Comparison) -> str:
     many = max((row.family for row in table.rows), default=0)
     if not any(row.difference is not None and row.difference.n for row in table.rows):
         return ""
+    looks = table.study.looks
+    if looks is not None:
+        over = f" and over {many} comparisons" if many > 1 else ""
+        return (
+            f"[95%]: repeated confidence intervals, each comparison by itself: they hold 95% over all looks together; "
+            f"p (raw): of the newest look alone; p (Holm): corrected for the looks{over}, from {JUDGED} common seeds; "
+            "better, worse and bold need it, too"
+        )
     over = f"corrected over {many} comparison{'s' if many != 1 else ''}" if many else "corrected"
     return (
         f"[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): {over}, from {JUDGED} common seeds; "
