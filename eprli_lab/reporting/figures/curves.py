@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eprli_lab.reporting.derived import updated_levels
 from eprli_lab.reporting.figures.style import Picture, hide, legend, look, panels, shown_arms, some
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean, t_quantile
@@ -124,7 +125,7 @@ def over_levels(run: RunData, levels: Sequence[str], key: str) -> Curve:
 def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Entropy, KL and clip fractions over updates: a panel a quantity, an arm's mean over seeds and its band."""
     arms = shown_arms(study, baseline)
-    of = {(key, a): [over_levels(r, study.levels, key) for r in study.of(a)] for key, _ in DYNAMICS for a in arms}
+    of = {(k, a): [over_levels(r, updated_levels(r, k), k) for r in study.of(a)] for k, _ in DYNAMICS for a in arms}
     kept = [(k, title) for k, title in DYNAMICS if any(c for a in arms for c in of[k, a])]
     if not kept:
         return None

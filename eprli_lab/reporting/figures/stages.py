@@ -11,6 +11,7 @@ from eprli_lab.reporting.figures.style import Picture, hide, panels, shown_arms,
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
 from eprli_lab.tracking import names
+from eprli_lab.tracking.imported import TAG as IMPORTED
 
 START = "start"  # the stage before training
 
@@ -81,8 +82,8 @@ def q_order(study: StudyData, baseline: str | None = None) -> Picture | None:
         for s in study.suites
         for a in arms
     }
-    if not any(math.isfinite(v) for pair in ends.values() for v in pair):
-        return None
+    if not any(math.isfinite(v) for pair in ends.values() for v in pair) or all(IMPORTED in r.tags for r in study.runs):
+        return None  # of imported runs nobody said how hard a suite is
     figure, axes = panels(1, len(study.suites), 0.26 * len(arms) + 0.8, sharey=True, sharex=True)
     for ax, suite in zip(axes[0], study.suites, strict=True):
         for i, arm in enumerate(arms):

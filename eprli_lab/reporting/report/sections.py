@@ -20,6 +20,7 @@ from eprli_lab.reporting.report.blocks import (
     suites_block,
     trials_block,
 )
+from eprli_lab.reporting.report.imported_runs import imported_section
 from eprli_lab.reporting.report.level_blocks import compute_block, levels_block
 from eprli_lab.reporting.report.page import FigureBlock, Item, Page, Section
 from eprli_lab.reporting.report.provenance import provenance_section
@@ -114,6 +115,7 @@ def _of_arms(
         Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
         *_reference(study, artifacts),
         *samples_section(study, artifacts),
+        *imported_section(study),
         Section("runs", "Every run", tables=[runs_block(study)]),
     ]
 
