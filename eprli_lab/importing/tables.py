@@ -81,7 +81,7 @@ def read_wandb_csv(path: Path, log: Log) -> None:
             f"{path} has no column of steps ({', '.join(STEPS)}), so it is no history of W&B: its columns are "
             f"{', '.join(header[:8])}"
         )
-    metrics = {name: name for name in header if name not in STEPS}
+    metrics = {name: name for name in header if name and name not in STEPS}  # pandas leaves its index unnamed
     if is_chart:
         names = [name for name in header[1:] if not name.endswith(BOUNDS)]
         metrics = {name: name.rpartition(CHART)[2] for name in names}
