@@ -30,6 +30,7 @@ KEYS = (
     Key("study", f"the study that it becomes a part of (default: {STUDY})", example="NAME"),
     Key("score", "the key of the log that arms are compared by (default: the mean over suites)", example="eval_reward"),
     Key("suite", "a suite and the key of its accuracy; may stand several times", example="NAME=KEY"),
+    Key("config", "what it was trained with, as JSON or YAML: arms are told by it", example="FILE"),
     Key("baseline", "the arm that the others are compared with (default: the first)", example="ARM"),
     Key("question", "what the study asks", example="TEXT"),
     Key("contrast", "two arms whose difference answers it; may stand several times", example="'ARM - ARM'"),
@@ -69,7 +70,7 @@ def _import(words: list[str]) -> None:
     keys = given.keys
     tracking = options.tracking(keys)
     study = keys.get("study", STUDY)
-    runs = _runs(given)
+    runs = _configured(_runs(given), keys.get("config"))
     description = import_runs(
         tracking,
         study,
@@ -148,6 +149,22 @@ def _runs(given: _Given) -> list[ImportedRun]:
         read_run(source, paths, keys["arm"], seed, score=keys.get("score"), suites=suites, **flags)
         for seed, paths in zip(seeds, parts, strict=True)
     ]
+
+
+def _configured(runs: list[ImportedRun], file: str | None) -> list[ImportedRun]:
+    """The runs with the configuration of that file. Raises UserError, also where they are of several arms."""
+    from eprli_lab.importing.runs import with_settings
+    from eprli_lab.importing.settings import read_settings
+
+    if file is None:
+        return runs
+    arms = list(dict.fromkeys(run.arm for run in runs))
+    if len(arms) > 1:
+        raise UserError(
+            f"config={file}: the files hold {len(arms)} arms ({', '.join(arms[:5])}): import one arm with it"
+        )
+    params = read_settings(Path(file))
+    return [with_settings(run, params) for run in runs]
 
 
 def _each_once(runs: list[ImportedRun]) -> list[ImportedRun]:

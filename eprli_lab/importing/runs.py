@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from eprli_lab.tracking.imported import LEVEL, ImportRecord
 
 MEAN = "mean over suites"  # the score, where no key is it
 MOST_KEYS = 25  # in a sentence
+CONFIGURATION = "the configuration"
 Series = Mapping[int, float]  # step -> value
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class ImportedRun:
     seed: int
     metrics: Mapping[str, Series]  # our name -> its history
     record: ImportRecord
+    params: Mapping[str, str] = field(default_factory=dict)  # of the configuration, where a file of it was named
 
     @property
     def digest(self) -> str:
@@ -99,6 +101,12 @@ def read_score_runs(path: Path, arm: str | None, seed: int | None) -> list[Impor
     for suite in suites:
         checked_name("suite", suite)
     return [_score_run(path, arm, seed, of, suites) for (arm, seed), of in by_run.items()]
+
+
+def with_settings(run: ImportedRun, params: Mapping[str, str]) -> ImportedRun:
+    """The run with the configuration that it was trained with."""
+    lacks = tuple(what for what in run.record.absent if what != CONFIGURATION)
+    return replace(run, params=params, record=run.record.model_copy(update={"absent": lacks}))
 
 
 def _score_run(path: Path, arm: str, seed: int, rows: Sequence[Score], suites: Sequence[str]) -> ImportedRun:
@@ -220,7 +228,7 @@ def absent(metrics: Mapping[str, Series]) -> tuple[str, ...]:
         "clip fractions by the advantage's sign": False,
         "which groups were admitted": False,
         "outcomes of single problems": False,
-        "the configuration": False,
+        CONFIGURATION: False,
     }
     return tuple(what for what, is_there in known.items() if not is_there)
 

@@ -183,7 +183,12 @@ def _store(client: Any, experiment: str, tracking: TrackingSpec, study: str, par
     }  # fmt: skip
     now = int(time.time() * 1000)
     spool = Spool(Path("spool"))  # never written: the log is its own copy
-    spool.header = {"token": tags["eprli.token"], "name": f"{run.arm}-seed{run.seed}", "tags": tags, "params": {}}
+    spool.header = {
+        "token": tags["eprli.token"],
+        "name": f"{run.arm}-seed{run.seed}",
+        "tags": tags,
+        "params": dict(run.params),
+    }
     spool.points = {(name, step): (v, now) for name, of in run.metrics.items() for step, v in sorted(of.items())}
     run_id, stored = attach(client, experiment, spool)
     send(client, resolve_uri(tracking.uri), run_id, missing(spool, stored))

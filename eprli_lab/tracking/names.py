@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
+IMPORTED = "imported"  # the family of what another trainer logged and we have no name for
 _OF_A_LEVEL = ("train", "buffer", "policy", "process", "sampler", "admission", "heldout", "schedule", "curriculum")
 
 
@@ -170,7 +171,7 @@ def search(quantity: str) -> str:
 def imported(key: str) -> str:
     """What another trainer logged, under its own key, with the characters that MLflow takes: `@` as `_at_`, as verl."""
     known = re.sub(r"[^A-Za-z0-9_\-. /]", "_", key.replace("@", "_at_"))
-    return "/".join(["imported", *(part for part in known.split("/") if part.strip(" ."))])
+    return "/".join([IMPORTED, *(part for part in known.split("/") if part.strip(" ."))])
 
 
 COMMON_SCORE = "common/score"  # the score over the problems that every evaluation of the run asks

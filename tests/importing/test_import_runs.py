@@ -11,7 +11,8 @@ from conftest import REPO
 
 from eprli_lab.errors import UserError
 from eprli_lab.importing.dialects import OPENRLHF, TRL, VERL, beside, dialect_of, evaluations, renamed
-from eprli_lab.importing.runs import ImportedRun, read_run, read_score_runs
+from eprli_lab.importing.runs import ImportedRun, read_run, read_score_runs, with_settings
+from eprli_lab.importing.settings import read_settings
 from eprli_lab.reporting.imported import PAIRED, import_notes
 from eprli_lab.tracking import names
 from eprli_lab.tracking.imported import TAG, ImportRecord, record_of
@@ -189,3 +190,28 @@ def test_what_a_report_says():
         PAIRED,
     ]
     assert import_notes([("ours", 0, {})]) == [] and record_of({TAG: "{}"}) is None
+
+
+def test_a_configuration_that_the_user_names(tmp_path):
+    def read(text: str) -> dict[str, str]:
+        file = tmp_path / "config"
+        file.write_text(text)
+        return read_settings(file)
+
+    assert read('{"lr": 1e-6, "trainer": {"kind": "grpo", "tags": [1, 2]}}') == {
+        "config.lr": "1e-06", "config.trainer.kind": "grpo", "config.trainer.tags": "[1, 2]",
+    }  # fmt: skip
+    assert read("beta: {desc: null, value: 0.1}\na:\n  b: ${c}\n") == {"config.beta": "0.1", "config.a.b": "${c}"}
+    assert read('{"wandb_api_key": "abcdefgh12345678"}')["config.wandb_api_key"] != "abcdefgh12345678"
+    for text, sentence in (
+        ("", "is empty"),
+        ("[1]", "holds no keys"),
+        ("{", "is neither"),
+        ("a: [", "is n"),
+        ("5", ""),
+    ):
+        with pytest.raises(UserError) as error:
+            read(text)
+        assert sentence in str(error.value)
+    run = with_settings(read_run("trl", [LOGS / "trl" / "seed0"], "a", 0), {"config.lr": "1"})
+    assert run.params == {"config.lr": "1"} and "the configuration" not in run.record.absent
