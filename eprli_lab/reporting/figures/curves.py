@@ -72,7 +72,7 @@ def learning_curves(study: StudyData, axis: str = names.TOKENS, baseline: str | 
     """Accuracy of every suite over training: a panel a suite, an arm's mean over seeds and its band."""
     suites, arms, (word, label, _) = study.suites, shown_arms(study, baseline), AXES[axis]
     of = {(s, a): [curve(r, names.accuracy(s), axis) for r in study.of(a)] for s in suites for a in arms}
-    if not any(c for curves in of.values() for c in curves):
+    if not any(len(c) > 1 for curves in of.values() for c in curves):  # one place is no curve
         return None
     columns = min(3, len(suites))
     figure, axes = panels(math.ceil(len(suites) / columns), columns, 2.6, sharey=True)
