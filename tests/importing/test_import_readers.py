@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from pathlib import Path
 
@@ -234,3 +235,23 @@ def test_what_is_no_table_of_scores(tmp_path, text, sentence):
     with pytest.raises(UserError) as error:
         read_scores(write(tmp_path / "s.csv", text))
     assert sentence in str(error.value)
+
+
+def test_whatever_stands_in_a_file_is_read_or_refused(tmp_path):
+    rng = random.Random(0)
+    good = event(4, scalar("train/reward", 0.25), tensor("eval/eval_m_pass1", 0.5))
+    state = (LOGS / "trl" / "seed0" / "trainer_state.json").read_bytes()
+    outcomes = set()
+    for trial in range(100):
+        payload = bytearray(good)
+        payload[rng.randrange(len(payload))] = rng.randrange(256)
+        cut = bytes(payload[: rng.choice([len(payload), rng.randrange(1, len(payload))])])
+        text = bytearray(state[: rng.randrange(1, 3000)])
+        text[rng.randrange(len(text))] = rng.randrange(256)
+        for source, name, content in (("verl", "tfevents", record(cut)), ("trl", "s.json", text), ("verl", "v", text)):
+            try:
+                read_log(source, [write(tmp_path / name, bytes(content))], incomplete=trial % 2 == 0)
+                outcomes.add((name, "read"))
+            except UserError:
+                outcomes.add((name, "refused"))
+    assert {("tfevents", "read"), ("tfevents", "refused"), ("s.json", "refused"), ("v", "refused")} <= outcomes
