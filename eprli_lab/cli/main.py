@@ -23,6 +23,7 @@ COMMANDS = (
     "report",
     "table",
     "check",
+    "import",
     "calibrate",
     "doctor",
     "data",
@@ -31,6 +32,7 @@ COMMANDS = (
     "upload",
     "verify",
 )
+MODULES = {"import": "importing"}  # commands whose name no module can have
 ABOUT = """GRPO with a hierarchical difficulty curriculum: single runs, ablations, and their reports.
 
 COMMAND --help says what a command takes, with examples. Words are key=value, as in Hydra.
@@ -48,6 +50,11 @@ Completion of commands, keys, sweeps and presets, in bash (zsh and fish alike, w
 """
 
 
+def module_of(command: str) -> str:
+    """The dotted name of a command's module."""
+    return f"eprli_lab.cli.{MODULES.get(command, command)}"
+
+
 def is_of_hydra(word: str) -> bool:
     """Whether a first word is one for Hydra (an option, an override, a deletion) and no command's name."""
     return "=" in word or word.startswith(("-", "~", "+"))
@@ -60,7 +67,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"eprli_lab.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(module_of(cmd_name)).command
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

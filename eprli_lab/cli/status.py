@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eprli_lab.cli import options
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.options import of_preset
 from eprli_lab.cli.words import Key, parse, preset_names, sweep_names
@@ -16,13 +17,22 @@ USAGE = "write: eprli-lab status NAME [preset=...] [study.storage=...]"
 
 
 def _status(words: list[str]) -> None:
+    from eprli_lab.importing.status import imported_status
     from eprli_lab.sweeping.status import status
 
     names = [word for word in words if "=" not in word]
     if len(names) != 1:
         raise UserError(USAGE)
     given = parse([word for word in words if "=" in word], [key.name for key in KEYS], USAGE)
-    print(shown(status(of_preset(names[0], given), given.get("study.storage"))))
+    name = of_preset(names[0], given)
+    try:
+        text = status(name, given.get("study.storage"))
+    except UserError:
+        imported = imported_status(name, options.tracking({})) if "study.storage" not in given else None
+        if imported is None:
+            raise
+        text = imported
+    print(shown(text))
 
 
 command = Command(

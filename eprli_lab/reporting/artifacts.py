@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.reporting.diagnosis.finding import Rows
 from eprli_lab.reporting.load import StudyData
+from eprli_lab.tracking.imported import TAG as IMPORTED
 from eprli_lab.tracking.read import fetch_artifact
 
 MOST_RUNS = 200  # whose tables are read: a report of more runs goes without what only they can say
@@ -46,6 +47,8 @@ def read_artifacts(tracking: TrackingSpec, study: StudyData) -> Artifacts:
     for name, out, columns in (("outcomes", outcomes, OUTCOMES), ("ledger", ledger, LEDGER)):
         missing = []
         for run in study.runs:
+            if IMPORTED in run.tags:  # whose notes say that their logs have no such thing
+                continue
             path = fetch_artifact(tracking, run.run_id, f"{name}.parquet")
             rows = _rows(path, columns) if path is not None else None
             if rows is None:

@@ -24,6 +24,12 @@ def sampled_levels(runs: Sequence[RunData]) -> list[str]:
     return sorted({level for k in logged if (level := names.level_of(k)) is not None})
 
 
+def updated_levels(run: RunData, quantity: str) -> list[str]:
+    """Levels of whose updates a run logged this quantity, by the alphabet."""
+    logged = {names.level_of(k) for k in run.histories if names.is_policy(k, (quantity,))}
+    return sorted(level for level in logged if level is not None)
+
+
 def verdict_counts(runs: Sequence[RunData], level: str) -> dict[Verdict, float]:
     """Verdict -> groups over all steps of all runs; what was not logged is nothing."""
     return {verdict: _summed(runs, names.groups(level, verdict)) for verdict in VERDICTS}
@@ -71,7 +77,7 @@ def entropies(run: RunData) -> list[tuple[int, str, float]]:
     """(step, level, nats a token) of every update of a run, whatever its level, by step; finite ones."""
     return sorted(
         (step, level, value)
-        for level in sampled_levels([run])
+        for level in updated_levels(run, "entropy")
         for step, value in run.by_step(names.policy(level, "entropy")).items()
         if math.isfinite(value)
     )

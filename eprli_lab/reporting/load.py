@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError, nearest
+from eprli_lab.reporting.imported import import_notes
 from eprli_lab.reporting.looked import StudyLooks, study_looks
 from eprli_lab.reporting.membership import members, seeds_of, spooled
 from eprli_lab.tracking import names
 from eprli_lab.tracking.description import LOOKS, TAG, Direction, Objective, StudyDescription, last_opened
+from eprli_lab.tracking.imported import TAG as IMPORTED
 from eprli_lab.tracking.read import LoggedRun, read_histories, read_runs
 
 
@@ -52,9 +54,11 @@ class RunData:
         return float(history.values[-1]) if history is not None else math.nan
 
     def first(self, metric: str) -> float:
-        """The first value; nan when it was never logged."""
+        """The first value; nan when it was never logged, or by another trainer and not at the start."""
         history = self.histories.get(metric)
-        return float(history.values[0]) if history is not None else math.nan
+        if history is None or (IMPORTED in self.tags and history.steps[0] != 0):
+            return math.nan
+        return float(history.values[0])
 
     def by_step(self, metric: str) -> dict[int, float]:
         """Step -> value; empty when it was never logged."""
@@ -201,7 +205,7 @@ def load_study(
     children, of_others = members(seeded, description)
     notes += of_others
     chosen, several = _choose(children)
-    notes += several
+    notes += several + import_notes([(r.tags["arm"], int(r.tags["seed"]), r.tags) for r in chosen])
     notes += [f"a change was gone over with study.force: {line}" for line in description.forced]
     histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
     always = {o.metric for o in description.objectives} | {description.objective}

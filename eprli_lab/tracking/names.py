@@ -7,10 +7,12 @@ What each means is training/metrics.py's catalogue, which is made with these fun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 SCORE = "score"  # mean over suites of avg_at_k
 RESPONSE_TOKENS = "response_tokens"  # mean over suites of their mean response length
+IMPORTED = "imported"  # the family of what another trainer logged and we have no name for
 _OF_A_LEVEL = ("train", "buffer", "policy", "process", "sampler", "admission", "heldout", "schedule", "curriculum")
 
 
@@ -164,6 +166,12 @@ def summary(arm: str, quantity: str) -> str:
 def search(quantity: str) -> str:
     """Of a search's parent run: complete, pruned, fail, runs, seconds."""
     return f"search/{quantity}"
+
+
+def imported(key: str) -> str:
+    """What another trainer logged, under its own key, with the characters that MLflow takes: `@` as `_at_`, as verl."""
+    known = re.sub(r"[^A-Za-z0-9_\-. /]", "_", key.replace("@", "_at_"))
+    return "/".join([IMPORTED, *(part for part in known.split("/") if part.strip(" ."))])
 
 
 COMMON_SCORE = "common/score"  # the score over the problems that every evaluation of the run asks

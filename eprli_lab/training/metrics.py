@@ -174,6 +174,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(names.COMMON_SCORE, "fraction", "`score` over the problems that every evaluation asks"),
     Metric(names.SCORE, "fraction", "mean over suites of avg_at_k: the sweep's default objective"),
     Metric(names.RESPONSE_TOKENS, "tokens", "mean over suites of eval/{suite}/response_tokens"),
+    Metric(f"{names.IMPORTED}/{NAME}", "", "what another trainer logged, under its own key (docs/import.md)"),
 )
 _HOLES = {re.escape(LEVEL): "[^/]+", re.escape(SUITE): "[^/]+", re.escape(NAME): ".+"}
 

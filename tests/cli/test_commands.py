@@ -23,7 +23,7 @@ from eprli_lab.cli import run as run_module
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.completion import KeysInBash
 from eprli_lab.cli.errors import exit_code
-from eprli_lab.cli.main import COMMANDS, group, main
+from eprli_lab.cli.main import COMMANDS, group, main, module_of
 from eprli_lab.cli.words import candidates, parse
 from eprli_lab.config.compose import compose_data, compose_spec
 from eprli_lab.config.overrides import expand_shortcuts
@@ -41,7 +41,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def command_of(name: str) -> Command:
-    command = importlib.import_module(f"eprli_lab.cli.{name}").command
+    command = importlib.import_module(module_of(name)).command
     assert isinstance(command, Command)
     return command
 
@@ -234,7 +234,7 @@ def test_version():
 
 
 def test_no_command_imports_what_is_heavy(tmp_path):
-    modules = ", ".join(f"eprli_lab.cli.{name}" for name in (*COMMANDS, "main"))
+    modules = ", ".join(module_of(name) for name in (*COMMANDS, "main"))
     heavy = ("torch", "mlflow", "optuna", "pandas", "numpy", "pydantic", "hydra", "transformers", "matplotlib")
     code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eprli_lab.reporting.derived import updated_levels
 from eprli_lab.reporting.figures.palette import ArmStyle
 from eprli_lab.reporting.figures.picture import Picture
 from eprli_lab.reporting.figures.rows import Row
@@ -222,7 +223,7 @@ def over_levels(run: RunData, levels: Sequence[str], key: str) -> Curve:
 def dynamics(study: StudyData, baseline: str | None = None) -> Picture | None:
     """Entropy, KL and clip fractions over updates: a panel a quantity, an arm's mean over seeds and its band."""
     arms = shown_arms(study, baseline)
-    of = {key: {a: [over_levels(r, study.levels, key) for r in study.of(a)] for a in arms} for key, _ in DYNAMICS}
+    of = {k: {a: [over_levels(r, updated_levels(r, k), k) for r in study.of(a)] for a in arms} for k, _ in DYNAMICS}
     kept = [(k, title) for k, title in DYNAMICS if any(c for a in arms for c in of[k][a])]
     if not kept:
         return None

@@ -16,6 +16,7 @@ from eprli_lab.reporting.figures.style import MOST_ROWS, Canvas, Layout, grid, l
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.paired import mean
 from eprli_lab.tracking import names
+from eprli_lab.tracking.imported import TAG as IMPORTED
 
 START = "start"  # the stage before training
 ON_BRIGHT = "#010101"  # of a cell, whatever the page
@@ -102,8 +103,8 @@ def q_order(study: StudyData, baseline: str | None = None) -> Picture | None:
         for s in study.suites
         for a in arms
     }
-    if not any(math.isfinite(v) for pair in ends.values() for v in pair):
-        return None
+    if not any(math.isfinite(v) for pair in ends.values() for v in pair) or all(IMPORTED in r.tags for r in study.runs):
+        return None  # of imported runs nobody said how hard a suite is
     styles = look(study)
 
     def draw(layout: Layout) -> Canvas:

@@ -22,6 +22,7 @@ from eprli_lab.reporting.report.blocks import (
 )
 from eprli_lab.reporting.report.drawings import figure_blocks, marks_of
 from eprli_lab.reporting.report.findings import findings_section
+from eprli_lab.reporting.report.imported_runs import imported_section
 from eprli_lab.reporting.report.level_blocks import compute_block, levels_block
 from eprli_lab.reporting.report.page import Page
 from eprli_lab.reporting.report.parts import FigureBlock, Fold, Item, Section
@@ -154,6 +155,7 @@ def _explaining(
         Section("seeds", "How far the seeds reach", tables=seeds_blocks(table, artifacts, margin)),
         *samples_section(study, artifacts),
         Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
+        *imported_section(study),
         *reference_section(study, artifacts),
     ]  # fmt: skip
     return [s for s in sections if s.figures or s.tables or s.folds or s.samples]

@@ -60,6 +60,7 @@ def write_report(
     Raises UserError when the study does not exist, holds no run, or is a search and a baseline is given.
     """
     from eprli_lab.reporting import figures
+    from eprli_lab.reporting.report.imported_runs import is_imported
     from eprli_lab.reporting.report.instrument import instrument_section
     from eprli_lab.reporting.report.sections import study_page
 
@@ -73,7 +74,8 @@ def write_report(
     drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes, ledger=artifacts.ledger))
     least = equivalence_margin(data, data.objective, margin)
     control = check_control(data) if table is not None and baseline is None else None
-    instrument = instrument_section(data, control, records_of(tracking)) if table is not None else None
+    is_ours = table is not None and not is_imported(data)  # controls say nothing of another trainer
+    instrument = instrument_section(data, control, records_of(tracking)) if is_ours else None
     again = _again(tracking, baseline, margin)
     page = study_page(data, table, drawn, artifacts, baseline, least, again, instrument)
     try:
