@@ -84,7 +84,7 @@ def _words() -> list[str]:
 
 def _refuse_study_words() -> None:
     """Raises UserError for `study.seeds=[1,2]` of a single run: it has no study, and one seed."""
-    from eprli_lab.sweeping.comparable import key_of
+    from eprli_lab.config.overrides import key_of
 
     word = next((w for w in _words() if key_of(w).partition(".")[0] == "study"), None)
     if word is not None:
