@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from eprli_lab.errors import UserError
 from eprli_lab.escaping import code_block, markdown_paragraph
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import close_dead_runs, prepare
-from eprli_lab.tracking.uri import resolve_uri
+from eprli_lab.tracking.uri import resolve_uri, store_words
 from eprli_lab.training.preflight import check_logged, check_writable, preflight
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def finish_study(plan: Plan, parent: str = "") -> None:
     out = Path("reports") / plan.study
     parent_run_id = parent or None
     print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
-    print(f"\nreport: {out}/   again: eprli-lab report study={plan.study}")
+    again = shlex.join(["eprli-lab", "report", f"study={plan.study}", *store_words(where)])
+    print(f"\nreport: {out}/   again: {again}")
     link = view_link(where, plan.study)
     if link:
         print(f"runs: {link}" if resolve_uri(where.uri).startswith("http") else f"runs: mlflow ui, then {link}")

@@ -13,7 +13,20 @@ from eprli_lab.escaping import shown
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from eprli_lab.config.spec import TrackingSpec
+HIDDEN = "env:EPRLI_TRACKING_URI"  # where a URI with a password is asked for
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def store_words(tracking: TrackingSpec) -> list[str]:
+    """Words of a command that lead it to this store from here: none for the default one, no password in any."""
+    from eprli_lab.config.spec import TrackingSpec
+
+    default = TrackingSpec()
+    uri = HIDDEN if "@" in tracking.uri or "***" in tracking.uri else tracking.uri
+    words = [f"tracking.uri={uri}"] if tracking.uri != default.uri else []
+    return words + ([f"tracking.experiment={tracking.experiment}"] if tracking.experiment != default.experiment else [])
 
 
 def resolve_uri(uri: str) -> str:

@@ -27,7 +27,7 @@ from eprli_lab.reporting.tables.rows import wanted as in_table
 from eprli_lab.reporting.tables.verdicts import headline
 from eprli_lab.tracking import names
 from eprli_lab.tracking.parent import parent_summary
-from eprli_lab.tracking.uri import first_line
+from eprli_lab.tracking.uri import first_line, store_words
 
 NOTE_LENGTH = 5000  # characters; MLflow refuses descriptions above 8,000
 
@@ -111,12 +111,10 @@ def _note(table: Comparison) -> str:
 
 
 def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:
-    """The words that make this report again; a URI that may hold a password is not among them."""
-    default = TrackingSpec()
+    """The words that make this report again; a URI that may hold a password is asked for instead."""
     words = [f"baseline={baseline}"] if baseline else []
     words += [f"margin={margin:g}"] if margin is not None else []
-    words += [f"tracking.uri={tracking.uri}"] if tracking.uri != default.uri and "@" not in tracking.uri else []
-    return words + ([f"tracking.experiment={tracking.experiment}"] if tracking.experiment != default.experiment else [])
+    return words + store_words(tracking)
 
 
 def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Path]:
