@@ -56,7 +56,7 @@ def run_single(cfg: DictConfig) -> int:
         with RunProgress(f"run, seed {spec.seed}", spec.objective) as progress:
             result = execute(spec.model_dump_json(), str(directory), None, lambda: bool(asked), progress.show)
     except Interrupted as error:
-        print(f"{error} in {directory}; the same command resumes{again()}", file=sys.stderr)
+        print(f"{again()}{error} in {directory}; the same command resumes", file=sys.stderr)
         return 130
     print(_summary(directory, result))
     return 0

@@ -105,7 +105,8 @@ def _read(journal: Path) -> dict[str, _Read]:
 def _note(entry: dict[str, Any], names: list[str], studies: dict[int, _Read], of_trial: list[int]) -> None:
     code = entry["op_code"]
     if code == _CREATED:
-        names.append(str(entry.get("study_name")))
+        if entry["study_name"] not in names:  # every start of the command asks for it
+            names.append(entry["study_name"])
     elif code == _PLAN and "plan" in entry.get("user_attr", {}):
         studies.setdefault(entry["study_id"], _Read()).plan = entry["user_attr"]["plan"]
     elif code == _TRIAL:

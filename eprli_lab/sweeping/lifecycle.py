@@ -76,14 +76,18 @@ def finish_search(
 def finish_study(plan: Plan, parent: str = "") -> None:
     """Print the table, write the report, and say where to look. `parent`: run id of the study's parent, where known."""
     from eprli_lab.reporting.report.write import write_report
+    from eprli_lab.reporting.tables.printers.text import terminal_columns
     from eprli_lab.tracking.views import view_link
 
     where = plan.runs[0].spec.tracking
     out = Path("reports") / plan.study
     parent_run_id = parent or None
-    print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
+    columns = terminal_columns()
+    print(
+        write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id, width=columns)
+    )
     again = shlex.join(["eprli-lab", "report", f"study={plan.study}", *store_words(where)])
-    print(f"\nreport: {out}/   again: {again}")
+    print(f"\nreport: {out}/   open it: eprli-lab open {plan.study}\nagain: {again}")
     link = view_link(where, plan.study)
     if link:
         print(f"runs: {link}" if resolve_uri(where.uri).startswith("http") else f"runs: mlflow ui, then {link}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from typing import Any
@@ -15,6 +16,7 @@ BAR = 20  # columns of a bar
 NAME = 30  # most columns of an arm's name; fewer in a narrow terminal
 BESIDE_NAME = 52  # columns of what stands beside a name, at most
 A_SECOND = 4  # refreshes
+LEAST_WORK = 0.5  # runs after whose work the bar says how much time is left: before, it is mostly imports
 
 
 def clock(seconds: float) -> str:
@@ -37,16 +39,14 @@ def cut(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
-def bars() -> Any:
-    """rich's display of a few rows: name, bar, note, time; a row is cut and never wrapped. It vanishes when stopped."""
+def bars(names: int) -> Any:
+    """rich's display of a few rows: time, name (so many columns), bar, note. A row is cut, never wrapped."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Column
 
-    def column() -> Any:
-        return Column(no_wrap=True, overflow="ellipsis")
-
-    name = TextColumn("{task.description}", markup=False, table_column=column())
-    note = TextColumn("{task.fields[note]}", markup=False, table_column=column())
+    one_line = {"no_wrap": True, "overflow": "ellipsis"}
+    name = TextColumn("{task.description}", markup=False, table_column=Column(**one_line, min_width=names))
+    note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(**one_line))
     bar = BarColumn(bar_width=BAR, table_column=Column(no_wrap=True, min_width=8))
     elapsed = TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7))
     return Progress(elapsed, name, bar, note, transient=True, refresh_per_second=A_SECOND)
@@ -76,12 +76,12 @@ class Progress:
         self.fractions: dict[tuple[str, int], float] = {}  # of the runs under way
         self.scores: dict[tuple[str, int], float] = {}  # theirs, as last evaluated
         if is_live() if live is None else live:
-            self.bars = bars()
-            self.width = min(self.width, NAME, max(8, self.bars.console.width - BESIDE_NAME))
-            name = f"study {plan.study}"
-            self.whole = self.bars.add_task(
-                cut(name, self.width + 9), total=self.total, completed=done, note=f"{done}/{total}"
-            )
+            columns = shutil.get_terminal_size().columns
+            self.width = min(self.width, NAME, max(8, columns - BESIDE_NAME))
+            names = self.width + 9 + len(str(max(plan.spec.seeds)))  # an arm and its seed
+            self.bars = bars(names)
+            study = cut(f"study {plan.study}", max(names, 16))
+            self.whole = self.bars.add_task(study, total=self.total, completed=done, note=f"{done}/{total}")
             self.bars.start()
 
     def say(self, line: str) -> None:
@@ -141,7 +141,8 @@ class Progress:
         return (time.monotonic() - self.began) / worked * (self.total - self.at_start - worked) if worked else 0.0
 
     def _whole(self) -> None:
-        left = self._left()
+        worked = self.done - self.at_start + sum(self.fractions.values())
+        left = self._left() if worked >= LEAST_WORK else 0.0
         note = f"{self.done}/{self.total}" + (f"  about {clock(left)} left" if left else "")
         self.bars.update(self.whole, completed=self.done + sum(self.fractions.values()), note=note)
 

@@ -17,7 +17,7 @@ class RunProgress:
         self.score: float | None = None  # the objective, as last evaluated
         self.tenth = -1  # last one that was said
         self.first: tuple[float, float] | None = None  # (fraction, s) of the first step seen
-        self.bars: Any = bars() if (is_live() if live is None else live) else None
+        self.bars: Any = bars(len(name)) if (is_live() if live is None else live) else None
         if self.bars is not None:
             self.row = self.bars.add_task(name, total=1.0, note="starting")
 
