@@ -15,12 +15,13 @@ from eprli_lab.config.several import values_of
 from eprli_lab.errors import UserError, shortened
 
 MOST_ARMS = 1000
+SHOWN = 12  # arms that are listed before the start
 LONGEST_STUDY = 60  # characters of a derived name before what tells it from others
 OWN = ("study", "sweep", "hydra", "tracking", "preset", "seed")  # what a study's name does not depend on
 
 
 def with_arms(node: Mapping[str, Any], several: Sequence[str], others: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """The `study` node with an arm for each combination of the values, and a line that says which they are.
+    """The `study` node with an arm for each combination of the values, and lines that say which they are.
 
     `several`: words of several values each, maybe none; `others`: the command line's other words, which the study's
     name depends on. The first combination is the baseline. Raises UserError for values that cannot be arms.
@@ -48,9 +49,10 @@ def with_arms(node: Mapping[str, Any], several: Sequence[str], others: Sequence[
         "baseline": node.get("baseline") or next(iter(arms)),
         "arms": {arm: {"overrides": overrides} for arm, overrides in arms.items()},
     }
-    shown = "; ".join(f"{arm} ({', '.join(overrides)})" for arm, overrides in itertools.islice(arms.items(), 8))
-    more = f"; and {len(arms) - 8} more" if len(arms) > 8 else ""
-    return study, f"arms: {shown}{more}; baseline {study['baseline']}" if several else ""
+    lines = [f"  {arm}: {' '.join(overrides)}" for arm, overrides in itertools.islice(arms.items(), SHOWN)]
+    more = [f"  and {len(arms) - SHOWN} more"] if len(arms) > SHOWN else []
+    head = f"arms, compared with {study['baseline']}:"
+    return study, "\n".join([head, *lines, *more]) if several else ""
 
 
 def tail_of(key: str, keys: Sequence[str]) -> str:

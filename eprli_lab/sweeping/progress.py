@@ -13,7 +13,7 @@ from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.spec import PlannedRun
 
 BAR = 20  # columns of a bar
-NAME = 30  # most columns of an arm's name; fewer in a narrow terminal
+NAME = 48  # most columns of an arm's name; fewer in a narrow terminal
 BESIDE_NAME = 52  # columns of what stands beside a name, at most
 A_SECOND = 4  # refreshes
 LEAST_WORK = 0.5  # runs after whose work the bar says how much time is left: before, it is mostly imports

@@ -22,7 +22,7 @@ def test_arms_are_the_values_and_the_first_is_the_baseline():
     assert study["name"] == "curriculum-l1-l2-l3" and study["question"] == "Which curriculum (l1, l2, l3)?"
     assert list(study["arms"]) == ["curriculum-l1", "curriculum-l2", "curriculum-l3"]
     assert study["arms"]["curriculum-l2"] == {"overrides": ["curriculum=l2"]} and study["baseline"] == "curriculum-l1"
-    assert line.startswith("arms: curriculum-l1 (curriculum=l1); ") and line.endswith("; baseline curriculum-l1")
+    assert line.splitlines()[:2] == ["arms, compared with curriculum-l1:", "  curriculum-l1: curriculum=l1"]
 
 
 def test_several_keys_are_crossed_in_the_order_of_the_words():
