@@ -32,10 +32,9 @@ def in_terminal(
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(cwd)
-        for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-            os.environ.pop(name, None)
-        os.environ.update({"TERM": "xterm-256color", **(environment or {})})
-        os.execvp(command[0], command)
+        kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
+        whole = {**kept, "TERM": "xterm-256color", **(environment or {})}
+        os.execvpe(command[0], command, whole)  # readline may have set COLUMNS behind os.environ
     resize(terminal, columns)
     written = b""
     deadline = time.monotonic() + patience

@@ -13,8 +13,11 @@ from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.spec import PlannedRun
 
 BAR = 20  # columns of a bar
-NAME = 48  # most columns of an arm's name; fewer in a narrow terminal
-BESIDE_NAME = 52  # columns of what stands beside a name, at most
+SHORT_BAR = 12  # in a terminal that has fewer than WIDE columns
+WIDE = 100
+NAME = 48  # most columns of an arm's name
+NOTE = 24  # columns of what stands behind a bar, and of the time before it: 7
+OF_A_LINE = 42  # columns of what stands beside the arm in the line of a finished run
 A_SECOND = 4  # refreshes
 LEAST_WORK = 0.5  # runs after whose work the bar says how much time is left: before, it is mostly imports
 
@@ -40,16 +43,32 @@ def cut(text: str, width: int) -> str:
 
 
 def bars(names: int) -> Any:
-    """rich's display of a few rows: time, name (so many columns), bar, note. A row is cut, never wrapped."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.table import Column
+    """rich's display of a few rows: time, name (`names` columns, or what the terminal leaves), bar, note.
 
-    one_line = {"no_wrap": True, "overflow": "ellipsis"}
-    name = TextColumn("{task.description}", markup=False, table_column=Column(**one_line, min_width=names))
-    note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(**one_line))
-    bar = BarColumn(bar_width=BAR, table_column=Column(no_wrap=True, min_width=8))
-    elapsed = TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7))
-    return Progress(elapsed, name, bar, note, transient=True, refresh_per_second=A_SECOND)
+    A task's description is the name, which is cut, and its field `tail` what stands behind it. No row is wrapped.
+    """
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    bar = BAR if shutil.get_terminal_size().columns >= WIDE else SHORT_BAR
+
+    class Name(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            width = max(12, min(names, display.console.width - 10 - bar - NOTE))
+            return Text((cut(task.description, width - len(task.fields["tail"])) + task.fields["tail"]).ljust(width))
+
+    one_line = Column(no_wrap=True)
+    note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    display = Progress(
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+        Name(table_column=one_line),
+        BarColumn(bar_width=bar, table_column=Column(no_wrap=True, min_width=8)),
+        note,
+        transient=True,
+        refresh_per_second=A_SECOND,
+    )
+    return display
 
 
 def run_note(fraction: float, accuracy: float | None, score: float | None, objective: str = "score") -> str:
@@ -76,12 +95,10 @@ class Progress:
         self.fractions: dict[tuple[str, int], float] = {}  # of the runs under way
         self.scores: dict[tuple[str, int], float] = {}  # theirs, as last evaluated
         if is_live() if live is None else live:
-            columns = shutil.get_terminal_size().columns
-            self.width = min(self.width, NAME, max(8, columns - BESIDE_NAME))
-            names = self.width + 9 + len(str(max(plan.spec.seeds)))  # an arm and its seed
-            self.bars = bars(names)
-            study = cut(f"study {plan.study}", max(names, 16))
-            self.whole = self.bars.add_task(study, total=self.total, completed=done, note=f"{done}/{total}")
+            self.width = min(self.width, NAME)
+            self.bars = bars(max(2 + self.width + 7 + len(str(max(plan.spec.seeds))), 16))
+            note = f"{done}/{total}"
+            self.whole = self.bars.add_task(f"study {plan.study}", total=total, completed=done, note=note, tail="")
             self.bars.start()
 
     def say(self, line: str) -> None:
@@ -94,8 +111,8 @@ class Progress:
     def begin(self, run: PlannedRun) -> None:
         """A run that a worker was given."""
         if self.bars is not None and run.key not in self.tasks:
-            name = f"  {cut(run.arm, self.width)} seed {run.seed}"
-            self.tasks[run.key] = self.bars.add_task(name, total=1.0, note="starting")
+            tail = f" seed {run.seed}"
+            self.tasks[run.key] = self.bars.add_task(f"  {run.arm}", total=1.0, note="starting", tail=tail)
 
     def update(self, run: PlannedRun, state: dict[str, Any]) -> None:
         """A run under way."""
@@ -117,9 +134,12 @@ class Progress:
         self._forget(run)
         count = f"{done:>{len(str(self.total))}}/{self.total}"
         left = f"   about {clock(self._left())} left" if counted and done < self.total and self.bars is None else ""
-        arm = run.arm if self.bars is None else cut(run.arm, self.width)
+        width = self.width
+        if self.bars is not None:
+            width = min(width, max(8, self.bars.console.width - OF_A_LINE))
+        arm = run.arm if self.bars is None else cut(run.arm, width)
         self.say(
-            f"[{count if counted else ' ' * len(count)}] {arm:<{self.width}} seed {run.seed:<3} "
+            f"[{count if counted else ' ' * len(count)}] {arm:<{width}} seed {run.seed:<3} "
             f"{outcome}  {seconds:5.1f} s{left}"
         )
         if self.bars is not None:

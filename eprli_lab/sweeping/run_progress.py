@@ -19,7 +19,7 @@ class RunProgress:
         self.first: tuple[float, float] | None = None  # (fraction, s) of the first step seen
         self.bars: Any = bars(len(name)) if (is_live() if live is None else live) else None
         if self.bars is not None:
-            self.row = self.bars.add_task(name, total=1.0, note="starting")
+            self.row = self.bars.add_task(name, total=1.0, note="starting", tail="")
 
     def __enter__(self) -> RunProgress:
         if self.bars is not None:

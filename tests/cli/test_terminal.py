@@ -33,9 +33,9 @@ def test_a_sweep_has_a_bar_a_run_and_no_row_is_wrapped(tmp_path: Path, columns: 
     seen = rows(written)
     assert code == 0 and cursor_is_shown(written)
     assert max(map(len, seen)) <= columns
-    assert any("a seed 0" in row and "━" in row and "accuracy 0.000" in row for row in seen)
+    assert any(" a seed 0 " in row and "━" in row and "accuracy 0.000" in row for row in seen)
     assert any("study study" in row and " left" in row for row in seen)
-    assert any("…" in row and "seed 1" in row for row in seen)
+    assert any("…" in row and "seed 1" in row for row in seen) == (columns == 80)
     assert any(row.startswith("[4/4] ") for row in seen)
 
 
