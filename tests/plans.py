@@ -10,8 +10,9 @@ from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 
-from eprli_lab.config.overrides import defer_level_overrides
+from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
 from eprli_lab.config.paths import CONF_DIR
+from eprli_lab.config.several import defer_values
 from eprli_lab.sweeping.compose_plan import plan_from_hydra
 from eprli_lab.sweeping.plan import Plan
 
@@ -22,7 +23,7 @@ def plan_of(*arguments: str) -> Plan:
 
 
 def _plan_of(arguments: tuple[str, ...]) -> Plan:
-    arguments = tuple(defer_level_overrides(["-m", *arguments])[1:])
+    arguments = tuple(defer_level_overrides(defer_values(expand_shortcuts(["-m", *arguments])))[1:])
     Plugins.instance()
     loader = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(CONF_DIR)))
     config = loader.load_configuration("config", overrides=list(arguments), run_mode=RunMode.MULTIRUN)

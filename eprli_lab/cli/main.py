@@ -15,37 +15,29 @@ from eprli_lab.cli.command import PROGRAM
 from eprli_lab.cli.errors import exit_code
 from eprli_lab.errors import UserError, nearest
 
-COMMANDS = (
-    "run",
-    "sweeps",
-    "status",
-    "plan",
-    "report",
-    "table",
-    "check",
-    "import",
-    "calibrate",
-    "doctor",
-    "data",
-    "difficulty",
-    "warmstart",
-    "upload",
-    "verify",
-)
+GROUPS = {  # what a command is for -> commands, as --help lists them
+    "Run": ("run", "sweeps", "plan"),
+    "Watch and read": ("status", "open", "report", "table", "check"),
+    "Trust": ("doctor", "calibrate", "verify"),
+    "Data and policies": ("data", "difficulty", "warmstart"),
+    "Tracking": ("import", "upload"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 MODULES = {"import": "importing"}  # commands whose name no module can have
 ABOUT = """GRPO with a hierarchical difficulty curriculum: single runs, ablations, and their reports.
 
 COMMAND --help says what a command takes, with examples. Words are key=value, as in Hydra.
 
 \b
-  eprli-lab run                      one run
-  eprli-lab run -m sweep=levels      one ablation: arms x seeds, a table and a report at the end
-  eprli-lab report sweep=levels      its report again
+  eprli-lab run                       one run
+  eprli-lab run -m sweep=levels       one ablation: arms x seeds, then a table
+  eprli-lab run -m curriculum=l1,l2   the same without a file: values are arms
+  eprli-lab open levels               its report in the browser
 
 `run` may be left out before Hydra's words: eprli-lab -m sweep=levels.
 
 \b
-Completion of commands, keys, sweeps and presets, in bash (zsh and fish alike, with their names):
+Completion of commands, keys, sweeps and presets (zsh and fish: their names):
   eval "$(_EPRLI_LAB_COMPLETE=bash_source eprli-lab)"
 """
 
@@ -63,6 +55,12 @@ def is_of_hydra(word: str) -> bool:
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for purpose, names in GROUPS.items():
+            with formatter.section(purpose):
+                found = [(name, self.get_command(ctx, name)) for name in names]
+                formatter.write_dl([(name, c.get_short_help_str(200)) for name, c in found if c is not None])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -94,7 +92,9 @@ class _Group(click.Group):
 @click.pass_context
 def group(ctx: click.Context) -> int:
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        from eprli_lab.cli.welcome import welcome
+
+        welcome()
     return 0
 
 

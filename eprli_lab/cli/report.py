@@ -30,6 +30,7 @@ it is attached to the study's parent run."""
 
 def _report(words: list[str]) -> None:
     from eprli_lab.reporting.report.write import write_report
+    from eprli_lab.reporting.tables.printers.text import terminal_columns
     from eprli_lab.tracking.commands import where_to_look
 
     given = parse(words, [key.name for key in KEYS], USAGE)
@@ -43,7 +44,9 @@ def _report(words: list[str]) -> None:
         raise UserError(f"formats={given['formats']}: there is {', '.join(FORMATS)}")
     out = Path(given.get("out", Path("reports") / name))
     margin = options.margin(given["margin"]) if "margin" in given else None
-    print(write_report(tracking.uri, tracking.experiment, name, out, given.get("baseline"), formats, margin))
+    columns = terminal_columns()
+    where, baseline = (tracking.uri, tracking.experiment), given.get("baseline")
+    print(write_report(*where, name, out, baseline, formats, margin, width=columns))
     print("\n".join([f"\nreport: {out / 'report.html'}", *where_to_look(tracking, name)]))
 
 

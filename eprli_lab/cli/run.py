@@ -77,10 +77,11 @@ def application(arguments: Sequence[str]) -> int:
     from eprli_lab.config.compose import composing
     from eprli_lab.config.credentials import hide_words
     from eprli_lab.config.overrides import defer_level_overrides, expand_shortcuts
+    from eprli_lab.config.several import defer_values
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.argv = [f"{PROGRAM} run", *defer_level_overrides(expand_shortcuts(hide_words(arguments)))]
+    sys.argv = [f"{PROGRAM} run", *defer_level_overrides(defer_values(expand_shortcuts(hide_words(arguments))))]
     _exit_codes.clear()
     _errors.clear()
     start = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)

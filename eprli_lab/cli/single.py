@@ -21,6 +21,8 @@ def run_single(cfg: DictConfig) -> int:
     """One run in this process, with progress lines; 0, or 130 when interrupted."""
     from eprli_lab.backends.toy_settings import toy_settings
     from eprli_lab.config.parse import parse_spec
+    from eprli_lab.sweeping.command import again
+    from eprli_lab.sweeping.run_progress import RunProgress
     from eprli_lab.training.execute import execute
     from eprli_lab.training.preflight import check_writable, dry_run
     from eprli_lab.training.single import has_checkpoint, start_run
@@ -48,28 +50,16 @@ def run_single(cfg: DictConfig) -> int:
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda n, _: _ask_to_stop(asked, n))
-    shown = [-1]
-
-    def show(state: dict[str, float]) -> None:
-        if "fraction" not in state:
-            return
-        tenth = int(state["fraction"] * 10)
-        if tenth > shown[0]:
-            shown[0] = tenth
-            print(
-                f"  {100 * state['fraction']:3.0f}% of the budget, training accuracy {state['accuracy']:.3f}",
-                flush=True,
-            )
-
     print(
         f"run {directory.name}: {spec.model.name}, levels {', '.join(spec.curriculum.levels)}, seed {spec.seed}",
         flush=True,
     )
     print("\n".join(prompts.lines()), flush=True)
     try:
-        result = execute(spec.model_dump_json(), str(directory), None, lambda: bool(asked), show)
+        with RunProgress(f"run, seed {spec.seed}", spec.objective) as progress:
+            result = execute(spec.model_dump_json(), str(directory), None, lambda: bool(asked), progress.show)
     except Interrupted as error:
-        print(f"{error} in {directory}; the same command resumes", file=sys.stderr)
+        print(f"{again()}{error} in {directory}; the same command resumes", file=sys.stderr)
         return 130
     print(_summary(directory, result, spec.tracking))
     return 0
@@ -87,7 +77,7 @@ def _words() -> list[str]:
 
 def _refuse_study_words() -> None:
     """Raises UserError for `study.seeds=[1,2]` of a single run: it has no study, and one seed."""
-    from eprli_lab.sweeping.comparable import key_of
+    from eprli_lab.config.overrides import key_of
 
     word = next((w for w in _words() if key_of(w).partition(".")[0] == "study"), None)
     if word is not None:
@@ -98,6 +88,8 @@ def _refuse_study_words() -> None:
 
 def _ask_to_stop(asked: list[int], number: int) -> None:
     if asked:  # a second one does not wait for a safe point
+        if sys.stdout.isatty():
+            os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the bar may have hidden
         os._exit(128 + number)
     asked.append(number)
     print("stopping at the next safe point ...", file=sys.stderr, flush=True)

@@ -38,7 +38,17 @@ def listing(words: list[str]) -> str:
     if overrides and len(errors) == len(blocks):
         raise errors[0]
     where = measured_rates()["machine"]
-    return "\n".join(blocks) + f"\n\nCPU-minutes as measured on {where}; one run takes one core."
+    return "\n".join(blocks) + f"\n\nCPU-minutes as measured on {where}; one run takes one core." + _own_files()
+
+
+def _own_files() -> str:
+    """What ./conf of the working directory adds, and what of it has a name that is taken; '' where there is none."""
+    from eprli_lab.config.own import offered, shadowing
+
+    words = [f"{group}={name}" for group, names in offered().items() for name in names]
+    text = f"\nFrom ./conf: {', '.join(words)}" if words else ""
+    taken = shadowing()
+    return text + (f"\nNot usable, as the package has one of the name: {', '.join(taken)}" if taken else "")
 
 
 def _sweeps(words: list[str]) -> None:

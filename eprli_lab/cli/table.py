@@ -41,6 +41,8 @@ A value is bold only when it is told apart from every other arm's, after correct
 def _table(words: list[str]) -> None:
     from eprli_lab.reporting.load import load_study
     from eprli_lab.reporting.tables.columns import chosen
+    from eprli_lab.reporting.tables.document import document
+    from eprli_lab.reporting.tables.printers.text import print_document, terminal_columns
     from eprli_lab.reporting.tables.render import PRINTERS, render
     from eprli_lab.reporting.tables.rows import ablation_table, wanted
 
@@ -52,7 +54,8 @@ def _table(words: list[str]) -> None:
     study = load_study(where.uri, where.experiment, options.study_name(given, USAGE), wanted)
     table = ablation_table(study, given.get("baseline"))
     shown = chosen(table, given["columns"].split(",")) if "columns" in given else None
-    print(render(table, shown, form).rstrip("\n"))
+    text = print_document(document(table, shown), terminal_columns()) if form == "text" else render(table, shown, form)
+    print(text.rstrip("\n"))
 
 
 command = Command(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eprli_lab.config.own import own_files
 from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
 from eprli_lab.errors import UserError, nearest
 
@@ -78,17 +79,19 @@ def sweep_names() -> list[str]:
 
 
 def preset_names() -> list[str]:
-    return _choices(CONF_DIR / "preset")
+    return _choices("preset")
 
 
 def config_groups() -> list[Key]:
     """`model=`, `data=`, ... with their files: the overrides that can be offered without composing anything."""
     groups = [d for d in sorted(CONF_DIR.iterdir()) if d.is_dir()]
-    return [Key(d.name, f"config group {d.name}", lambda d=d: _choices(d)) for d in groups]  # type: ignore[misc]
+    return [Key(d.name, f"config group {d.name}", lambda d=d: _choices(d.name)) for d in groups]  # type: ignore[misc]
 
 
-def _choices(group: Path) -> list[str]:
-    return sorted(p.stem for p in group.glob("*.yaml") if p.stem != "base")
+def _choices(group: str) -> list[str]:
+    """Of the package and of ./conf."""
+    files = [*(CONF_DIR / group).glob("*.yaml"), *own_files(group)]
+    return sorted({p.stem for p in files if p.stem != "base"})
 
 
 def candidates(keys: Sequence[Key], before: Sequence[str], incomplete: str) -> list[str]:

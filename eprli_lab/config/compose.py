@@ -17,6 +17,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from eprli_lab.config.own import file_of, relative
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.paths import CONF_DIR
 from eprli_lab.config.spec import RunSpec
@@ -152,7 +153,10 @@ def hydra_error_sentence(error: Exception, overrides: Sequence[str] | None = Non
     given = sys.argv[1:] if overrides is None else overrides
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"{group}={name}: there is no such {group}{nearest(name, error.options or [])}"
+        within = re.match(r"In '([^']+)'", str(error))
+        file = file_of(within[1]) if within else None
+        where = f" (in {relative(file)})" if file else ""
+        return f"{group}={name}: there is no such {group}{nearest(name, error.options or [])}{where}"
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         word = _refused_word(error, given)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from eprli_lab.config.backend import BACKENDS
+from eprli_lab.config.own import pointed
 from eprli_lab.config.spec import RunSpec, TrackingSpec
 from eprli_lab.config.values import check_values
 from eprli_lab.errors import UserError, nearest, reason, shortened
@@ -52,7 +53,15 @@ def parse_json(text: str | bytes, where: str) -> RunSpec:
 
 
 def parse_spec(tree: dict[str, Any]) -> RunSpec:
-    """Validate a plain tree. Raises UserError with one sentence that names the key, the value and the rule."""
+    """Validate a plain tree. Raises UserError with one sentence that names the key, the value, the rule, and the file
+    of ./conf that set it where one did."""
+    try:
+        return _validated(tree)
+    except UserError as error:
+        raise UserError(pointed(str(error), tree)) from None
+
+
+def _validated(tree: dict[str, Any]) -> RunSpec:
     check_values(tree)
     try:
         return RunSpec.model_validate(tree)

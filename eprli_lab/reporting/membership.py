@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -110,5 +111,5 @@ def spooled(study: str, description: StudyDescription, keys: Collection[tuple[st
             continue
         run = LoggedRun("", "FINISHED", 0, spool.header["tags"], spool.header["params"])
         if run.tags.get("arm") == arm and run.tags.get("seed") == str(seed) and members([run], description).runs:
-            found[arm, seed] = f"eprli-lab upload {directory}"
+            found[arm, seed] = f"eprli-lab upload {shlex.quote(str(directory))}"
     return found

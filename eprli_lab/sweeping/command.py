@@ -44,7 +44,7 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
         return 0
     outcome = run_plan(plan, None if launcher is None else _run_launched(launcher, arguments))
     if outcome.interrupted:
-        print(f"{outcome.interrupted}: the same command resumes", file=sys.stderr)
+        print(f"{again()}{outcome.interrupted}: the same command resumes", file=sys.stderr)
         sys.exit(130)
     for (arm, seed), reason in outcome.failed.items():
         print(shown(f"failed: {arm} seed {seed}: {reason}"), file=sys.stderr)
@@ -53,6 +53,14 @@ def sweep(loader: Any, config: Any, arguments: list[str], launcher: Any = None) 
     if outcome.failed or outcome.unstored:
         sys.exit(1)
     return 0
+
+
+def again() -> str:
+    """`resume: COMMAND` and a line's end, as this process was started; '' where it would not work as it is printed."""
+    from eprli_lab.tracking.provenance import command
+
+    line = command(sys.orig_argv)
+    return f"resume: {line}\n" if line and "***" not in line else ""
 
 
 def by_reason(unstored: Mapping[tuple[str, int], str]) -> dict[str, list[str]]:

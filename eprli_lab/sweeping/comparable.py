@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from eprli_lab.config.overrides import key_of
 from eprli_lab.config.parse import parse_spec
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError, nearest
@@ -16,11 +17,6 @@ from eprli_lab.sweeping.spec import StudySpec
 from eprli_lab.tracking.description import EXAMINATION, Contrast
 
 OF_THE_STUDY = ("seed", "study", "arm", "objective", "hydra", "tracking", "sweep")  # keys, and first parts of keys
-
-
-def key_of(override: str) -> str:
-    """The key or config group that an override is of, in Hydra's grammar."""
-    return re.sub(r"[=@].*", "", override, flags=re.DOTALL).lstrip("+~").strip()
 
 
 def is_examination(key: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
-from eprli_lab.config.overrides import SEEDS
+from eprli_lab.config.overrides import SEEDS, key_of
 from eprli_lab.errors import UserError, shortened
-from eprli_lab.sweeping.comparable import key_of
+from eprli_lab.sweeping.adhoc import with_arms
 from eprli_lab.sweeping.plan import Plan, build_plan
 from eprli_lab.sweeping.search import Compose
 
@@ -36,11 +37,11 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
     from eprli_lab.config.compose import parsed
 
     node = {k: v for k, v in node.items() if k not in ("job", "home")}
-    _refuse_values_without_sweep(node, arguments)
     node |= _study_sweeps([a for a in arguments if a.startswith("study.")])
     # `sweep=` stays in: what its file sets beside `study` is common to all arms
     of_config = [a for a in arguments if not a.startswith(("study.", "hydra.", "hydra/"))]
     named = [a for a in arguments if a.startswith("study.name=")]
+    node, of_config, notes = _with_arms_of_values(node, arguments, of_config)
     values: list[str] = []
     spaces: dict[str, str] = {}
     for override in parsed([*of_config, *_texts("study.pinned", node.get("pinned"))]):
@@ -54,25 +55,28 @@ def plan_from(compose: Compose, node: dict[str, Any], preset: str, arguments: li
     plan = build_plan(compose, node, preset, [*values, *named], spaces)
     if plan.search is None:
         _refuse_words_of_a_search(arguments)
-    return plan
+    return dataclasses.replace(plan, notes=(*notes, *plan.notes))
 
 
-def _refuse_values_without_sweep(node: dict[str, Any], arguments: list[str]) -> None:
-    """Raises UserError for `-m seed=0,1` without a sweep: who writes several values of a key means arms, or seeds."""
+def _with_arms_of_values(
+    node: dict[str, Any], arguments: list[str], words: list[str]
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """(node, words that give one value, lines to print): without a sweep's arms, several values of a key are the arms.
+
+    `words`: those of the config. With a sweep they stay words, which are the spaces of its search.
+    """
     from eprli_lab.config.compose import parsed
 
+    several = _texts("study.values", node.pop("values", None) or [])
     if node.get("arms"):
-        return
-    several = next((o for o in parsed(arguments) if o.is_sweep_override()), None)
-    if several is None:
-        return
-    key, _, text = str(several.input_line).partition("=")
-    advice = f"write {key}={text.split(',')[0]} and the others as arms into a file (arms: overrides: [{key}=...])"
-    if key == "seed":
-        advice = f"name a sweep and write study.seeds=[{text}]"
-    raise UserError(
-        f"{several.input_line}: several values of a key need a sweep that names its arms: {advice}: docs/sweeps.md"
-    )
+        return node, [*several, *words], []
+    several += [str(o.input_line) for o in parsed(words) if o.is_sweep_override()]
+    rest = [word for word in words if word not in several]
+    sweep = next((w for w in rest if key_of(w) == "sweep" and not w.endswith(("=", "=null"))), None)
+    if sweep is not None or not (several or any(key_of(a) == "study.seeds" for a in arguments)):
+        return node, words, []
+    node, line = with_arms(node, several, [*rest, *_texts("study.pinned", node.get("pinned"))])
+    return node, rest, [line] if line else []
 
 
 def _refuse_words_of_a_search(arguments: list[str]) -> None:

@@ -120,6 +120,7 @@ class _Controller:
         worker = self.idle.pop() if self.idle else Worker(self.executor)
         self.busy[worker] = _Busy(task, task.run, time.monotonic())
         self.record.begin(worker)
+        self.progress.begin(task.run)
         worker.give(Job(spec_json, str(task.run.directory), self.parent_run_id))
 
     def _over(self) -> bool:
@@ -184,9 +185,9 @@ class _Controller:
             return
         with self._unless_lost(busy):
             if message.kind == "evaluation":
-                if not busy.pruning and self.study.report(
-                    busy.task, message.content["value"], message.content["point"]
-                ):
+                self.progress.evaluated(busy.run, message.content["value"])
+                value, point = message.content["value"], message.content["point"]
+                if not busy.pruning and self.study.report(busy.task, value, point):
                     busy.pruning = True
                     worker.prune()
                 return

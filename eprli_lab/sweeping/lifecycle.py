@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
     `looks`: those that were taken (Study.looks).
     """
     from eprli_lab.reporting.report.write import write_report
+    from eprli_lab.reporting.tables.printers.text import terminal_columns
     from eprli_lab.tracking.commands import tracking_command, where_to_look
     from eprli_lab.tracking.description import LOOKS
     from eprli_lab.tracking.parent import tag_parent
@@ -89,6 +91,10 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
     parent_run_id = parent or None
     if looks and parent_run_id:
         tag_parent(where, parent_run_id, {LOOKS: looks})
-    print(write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id))
+    columns = terminal_columns()
+    print(
+        write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id, width=columns)
+    )
     again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
-    print("\n".join([f"\nreport: {out}/   again: {again}", *where_to_look(where, plan.study)]))
+    print(f"\nreport: {out}/   open it: eprli-lab open {plan.study}\nagain: {again}")
+    print("\n".join(where_to_look(where, plan.study)))

@@ -143,8 +143,9 @@ def build_plan(
 def _study(node: dict[str, Any]) -> StudySpec:
     if not node.get("arms"):
         raise UserError(
-            "-m needs a sweep, a file that names its arms: choose one (sweep=levels; eprli-lab sweeps lists them), or "
-            "write your own into ./sweeps (docs/sweeps.md)"
+            "-m needs a sweep, a file that names its arms: choose one (sweep=levels; eprli-lab sweeps lists them), "
+            "write your own into ./sweeps (docs/sweeps.md), or give a key several values, which are the arms then "
+            "(curriculum=l1,l2)"
         )
     arms = {name: (arm or {}) for name, arm in node["arms"].items()}
     try:

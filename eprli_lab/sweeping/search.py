@@ -76,7 +76,8 @@ def read_search(
         if spaces:
             key, text = next(iter(spaces.items()))
             raise UserError(
-                f"{key}={text}: this sweep has its own arms and no search; give one value to pin it for every arm"
+                f"{key}={text}: this sweep has its own arms and no search: give one value to pin it for every arm, or "
+                "leave out sweep=, and the values are the arms"
             )
         return None
     _check_search(study, spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eprli_lab.config.fields import checked_name
@@ -16,11 +17,25 @@ from eprli_lab.sweeping.trials import Key, Trials, key_of, trial_name
 from eprli_lab.tracking.process import ProcessIdentity
 
 
+@dataclass(frozen=True)
+class Look:
+    """A study (and its search) as it was at one moment."""
+
+    text: str  # arms by seeds, trials, processes, failures
+    summary: str  # one line
+    is_over: bool  # nothing of it is left to be run, as far as its storage knows
+
+
 def status(name: str, uri: str | None) -> str:
     """Text for a terminal: the study's arms by seeds, its search's trials, who is at work.
 
     `uri`: of the storage, as `study.storage`. Raises UserError when there is no such study.
     """
+    return look(name, uri).text
+
+
+def look(name: str, uri: str | None) -> Look:
+    """The same, with what a watcher asks of it."""
     import optuna
 
     checked_name("status", name)
@@ -30,14 +45,18 @@ def status(name: str, uri: str | None) -> str:
         known = sorted(p.stem for p in DIRECTORY.glob("*.journal"))
         raise UserError(f"{storage.path}: there is no such study here{nearest(name, known)}")
 
-    def describe() -> str:
+    def describe() -> Look:
         optuna_storage = storage.optuna()
         names = [s.study_name for s in optuna.get_all_study_summaries(optuna_storage)]
         present = [n for n in (f"{name}-search", name) if n in names]
         if not present:
             raise UserError(f"{storage.where}: holds no study '{name}'{nearest(name, names)}")
         studies = [optuna.load_study(study_name=n, storage=optuna_storage) for n in present]
-        return "\n\n".join(_describe(s, s.get_trials(), dict(s.user_attrs)) for s in studies)
+        described = [_describe(s, s.get_trials(), dict(s.user_attrs)) for s in studies]
+        texts = [text for text, _ in described]
+        searched_alone = present == [f"{name}-search"] and "\nprocess " in texts[-1]  # its winners follow
+        over = all(is_over for _, is_over in described) and not searched_alone
+        return Look("\n\n".join(texts), texts[-1].partition("\n")[0], over)
 
     try:
         return storage.step(describe)
@@ -45,8 +64,8 @@ def status(name: str, uri: str | None) -> str:
         storage.close()
 
 
-def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> str:
-    """One study. It has no plan here, only what `Plan.stored` left in its attributes."""
+def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> tuple[str, bool]:
+    """(text, nothing is left of it) of one study; of its plan there is what `Plan.stored` left in its attributes."""
     plan = attributes.get("plan", {})
     searching = plan.get("kind") == "search"
     notes = process_notes(attributes)
@@ -65,8 +84,10 @@ def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> str:
         lines += _matrix(trials, plan, fractions, not_run(attributes))
         lines += status_lines(attributes)
     lines += _processes(notes, running)
-    lines += [f"failed: {_name(t)}: {t.user_attrs.get('error', '')}" for t in _failed(trials)]
-    return "\n".join(lines)
+    failed = _failed(trials)
+    lines += [f"failed: {_name(t)}: {t.user_attrs.get('error', '')}" for t in failed]
+    ended = complete + len(failed) + len(trials.in_state(TrialState.PRUNED))
+    return "\n".join(lines), bool(total) and ended >= total and not running and not free
 
 
 def _processes(notes: Mapping[str, dict[str, Any]], running: Sequence[Any]) -> list[str]:

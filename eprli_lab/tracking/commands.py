@@ -17,11 +17,12 @@ LIGHT = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1"  # star
 def tracking_words(tracking: TrackingSpec) -> list[str]:
     """`tracking.uri=...` and `tracking.experiment=...` where they are not what a command takes by itself; else nothing.
 
-    A URI whose password is hidden is not among them: the environment holds it (docs/tracking.md).
+    A URI whose password is hidden is asked for in the environment's variable for it (docs/tracking.md).
     """
     words = []
     if not _is_default(tracking.uri) or not _is_default(os.environ.get("MLFLOW_TRACKING_URI")):
-        words += [f"tracking.uri={tracking.uri}"] if HIDDEN not in tracking.uri else []
+        hidden = HIDDEN in tracking.uri
+        words.append(f"tracking.uri={f'env:{VARIABLES["tracking.uri"]}' if hidden else tracking.uri}")
     named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     if {tracking.experiment, named} != {DEFAULT_EXPERIMENT}:
         words.append(f"tracking.experiment={tracking.experiment}")

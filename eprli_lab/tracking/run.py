@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 import time
 import uuid
@@ -258,7 +259,7 @@ class RunTracker:
                     "is there again; or upload it with: eprli-lab upload %s",
                     self._tracking.uri,
                     self._offline,
-                    self._directory,
+                    shlex.quote(str(self._directory)),
                 )
             self._wake.notify_all()
 

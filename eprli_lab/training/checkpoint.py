@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ class RunStore:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table. Raises UserError for a damaged one, as far as its run had come to its end."""
-        name, remedy = f"{table}.jsonl", f"eprli-lab verify {self.directory} says more"
+        name, remedy = f"{table}.jsonl", f"eprli-lab verify {shlex.quote(str(self.directory))} says more"
         try:
             content = manifest.read_manifest(self.directory) or {"files": {}}
         except DamagedError as error:

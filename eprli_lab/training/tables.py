@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,8 @@ class Tables:
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
-                raise UserError(f"{path}:{number}: the line is damaged: eprli-lab verify {self.directory} says more")
+                directory = shlex.quote(str(self.directory))
+                raise UserError(f"{path}:{number}: the line is damaged: eprli-lab verify {directory} says more")
             out.append(row)
         return out
 

@@ -35,13 +35,88 @@ class SweepFilesSource(FileConfigSource):
         return head == GROUP and bool(name) and super().is_config(name)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        return super().load_config(config_path.partition("/")[2])
+        from yaml import YAMLError
+
+        from eprli_lab.config import own
+
+        name = config_path.partition("/")[2]
+        try:
+            return super().load_config(name)
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise own.damaged(Path(self.path) / self._normalize_file_name(name), error) from None
 
     def list(self, config_path: str, results_filter: Any) -> Any:
         if config_path == GROUP:
             names = sorted(p.stem for p in Path(self.path).glob("*.yaml"))
             return [] if results_filter == ObjectType.GROUP else names
         return [GROUP] if config_path == "" and results_filter != ObjectType.CONFIG else []
+
+
+class OwnFilesSource(FileConfigSource):
+    """./conf of the working directory (`own://<directory>`): more files in the groups that we have, nothing else."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "own"
+
+    def available(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def is_group(self, config_path: str) -> bool:
+        return self._holds_a_group(config_path) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.rpartition("/")
+        if not name or not self._is_a_group(group) or not super().is_config(config_path):
+            return False
+        ours = self._ours(config_path)
+        return not ours.is_file() or ours.read_bytes() != self._file(config_path).read_bytes()
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        from omegaconf import OmegaConf
+        from yaml import YAMLError
+
+        from eprli_lab.config import own
+
+        file, group = self._file(config_path), config_path.rpartition("/")[0]
+        own.refuse_shadow(file, group)
+        try:
+            result = super().load_config(config_path)
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise own.damaged(file, error) from None
+        package = result.header.get("package") or group.replace("/", ".")
+        content: Any = OmegaConf.to_container(result.config, resolve=False)
+        if isinstance(content, dict):
+            content.pop("defaults", None)
+        own.remember(file, "" if package == "_global_" else package.replace("_group_", group), content)
+        return result
+
+    def list(self, config_path: str, results_filter: Any) -> Any:
+        names = super().list(config_path, results_filter) if self.is_group(config_path) else []
+        return [n for n in names if self._is_offered(f"{config_path}/{n}".lstrip("/"))]
+
+    def _is_offered(self, path: str) -> bool:
+        return self._holds_a_group(path) or self.is_config(path)
+
+    def _file(self, config_path: str) -> Path:
+        return Path(self.path) / self._normalize_file_name(config_path)
+
+    def _ours(self, config_path: str) -> Path:
+        from eprli_lab.config.paths import CONF_DIR
+
+        return CONF_DIR / self._normalize_file_name(config_path)
+
+    @staticmethod
+    def _is_a_group(path: str) -> bool:
+        from eprli_lab.config.own import groups
+
+        return path in groups()
+
+    @staticmethod
+    def _holds_a_group(path: str) -> bool:
+        from eprli_lab.config.own import groups
+
+        return path == "" or any(g == path or g.startswith(f"{path}/") for g in groups())
 
 
 class ProceduralSource(FileConfigSource):
@@ -85,9 +160,10 @@ class ProceduralSource(FileConfigSource):
 
 
 class SweepFilesPath(SearchPathPlugin):
-    """Adds our sweeps, those of ./sweeps of the working directory and the procedural families, for our own app only."""
+    """Adds our sweeps, ./sweeps and ./conf of the working directory, and procedural families, for our own app only."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from eprli_lab.config import own as own_conf
         from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
 
         ours = any(
@@ -96,6 +172,10 @@ class SweepFilesPath(SearchPathPlugin):
         )
         if not ours:
             return
+        own_conf.forget()
+        conf = own_conf.own_directory()
+        if conf is not None:  # before ours: a file that has the name of one of ours is to be refused, not ignored
+            search_path.prepend("eprli-user", f"own://{conf}")
         own = Path.cwd() / "sweeps"
         if own.is_dir() and own.resolve() != SWEEPS_DIR.resolve():
             search_path.append("eprli-user", f"sweeps://{own}")

@@ -23,7 +23,7 @@ from eprli_lab.cli import run as run_module
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.completion import KeysInBash
 from eprli_lab.cli.errors import exit_code
-from eprli_lab.cli.main import COMMANDS, group, main, module_of
+from eprli_lab.cli.main import COMMANDS, GROUPS, group, main, module_of
 from eprli_lab.cli.words import candidates, parse
 from eprli_lab.config.compose import compose_data, compose_spec
 from eprli_lab.config.overrides import expand_shortcuts
@@ -60,14 +60,15 @@ def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 # --- help ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_group_lists_every_command_and_how_completion_is_switched_on():
+def test_the_group_lists_every_command_by_its_purpose_and_how_completion_is_switched_on():
     done = invoke("--help")
     assert done.exit_code == 0
-    listed = done.output.partition("Commands:")[2]
+    listed = done.output.partition("\nRun:")[2]
     assert tuple(re.findall(r"^  (\w+)  ", listed, flags=re.M)) == COMMANDS
+    assert re.findall(r"^(\w[\w ]+):$", f"Run:{listed}", flags=re.M) == list(GROUPS)
     assert 'eval "$(_EPRLI_LAB_COMPLETE=bash_source eprli-lab)"' in done.output
-    assert invoke().output == done.output
     assert "..." not in listed, "no sentence is cut"
+    assert max(map(len, done.output.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n != "run"])
@@ -139,6 +140,13 @@ MISTAKES = [
     (["check"], "which check? usage: eprli-lab check {levels,sharing,buffer}"),
     (["check", "levels", "maring=1"], "maring: unknown key (did you mean 'margin'?)"),
     (["status"], "write: eprli-lab status NAME"),
+    (["status", "levels", "watch=maybe"], "watch=maybe: give true or false"),
+    (["status", "levels", "--watch", "every=0"], "every=0: give seconds between two looks, at least 0.5"),
+    (["status", "levels", "every=3"], "every=3: one look is no watch"),
+    (["status", "--watch"], "write: eprli-lab status NAME"),
+    (["open"], "write: eprli-lab open NAME"),
+    (["open", "levels"], "reports/levels/report.html: there is no such report here"),
+    (["open", "../x"], "open: '../x' is no name"),
     (["status", "levels", "prest=smoke"], "prest: unknown key (did you mean 'preset'?)"),
     (["sweeps", "levels"], "'levels' is not key=value; usage: eprli-lab sweeps"),
     (["difficulty", "k=0"], "k=0: a whole number of at least 1 is needed"),

@@ -26,9 +26,10 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("run -m", "-m needs a sweep, a file that names its arms"),
         ("run -m optim.learning_rate=3e-4", "-m needs a sweep"),
-        ("run -m seed=0,1", "name a sweep and write study.seeds=[0,1]"),
-        ("run -m optim.learning_rate=1e-4,1e-3", "write optim.learning_rate=1e-4 and the others as arms"),
-        ("run -m curriculum=l1,l2", "write curriculum=l1 and the others as arms"),
+        ("run -m seed=0,1 study.seeds=[1]", "seed=0,1: the seeds are given twice"),
+        ("run -m optim.learning_rate=interval(1e-4,1e-3)", "this has no values to run one after another"),
+        ("run -m curriculum=l1,l1", "arms curriculum-l1 and curriculum-l1-2 are the same configuration"),
+        ("run -m sweep=smoke curriculum=l1,l2", "leave out sweep=, and the values are the arms"),
         ("run hydra.mode=MULTIRUN", "-m needs a sweep"),
         ("run study.seeds=[1,2]", "study.seeds=[1,2]: one run has no study, so it would change nothing"),
         ("run ++study.workers=2", "one run has no study"),

@@ -33,7 +33,7 @@ HOMES: dict[str, type[BaseModel]] = {
 }
 # Of a study: what its file must fill (null in the YAML), and what the command line adds for itself.
 FILLED_BY_A_SWEEP = {"name", "baseline", "arms", "seeds"}
-OF_THE_COMMAND = {"job", "home"}
+OF_THE_COMMAND = {"job", "home", "values"}
 
 
 def tree(path: str) -> dict[str, Any]:

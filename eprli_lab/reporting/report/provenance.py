@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def provenance_section(study: StudyData, again: Sequence[str]) -> Section:
     prints = sorted({r.tags["fingerprint"] for r in study.runs if "fingerprint" in r.tags})
     items += [("config fingerprints:", ", ".join(prints))] if prints else []
     items += [("parent run:", study.parent_run_id)] if study.parent_run_id else []
-    items.append(("this report again:", " ".join(["eprli-lab report", f"study={study.name}", *again])))
+    items.append(("this report again:", shlex.join(["eprli-lab", "report", f"study={study.name}", *again])))
     return Section("provenance", "Provenance", items=items)
 
 

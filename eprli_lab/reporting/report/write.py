@@ -20,6 +20,7 @@ from eprli_lab.reporting.load import StudyData, load_study
 from eprli_lab.reporting.report.note import parent_note
 from eprli_lab.reporting.report.page import Page, write_page
 from eprli_lab.reporting.tables.arm import Comparison
+from eprli_lab.reporting.tables.printers.text import WIDTH
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import Table, ablation_table, search_note
 from eprli_lab.reporting.tables.rows import wanted as in_table
@@ -50,8 +51,9 @@ def write_report(
     margin: float | None = None,
     end: bool = False,
     parent_run_id: str | None = None,
+    width: int = WIDTH,
 ) -> str:
-    """Write report, tables and figures, attach them to the study's parent run; the text table.
+    """Write report, tables and figures, attach them to the study's parent run; the text table in `width` columns.
 
     Summary and note of the parent are of the study's own baselines: a report with another baseline leaves them alone.
     `end`: the study is done. `parent_run_id`: of several plans of this name, whose (default: the one started last). A
@@ -99,11 +101,11 @@ def write_report(
             print(
                 f"eprli_lab: {out_dir} is written, but not attached to the study's parent run: {why}", file=sys.stderr
             )
-    return text
+    return text if table is None else table.text(width)
 
 
 def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -> list[str]:
-    """The words that make this report again."""
+    """The words that make this report again; a URI whose password is hidden is asked for instead."""
     words = [f"baseline={baseline}"] if baseline else []
     words += [f"margin={margin:g}"] if margin is not None else []
     return words + tracking_words(tracking)

@@ -12,7 +12,10 @@ from eprli_lab.reporting.stats.effects import baselines, corrected_p, difference
 from eprli_lab.reporting.stats.paired import PairedDifference, family_size, mean
 from eprli_lab.reporting.tables.arm import ArmRow, Comparison
 from eprli_lab.reporting.tables.config_diff import config_differences
+from eprli_lab.reporting.tables.document import document
 from eprli_lab.reporting.tables.printers.csv import print_records
+from eprli_lab.reporting.tables.printers.text import WIDTH
+from eprli_lab.reporting.tables.printers.text import print_document as print_text
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.tracking import names
 
@@ -22,9 +25,9 @@ __all__ = ["Table", "ablation_table", "search_note", "seed_values", "wanted"]
 class Table(Comparison):
     """The arms of a study beside each other, and what is printed of them."""
 
-    def text(self) -> str:
-        """The document as a terminal shows it, without the last line's end."""
-        return render(self, None, "text").removesuffix("\n")
+    def text(self, width: int = WIDTH) -> str:
+        """The document as a terminal of so many columns shows it, without the last line's end."""
+        return print_text(document(self), width).removesuffix("\n")
 
     def markdown(self) -> str:
         """The document as Markdown, the ids of runs in comments."""

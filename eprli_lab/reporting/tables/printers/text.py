@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,40 +11,51 @@ from dataclasses import replace
 from eprli_lab.escaping import one_line
 from eprli_lab.reporting.tables.document import Document, TableBlock
 
-WIDTH = 120  # columns of a terminal
+WIDTH = 120  # columns, where it is no terminal that has fewer
+NARROWEST = 60
 
 
-def print_document(document: Document) -> str:
-    """Aligned, at most WIDTH columns wide where a cell is not wider itself; blocks that are wider are split."""
+def terminal_columns() -> int:
+    """Columns of the terminal that standard output is, at most WIDTH; WIDTH of anything else."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return max(NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def print_document(document: Document, width: int = WIDTH) -> str:
+    """Aligned, at most `width` columns where a cell is not wider itself; blocks that are wider are split."""
     head = [one_line(document.title)] if document.title else []
     head += [
-        textwrap.fill(one_line(line), WIDTH, subsequent_indent="    ", break_long_words=False) for line in document.lead
+        textwrap.fill(one_line(line), width, subsequent_indent="    ", break_long_words=False) for line in document.lead
     ]
     parts = ["\n".join(head)] if head else []
     for block in document.blocks:
-        parts += [print_table(part) for part in split_to_width(block)]
-    parts += ["\n".join([one_line(remark.heading), *map(_wrapped, remark.lines)]) for remark in document.remarks]
+        parts += [print_table(part, width) for part in split_to_width(block, width)]
+    parts += [
+        "\n".join([one_line(remark.heading), *(_wrapped(line, width) for line in remark.lines)])
+        for remark in document.remarks
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def print_table(block: TableBlock) -> str:
+def print_table(block: TableBlock, width: int = WIDTH) -> str:
     """One table, with its note under it."""
     lines = _cells(block)
     widths = _widths(lines)
-    rule = ["-" * width for width in widths]
+    rule = ["-" * columns for columns in widths]
     out = []
     for line in [lines[0], rule, *lines[1:]]:
         cells = [
-            cell.ljust(width) if words else cell.rjust(width)
-            for cell, width, words in zip(line, widths, block.texts, strict=True)
+            cell.ljust(columns) if words else cell.rjust(columns)
+            for cell, columns, words in zip(line, widths, block.texts, strict=True)
         ]
         out.append("  ".join(cells).rstrip())
-    note = textwrap.wrap(one_line(block.note), WIDTH, break_long_words=False)
+    note = textwrap.wrap(one_line(block.note), width, break_long_words=False)
     return "\n".join([*out, *note])
 
 
-def split_to_width(block: TableBlock) -> list[TableBlock]:
-    """Blocks that fit WIDTH; every one begins with the first column, the last one has the note.
+def split_to_width(block: TableBlock, width: int = WIDTH) -> list[TableBlock]:
+    """Blocks that fit the width; every one begins with the first column, the last one has the note.
 
     A p stays beside its difference: where it does not fit, both begin the next block.
     """
@@ -50,7 +63,7 @@ def split_to_width(block: TableBlock) -> list[TableBlock]:
     groups: list[list[int]] = [[0]]
     used = widths[0]
     for i in range(1, len(widths)):
-        if len(groups[-1]) > 1 and used + 2 + widths[i] > WIDTH:
+        if len(groups[-1]) > 1 and used + 2 + widths[i] > width:
             moved = _of_one_difference(block.header, groups[-1], i)
             groups[-1] = groups[-1][: len(groups[-1]) - len(moved)]
             groups.append([0, *moved])
@@ -85,5 +98,5 @@ def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*lines, strict=True)]
 
 
-def _wrapped(line: str) -> str:
-    return textwrap.fill(one_line(line), WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(one_line(line), width, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
