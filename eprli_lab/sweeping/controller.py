@@ -202,8 +202,7 @@ class _Controller:
             self._finish(busy, message)
 
     def _finish(self, busy: _Busy, message: Message) -> None:
-        task = busy.task
-        run = busy.run
+        task, run = busy.task, busy.run
         self.next_claim = 0.0  # what waited for this run may begin
         if message.kind == "done":
             reason = self._unusable(message.content)

@@ -21,8 +21,8 @@ def tracking_words(tracking: TrackingSpec) -> list[str]:
     """
     words = []
     if not _is_default(tracking.uri) or not _is_default(os.environ.get("MLFLOW_TRACKING_URI")):
-        hidden = HIDDEN in tracking.uri
-        words.append(f"tracking.uri={f'env:{VARIABLES["tracking.uri"]}' if hidden else tracking.uri}")
+        uri = f"env:{VARIABLES['tracking.uri']}" if HIDDEN in tracking.uri else tracking.uri
+        words.append(f"tracking.uri={uri}")
     named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     if {tracking.experiment, named} != {DEFAULT_EXPERIMENT}:
         words.append(f"tracking.experiment={tracking.experiment}")

@@ -14,7 +14,6 @@ from eprli_lab.escaping import shown
 if TYPE_CHECKING:
     import sqlite3
 
-    from eprli_lab.config.spec import TrackingSpec
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
