@@ -16,6 +16,7 @@ from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.escaping import shown
 from eprli_lab.masking import masked
+from eprli_lab.tracking.backoff import RETRY, Backoff
 from eprli_lab.tracking.birth import StoreError
 from eprli_lab.tracking.description import PLANNED
 from eprli_lab.tracking.inputs import DataInput
@@ -28,8 +29,6 @@ from eprli_lab.tracking.store import log, open_store, process_tags
 from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-RETRY = 5.0  # s until a store that could not be reached is looked for again
-LONGEST_RETRY = 60.0  # s between two such looks
 
 
 class RunTracker:
@@ -85,13 +84,7 @@ class RunTracker:
                 f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, where "
                 "it would go on: remove the directory, and the same command makes the run again"
             )
-        try:
-            spool.rewrite()
-            self._file = SpoolWriter(spool.path)
-        except OSError as error:
-            raise UserError(
-                f"{spool.path} cannot be written ({error.strerror}): free some space there; the same command goes on"
-            ) from None
+        self._file = _writer(spool)
         self._spool = spool
         self._step = -1 if resume_step is None else resume_step
         self._held: dict[str, tuple[float, int]] = {}  # this step's values; a later one replaces an earlier one
@@ -264,25 +257,15 @@ class RunTracker:
             self._wake.notify_all()
 
 
-class Backoff:
-    """When to try again: after RETRY seconds, then twice as long each time, at most LONGEST_RETRY."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._at = 0.0  # monotonic, s
-
-    def failed(self) -> None:
-        """It was tried in vain."""
-        self._seconds = min(LONGEST_RETRY, max(RETRY, 2 * self._seconds))
-        self._at = time.monotonic() + self._seconds
-
-    def now(self) -> None:
-        """The next look is due at once."""
-        self._at = 0.0
-
-    def is_due(self) -> bool:
-        """Is it time to try again?"""
-        return time.monotonic() >= self._at
+def _writer(spool: Spool) -> SpoolWriter:
+    """The spool's file, with what the spool holds. Raises UserError when it cannot be written."""
+    try:
+        spool.rewrite()
+        return SpoolWriter(spool.path)
+    except OSError as error:
+        raise UserError(
+            f"{spool.path} cannot be written ({error.strerror}): free some space there; the same command goes on"
+        ) from None
 
 
 def _spool_of(run_dir: Path) -> Spool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eprli_lab.reporting.load import StudyData
-from eprli_lab.reporting.report.page import Section
+from eprli_lab.reporting.report.parts import Section
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.tracking.imported import TRAINERS, record_of
 
