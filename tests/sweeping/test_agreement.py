@@ -261,7 +261,8 @@ def test_a_store_that_is_there_only_at_the_end_gets_parent_and_runs(
 ) -> None:
     """A server that was still starting: nothing of the study was in it while its runs were made."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("eprli_lab.tracking.run.RETRY", 1000.0)
+    for module in ("backoff", "run"):
+        monkeypatch.setattr(f"eprli_lab.tracking.{module}.RETRY", 1000.0)
     where = TrackingSpec(uri=f"sqlite:///{tmp_path}/later/mlflow.db")
     plan = make_plan(NODE, [f"tracking.uri={where.uri}"])
     assert run(plan) == "", "no parent"

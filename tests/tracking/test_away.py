@@ -17,7 +17,7 @@ import pytest
 from helpers import small_spec
 
 from eprli_lab.config.spec import RunSpec, TrackingSpec
-from eprli_lab.tracking import quiet, store
+from eprli_lab.tracking import backoff, quiet, store
 from eprli_lab.tracking import run as tracking_run
 from eprli_lab.tracking.description import StudyDescription
 from eprli_lab.tracking.parent import open_parent
@@ -114,7 +114,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def door(application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    for module, name in ((tracking_run, "RETRY"), (tracking_run, "LONGEST_RETRY")):
+    for module, name in ((tracking_run, "RETRY"), (backoff, "RETRY"), (backoff, "LONGEST_RETRY")):
         monkeypatch.setattr(module, name, 0.05)
     monkeypatch.setattr(store, "_opened", {})
     it = Door(application)
