@@ -38,7 +38,8 @@ def figures(study: Study, names: Sequence[str] | None = None, baseline: str | No
     needs_artifacts = names is None or not {"pass_at_k", "drawn"}.isdisjoint(names)
     found = read_artifacts(study.tracking, study.data) if needs_artifacts else None
     outcomes, ledger = (found.outcomes, found.ledger) if found is not None else (None, None)
-    drawn = {p.name: p.figure for p in pictures(study.data, baseline, names, outcomes, ledger)}
+    found_pictures = pictures(study.data, baseline, names, outcomes, ledger)
+    drawn: dict[str, Figure] = {p.name: p.figure for one in found_pictures for p in (one, *one.alternatives)}
     for name in names or ():
         if name not in drawn:
             known = [p.name for p in pictures(study.data, baseline)]

@@ -47,7 +47,7 @@ def test_it_is_drawn_where_something_is_chosen() -> None:
     [picture] = pictures()
     assert picture.alt.endswith("other level l1 0.50, level l2 0.50, difficulty 0.04 to 0.99.")
     ax = picture.figure.axes[1]
-    assert ax.get_title() == "other"
+    assert ax.get_title(loc="left") == "other"
     line = next(line for line in ax.lines if str(line.get_label()).startswith("difficulty"))
     assert np.all(np.diff(line.get_ydata()) > 0)
     for key, value in (("curriculum.selection", "pools"), ("curriculum.remeasure.every", "4")):

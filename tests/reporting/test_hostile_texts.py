@@ -174,8 +174,10 @@ def compiled(source: str, directory: Path) -> None:
 def test_figures_show_a_hostile_text_as_it_is(tmp_path: Path, recwarn):
     study = hostile_study(TEXTS[5] + TEXTS[8])
     for picture in figures.pictures(study):
-        svg = figures.svg(picture)
-        assert not UNSEEN.search(svg) and "<script" not in svg
+        shown = figures.rendered(picture)
+        for svg in (shown.svg_wide, shown.svg_narrow):
+            assert not UNSEEN.search(svg) and "<script" not in svg
+        assert not UNSEEN.search(shown.csv)
         figures.write(picture, tmp_path, ("png",))
     table = ablation_table(study)
     page = comparison_page([table, table], [])

@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 
+OPTIONS = {"learning_curves": ("learning_curves_updates", "learning_curves_seconds")}  # names of its alternatives
+
+
 def pictures(
     study: StudyData,
     baseline: str | None = None,
@@ -75,7 +78,7 @@ def pictures(
             "profiles": lambda: profiles(study, baseline),
         }
     for name, make in makers.items():
-        picture = make() if only is None or name in only else None
+        picture = make() if only is None or {name, *OPTIONS.get(name, ())} & set(only) else None
         if picture is not None:
             yield picture
 

@@ -185,7 +185,7 @@ def draw_curves(ax: Any, curves: Sequence[Curve], label: str, style: ArmStyle, i
     if 1 < count < JUDGED or (is_each and 1 < count <= FEW_SEEDS):
         for c in curves:
             if c:
-                ax.plot(*zip(*c, strict=True), color=style.colour, linewidth=0.6, alpha=0.35)
+                ax.plot(*zip(*c, strict=True), color=style.colour, linewidth=0.8, alpha=0.5)
 
 
 def curve_rows(study: StudyData, panel: str, of: Curves) -> list[Row]:

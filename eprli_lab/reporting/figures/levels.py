@@ -26,6 +26,7 @@ REJECTED = {
     "errored": 1.0,
 }  # opacity of ink; admitted: the arm's
 BINS = 24  # of the token axis
+LINES = 0.6  # the lightest shade in which a line is seen on every page
 KINDS = ("within", "between")  # groups
 
 
@@ -169,6 +170,6 @@ def _draw_level(
     marks: dict[str, Any] = {"marker": MARKERS[rank % len(MARKERS)], "markersize": 4} if is_within else {}
     ax.plot(
         mean_band.x, mean_band.mean, "-" if is_within else ":", color=style.colour, linewidth=1.6,
-        alpha=shade(rank, count), markevery=max(1, len(mean_band.x) // 4),
+        alpha=shade(rank, count, LINES), markevery=max(1, len(mean_band.x) // 4),
         label=f"level {level}" if is_within else None, **marks,
     )  # fmt: skip

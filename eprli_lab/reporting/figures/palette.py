@@ -77,6 +77,6 @@ def colour_of(arms: Sequence[str]) -> dict[str, str]:
     return {arm: style.colour for arm, style in styles_of(arms).items()}
 
 
-def shade(rank: int, count: int) -> float:
-    """Opacity of the rank-th of `count` levels, from light (the first) to full: levels have shades, arms colours."""
-    return 1.0 if count < 2 else 0.3 + 0.7 * rank / (count - 1)
+def shade(rank: int, count: int, least: float = 0.3) -> float:
+    """Opacity of the rank-th of `count` levels, from `least` to full: levels have shades, arms colours."""
+    return 1.0 if count < 2 else least + (1 - least) * rank / (count - 1)

@@ -66,7 +66,7 @@ class Layout:
 
 
 # A page of 640 pixels gives WIDE 600 or so: 1.16 pixels a unit; a phone of 390 gives NARROW 340 or more: 1.35.
-WIDE = Layout("wide", width=7.2, size=9.5, label=28, line=84)
+WIDE = Layout("wide", width=7.2, size=9.6, label=28, line=84)
 NARROW = Layout("narrow", width=3.5, size=8.6, label=16, line=44)
 
 
@@ -87,7 +87,7 @@ def shortened(names: Iterable[str], most: int) -> dict[str, str]:
     """Name -> itself, or its two ends with an ellipsis between: names of arms differ at an end. All differ."""
     out: dict[str, str] = {}
     for name in dict.fromkeys(names):
-        text = label(name)
+        text = " ".join(label(name).split())
         if len(text) > most:
             tail = (most - 1) // 2
             text = f"{text[: most - 1 - tail]}…{text[-tail:]}"
