@@ -45,7 +45,7 @@ def certificate_page(records: Sequence[ControlRecord], preset: str) -> Page:
             Section("controls", "Controls", tables=[_controls_block(records)], essential=True),
             Section("checks", "What had to be found", tables=[checks_block(records)], essential=True),
         ],
-        "EPRLI Lab: certificate",
+        kicker="EPRLI Lab: certificate",
     )
 
 

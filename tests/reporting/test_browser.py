@@ -174,12 +174,7 @@ def written(directory: Path, text: str) -> Path:
 
 def buttons(of: Page) -> list[tuple[str, str]]:
     """(format, text) of every button, in the order of the page."""
-    out = []
-    for s in of.sections:
-        folded = [t for fold in s.folds for t in fold.tables]
-        for table in [*([s.beside] if s.beside else []), *s.tables, *folded]:
-            out += copies(table)
-    return out
+    return [text for s in of.sections for table in s.every_table for text in copies(table)]
 
 
 @pytest.fixture(scope="module")

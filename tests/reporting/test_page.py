@@ -40,8 +40,10 @@ pytestmark = pytest.mark.slow  # real stores and figures
 NOTHING = Artifacts({}, {}, [])
 
 
-def page_of(study: StudyData) -> Page:
-    return study_page(study, ablation_table(study), list(figures.pictures(study)), NOTHING, None, 0.03)
+def page_of(study: StudyData, *drawn: str) -> Page:
+    """`drawn`: names of its figures, which take most of the time."""
+    pictures = list(figures.pictures(study, only=drawn))
+    return study_page(study, ablation_table(study), pictures, NOTHING, None, 0.03)
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
@@ -203,8 +205,7 @@ def test_five_printers_print_the_same_document():
                 assert line in (" ".join(text.split()) if form == "text" else text), (form, line)
     page = page_of(clear_winner())
     (arms,) = [s for s in page.sections if s.id == "arms"]
-    tables = [*arms.tables, *(t for fold in arms.folds for t in fold.tables)]
-    assert tables == list(whole.blocks), "the report's tables are the document's"
+    assert arms.every_table == list(whole.blocks), "the report's tables are the document's"
     picked = document(table, chosen(table, ["arm", "score"]))
     assert (picked.title, picked.remarks, len(picked.blocks)) == ("", [], 1)
 
@@ -215,7 +216,7 @@ def test_five_printers_print_the_same_document():
 def test_the_page_needs_no_network_and_escapes_what_it_shows():
     study = planted.study(arms=("plain", "<script>alert(1)</script>"))
     study = planted.described(study, question="Is a < b & 'c'?")
-    text = page_of(study).html()
+    text = page_of(study, "effects", "learning_curves", "buffer").html()
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
     assert "a &lt; b &amp;" in text
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text), "nothing is fetched"
@@ -298,10 +299,15 @@ def test_the_detectable_effect_stands_beside_the_effects():
     study = planted.described(clear_winner(), contrasts=("other - plain", "third - other"))
     table = ablation_table(study)
     found = list(detectable(table))
-    assert [(f.arm, f.reference) for f in found] == [("other", "plain"), ("third", "other"), ("third", "plain")]
+    assert [(f.arm, f.reference) for f in found] == [
+        ("other", "plain"),
+        ("third", "other"),
+        ("other", "plain"),
+        ("third", "plain"),
+    ]
     for f in found:
         assert f.effect == minimum_detectable_effect(f.sd, 4, comparisons=2)
-    assert found[0].family == "2 contrasts" and found[2].family == "2 arms"
+    assert found[0].family == "2 contrasts" and found[3].family == "2 arms"
     least = min(f.effect for f in found), max(f.effect for f in found)
     sentence = detectable_sentence(table)
     assert sentence.startswith(
@@ -309,7 +315,7 @@ def test_the_detectable_effect_stands_beside_the_effects():
     )
     assert fraction(least[0]) in sentence and fraction(least[1]) in sentence
     (effects,) = [s for s in page_of(study).sections if s.id == "effects"]
-    assert effects.beside == detectable_block(table) and sentence in page_of(study).markdown()
+    assert effects.folds[0].tables == [detectable_block(table)] and sentence in page_of(study).markdown()
     assert detectable_block(ablation_table(planted.study(seeds=1))) is None and not detectable_sentence(
         ablation_table(planted.study(seeds=1))
     )
@@ -355,7 +361,7 @@ def test_the_headline_counts_what_the_corrected_intervals_say():
 
 def test_the_twin_says_the_same():
     study = planted.study(other=(0, 0, 0.05))
-    page = page_of(study)
+    page = page_of(study, "effects", "learning_curves")
     markdown, markup = page.markdown(), page.html()
     for section in page.sections:
         assert f"## {section.title}" in markdown and f"<h2>{section.title}</h2>" in markup
@@ -363,6 +369,8 @@ def test_the_twin_says_the_same():
     for text in (markdown, markup):
         assert f"{difference.mean:+.3f}".replace("0.", ".") in text
     assert "![Differences in score" in markdown and "](effects.png)" in markdown
+    assert "](learning_curves.png)" in markdown and "Against [updates](learning_curves_updates.png)" in markdown
+    assert 'download="effects.csv" href="data:text/csv' in markup and 'id="view-learning_curves-2"' in markup
     assert all(run.run_id in markdown and run.run_id in markup for run in study.runs)
 
 

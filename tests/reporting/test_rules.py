@@ -246,7 +246,8 @@ def test_named_contrasts_stand_first_and_are_a_family_of_their_own():
     assert [r["contrast"] for r in rows] == ["b - a", "c - b", "c - gone"]
     assert float(rows[1]["p_holm"]) == second.p_holm and rows[2]["difference"] == ""
     page = study_page(study, table, [], Artifacts({}, {}, []), None, 0.03)
-    assert page.summary.startswith("b - a: +.025") and page.sections[0].items[0][0] == "b - a:"
+    assert page.answers[0].comparison == "b - a" and page.answers[0].sentence.startswith("b scores .025 higher than a")
+    assert page.sections[0].folds[-1].items[0][0] == "b - a:"
     assert summary_metrics(table)["summary/c - b/difference"] == second.difference.mean
 
 
@@ -263,7 +264,9 @@ def test_what_is_examined_differently_says_so_first():
         assert ("(study.varies_evaluation=true)" in headline(table)) == allowed
         for form in ("text", "md", "html", "latex"):
             assert note in render(table, chosen(table, ["arm", "difference"]), form), form
-        assert study_page(table.study, table, [], Artifacts({}, {}, []), None, 0.03).summary.startswith(note)
+        page = study_page(table.study, table, [], Artifacts({}, {}, []), None, 0.03)
+        assert page.first.startswith(note) and page.html().index(note) < page.html().index('class="answers"')
+        assert page.answers[0].sentence.startswith("examined differently")
         assert compare(table.study)[0].startswith(note)
 
 
@@ -384,7 +387,7 @@ def cells(
     study: StudyData, table: str, arm: str, artifacts: Artifacts | None = None, margin: float = 0.03
 ) -> list[str]:
     page = study_page(study, ablation_table(study), [], artifacts or Artifacts({}, {}, []), None, margin)
-    grid = next(g for s in page.sections for g in s.tables if g.title == table)
+    grid = next(g for s in page.sections for g in s.every_table if g.title == table)
     return next([c.text for c in row] for row in grid.rows if row[0].text == arm)
 
 

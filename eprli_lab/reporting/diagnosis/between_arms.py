@@ -126,9 +126,9 @@ def too_few_seeds(study: StudyData, baseline: str | None, margin: float) -> list
         low, high = seeds_range(margin, sd, d.n, many)
         sentence = (
             f"{head}s shows neither a difference nor, within {margin:g}, its absence: minimum detectable effect "
-            f"{least:.3f} at power {POWER:g} with {d.n} seeds (after Holm over {many}); {margin:g} takes "
-            f"about {seeds_text(needed)} seeds ({seeds_text(low)} to {seeds_text(high)}, as far as {d.n} differences "
-            f"tell their spread)"
+            f"{least:.3f} at power {POWER:g} with {d.n} seeds (after Holm over {many}); for {margin:g} "
+            f"it takes about {seeds_text(needed)} seeds ({seeds_text(low)} to {seeds_text(high)}, as far as {d.n} "
+            f"differences tell their spread)"
         )
         out.append(Finding("few_seeds", arm, "", sentence))
     return out

@@ -14,7 +14,7 @@ from eprli_lab.reporting.stats.power import POWER, comparisons, minimum_detectab
 from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, signed
-from eprli_lab.reporting.tables.verdicts import contrast_verdict, correction_of, judgement, verdict
+from eprli_lab.reporting.tables.verdicts import contrast_verdict, correction_of, examined, judgement, verdict
 
 ANSWERS = 6  # comparisons that a headline holds; of more arms only the count stands there
 
@@ -44,7 +44,7 @@ def answers(table: Comparison) -> list[Answer]:
     if out or len(compared) > ANSWERS:
         return out
     for r in compared:
-        says = verdict(r, r.baseline, objective, direction, looks)
+        says = examined(table, (r.arm,)) + verdict(r, r.baseline, objective, direction, looks)
         over = correction_of(r.family, "arms", looks)
         if r.difference is not None:
             out.append(_answer(r.arm, r.baseline, r.difference, r.p_holm, over, objective, direction, says, looks))
@@ -78,22 +78,20 @@ def _answer(
 
 
 def detectable(table: Comparison) -> Iterator[Detectable]:
-    """Of every contrast that the study names, then of every arm whose difference is none of these."""
+    """Of every contrast that the study names, then of every arm that is compared."""
     named = [(*e.contrast, e.difference) for e in table.contrasts]
     arms = [(r.arm, r.baseline, r.difference) for r in table.rows if r.difference is not None]
     for several, name in ((named, "contrasts"), (arms, "arms")):
         many = comparisons(d for _, _, d in several)
         family = f"{many} {name}" if many > 1 else ""
         for arm, reference, d in several:
-            if several is arms and any((arm, reference) == (a, b) for a, b, _ in named):
-                continue
             sd = paired_sd(*(last_by_seed(table.study, a, table.study.objective) for a in (arm, reference)))
             effect = minimum_detectable_effect(sd, d.n, comparisons=many) if sd > 0 else math.nan
             yield Detectable(arm, reference, d, sd, effect, family)
 
 
 def detectable_block(table: Comparison) -> TableBlock | None:
-    """The table beside the effects; None where no comparison has two seeds that differ."""
+    """What the figure of the effects shows, in numbers; None where no comparison has two seeds that differ."""
     found = [f for f in detectable(table) if math.isfinite(f.effect)]
     if not found:
         return None
@@ -103,13 +101,14 @@ def detectable_block(table: Comparison) -> TableBlock | None:
         rows.append([
             Cell(f"{f.arm} - {f.reference}"),
             Cell(difference_text(d), d.mean, parts={"low": d.low, "high": d.high}),
-            Cell(fraction(f.effect), f.effect),
+            Cell(fraction(f.effect), f.effect), Cell(f.family or "one comparison"),
         ])  # fmt: skip
-    families = " and ".join(dict.fromkeys(f.family for f in found if f.family))
-    over = f", corrected over {families}" if families else ""
-    note = f"Minimum detectable effect: found with power {fraction(POWER, 1)} if it is there{over}."
-    header = ["comparison", "difference [95%]", "minimum detectable effect"]
-    return TableBlock("minimum detectable effect", header, rows, note=note)
+    note = (
+        "[95%]: each comparison by itself, uncorrected. Minimum detectable effect: the true difference that these "
+        f"seeds find with power {fraction(POWER, 1)}, corrected over the comparisons that are named."
+    )
+    header = ["comparison", "difference [95%]", "minimum detectable effect", "corrected over"]
+    return TableBlock("effects in numbers", header, rows, note=note)
 
 
 def detectable_sentence(table: Comparison) -> str:

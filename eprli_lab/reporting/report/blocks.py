@@ -135,13 +135,13 @@ def seeds_blocks(table: Comparison, artifacts: Artifacts, margin: float) -> list
         "arm",
         "common seeds",
         "sd of differences",
-        "detectable (power .8)",
+        "minimum detectable effect (power .8)",
         f"seeds for {margin:g}",
         f"within ±{margin:g}",
     ]
     header.append("on new problems [95%]")
     note = (
-        f"detectable: the true difference that these seeds find four times out of five, after Holm over "
+        f"minimum detectable effect: the true difference that these seeds find with power .8, after Holm over "
         f"{many}; seeds for {margin:g}: in brackets what the 95% interval of the sd, known from so few differences, "
         f"makes of it; within ±{margin:g}: two one-sided tests at 5%; on new problems: mean over suites, seeds and "
         f"problems both drawn anew, from {SEEDS_OF_NEW_PROBLEMS} seeds."

@@ -62,4 +62,4 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
     names = " and ".join(t.study.name for t in tables)
     marks = {arm: mark for t in reversed(tables) for arm, mark in marks_of(t.study).items()}
     summary = f"{len(tables)} studies, {len(rows)} arms."
-    return Page(f"{names}, side by side", "", summary, sections, "EPRLI Lab: studies side by side", marks=marks)
+    return Page(f"{names}, side by side", "", summary, sections, kicker="EPRLI Lab: studies side by side", marks=marks)

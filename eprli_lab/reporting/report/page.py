@@ -19,19 +19,22 @@ class Page:
     claim: str
     summary: str
     sections: Sequence[Section]
+    first: str = ""  # what must be known before anything is read
     kicker: str = ""  # the small line above the title: what kind of page this is
     answers: Sequence[Answer] = ()  # what a reader can quote; the first one answers
-    warnings: Sequence[str] = ()  # what must be known before anything is quoted
+    warnings: Sequence[str] = ()  # what must be known before anything of it is quoted
     marks: Mapping[str, str] = field(default_factory=dict)  # arm -> the mark before its name in tables, as HTML
 
     def html(self) -> str:
         """One file that needs no other: styles, scripts, figures and their data are inside."""
-        fields = {k: getattr(self, k) for k in ("title", "claim", "summary", "kicker", "answers", "warnings")}
+        fields = {k: getattr(self, k) for k in ("title", "claim", "summary", "first", "kicker", "answers", "warnings")}
         return frame.render(self.sections, self.marks, **fields)
 
     def markdown(self) -> str:
         """The same in Markdown; figures are links to the PNG files beside it."""
-        parts = [f"# {markdown(self.title)}", *twin.answers(self.answers)]
+        parts = [f"# {markdown(self.title)}"]
+        parts += [f"**{markdown(self.first)}**"] if self.first else []
+        parts += twin.answers(self.answers)
         parts += [f"**Note.** {markdown(w)}" for w in self.warnings]
         parts += [f"**Claim.** {markdown(self.claim)}"] if self.claim else []
         parts += [markdown_paragraph(self.summary)] if self.summary else []

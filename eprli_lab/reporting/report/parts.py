@@ -77,8 +77,12 @@ class Section:
     text: Sequence[str] = ()
     items: Sequence[Item] = ()
     figures: Sequence[FigureBlock] = ()
-    beside: TableBlock | None = None  # a small table to the right of the figures, where there is room
     tables: Sequence[TableBlock] = ()
     samples: Sequence[SampleBlock] = ()
     folds: Sequence[Fold] = ()
     essential: bool = False  # printed on paper: the first two pages
+
+    @property
+    def every_table(self) -> list[TableBlock]:
+        """Those that stand open, then those that fold out."""
+        return [*self.tables, *(t for fold in self.folds for t in fold.tables)]

@@ -41,7 +41,7 @@ def samples_section(study: StudyData, artifacts: Artifacts) -> list[Section]:
         "Whole responses, kept while training (tracking.samples_per_step) by fixed rules, not at random: of each "
         f"arm's first seed and each level the last one of its kind. All of them: samples.parquet of the run.{left}"
     )
-    return [Section("samples", "What was written", text=[text], samples=blocks)]
+    return [Section("samples", "Samples of responses", text=[text], samples=blocks)]
 
 
 def _block(where: str, title: str, row: Mapping[str, Any]) -> SampleBlock:

@@ -68,7 +68,7 @@ def study_page(
     if table is None:
         trials = Section("trials", "What the search saw", figures=shown, tables=[trials_block(study)], essential=True)
         sections = [trials, *left, provenance_section(study, again)]
-        return Page(title, d.claim or "", search_note(study), sections, KICKER)
+        return Page(title, d.claim or "", search_note(study), sections, kicker=KICKER)
     findings = diagnose(study, artifacts.ledger, artifacts.outcomes, baseline, margin)
     sections = [
         *_answering(study, table, shown, findings),
@@ -79,8 +79,8 @@ def study_page(
         provenance_section(study, again),
     ]
     return Page(
-        title, d.claim or "", _summary(study, table), sections, KICKER,
-        answers(table), _warnings(study, table, left), marks_of(study),
+        title, d.claim or "", _summary(study, table), sections, examination_note(table), KICKER,
+        answers(table), _warnings(study, left), marks_of(study),
     )  # fmt: skip
 
 
@@ -93,13 +93,13 @@ def _summary(study: StudyData, table: Comparison) -> str:
     )
 
 
-def _warnings(study: StudyData, table: Comparison, left: Sequence[Section]) -> list[str]:
+def _warnings(study: StudyData, left: Sequence[Section]) -> list[str]:
     """What must be known before a number is quoted."""
     built = built_task(study)
     gone = len(study.unfinished)
     runs = f"{gone} run{'s' if gone != 1 else ''} did not finish and {'are' if gone != 1 else 'is'} not in it"
     note = f'{runs}: see "{left[0].title}".' if gone and left else ""
-    return list(filter(None, [examination_note(table), f"The task was {built}." if built else "", note]))
+    return list(filter(None, [f"The task was {built}." if built else "", note]))
 
 
 def left_section(study: StudyData, artifacts: Artifacts) -> list[Section]:
@@ -123,7 +123,7 @@ def _answering(
     return [
         Section(
             "effects", "Effects", [least] if least else [], figures=_pick(shown, "effects"),
-            beside=detectable_block(table), folds=reads, essential=True,
+            folds=[*_folds(detectable_block(table)), *reads], essential=True,
         ),
         findings_section(findings, len(study.runs)),
         Section("arms", "The arms", [whole.bold_note or not_bold], tables=open_tables, folds=folds, essential=True),
@@ -154,7 +154,7 @@ def _explaining(
         ),
         Section("seeds", "How far the seeds reach", tables=seeds_blocks(table, artifacts, margin)),
         *samples_section(study, artifacts),
-        Section("configuration", "How the arms differ in their configuration", tables=[configuration_block(table)]),
+        Section("configuration", "Configuration differences", tables=[configuration_block(table)]),
         *imported_section(study),
         *reference_section(study, artifacts),
     ]  # fmt: skip

@@ -23,8 +23,7 @@ def section(s: Section) -> Iterator[str]:
     yield from map(markdown_paragraph, s.text)
     yield from _bullets(s.items)
     yield from map(_figure, s.figures)
-    beside = [s.beside] if s.beside is not None else []
-    yield from _tables([*s.tables, *beside])
+    yield from _tables(s.tables)
     yield from map(_sample, s.samples)
     for fold in s.folds:
         yield f"### {markdown(fold.title)}"

@@ -86,7 +86,7 @@ def _measured(d: PairedDifference, objective: str) -> str:
 def verdicts(table: Comparison, row: ArmRow) -> str:
     """The headline's sentence, and a short one for each further objective."""
     objective, direction = table.study.objectives[0]
-    out = _examined(table, (row.arm,)) + verdict(row, row.baseline, objective, direction, table.study.looks)
+    out = examined(table, (row.arm,)) + verdict(row, row.baseline, objective, direction, table.study.looks)
     for metric, way in table.study.objectives[1:]:
         out += f"; {metric} {difference_text(row.secondary[metric])}: {_short_verdict(row, metric, way)}"
     return out
@@ -122,7 +122,7 @@ def contrast_verdict(table: Comparison, effect: ContrastEffect) -> str:
     sentence = unjudged(d, objective, looks) or _verdict(
         d, effect.p_holm, correction, effect.contrast.reference, objective, direction
     )
-    return _examined(table, effect.contrast) + sentence
+    return examined(table, effect.contrast) + sentence
 
 
 def contrast_lines(table: Comparison) -> list[tuple[str, str]]:
@@ -130,7 +130,7 @@ def contrast_lines(table: Comparison) -> list[tuple[str, str]]:
     return [(str(effect.contrast), contrast_verdict(table, effect)) for effect in table.contrasts]
 
 
-def _examined(table: Comparison, arms: Iterable[str]) -> str:
+def examined(table: Comparison, arms: Iterable[str]) -> str:
     """Goes before a sentence on arms that were examined differently; "" where they were not."""
     keys = dict.fromkeys(key for arm in arms for key in table.examined_differently(arm))
     if not keys and not table.study.description.varies_evaluation:
