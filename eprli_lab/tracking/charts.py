@@ -15,25 +15,28 @@ from eprli_lab.tracking import names
 Charts = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # cards, sections
 WHOLE_RUN = "Model metrics"  # MLflow's section of metrics without a folder
 LAST, CURVE = "BAR", "LINE"  # of a card: the last values, one bar an arm; every value, one line an arm
-# Sections that are open, in this order: (title, kinds of card, which metrics).
-OPEN: tuple[tuple[str, tuple[str, ...], Callable[[str], bool]], ...] = (
+# Our own sections, in this order: (title, kinds of card, which metrics). Those of FOLDED are there and not open: seeds
+# are examined at different steps, and MLflow's mean line goes from one seed to the other.
+OURS: tuple[tuple[str, tuple[str, ...], Callable[[str], bool]], ...] = (
     ("Score: at the end, and over generated tokens", (LAST, CURVE), lambda m: m == names.SCORE),
     ("Held-out accuracy at the end", (LAST,), lambda m: _is_accuracy(m)),
     ("Admission rate, by level", (CURVE,), lambda m: names.is_buffer(m, ("admission_rate",))),
     ("Entropy, by level", (CURVE,), lambda m: names.is_policy(m, ("entropy",))),
-    ("Held-out accuracy over generated tokens", (CURVE,), lambda m: _is_accuracy(m)),
     ("Response length and updates", (CURVE,), lambda m: m in (names.RESPONSE_TOKENS, names.UPDATES)),
+    ("Held-out accuracy over generated tokens", (CURVE,), lambda m: _is_accuracy(m)),
 )
+FOLDED = ("Held-out accuracy over generated tokens",)
 
 
 def charts(metrics: Collection[str]) -> Charts:
     """Cards and sections for a study whose runs log `metrics`."""
     cards: list[dict[str, Any]] = []
     sections = []
-    for number, (title, kinds, wanted) in enumerate(OPEN):
+    for number, (title, kinds, wanted) in enumerate(OURS):
         kept = sorted(filter(wanted, metrics))
-        sections += [_section(f"open-{number}", title) | {"display": True, "columns": 2}] if kept else []
-        cards += [_card(kind, metric, f"open-{number}") for metric in kept for kind in kinds]
+        section = _section(f"ours-{number}", title) | {"display": title not in FOLDED, "columns": 2}
+        sections += [section] if kept else []
+        cards += [_card(kind, metric, f"ours-{number}") for metric in kept for kind in kinds]
     placed = {card["metricKey"] for card in cards}
     rest = sorted({_folder(m) for m in metrics if m not in placed}, key=lambda name: (name != WHOLE_RUN, name))
     return cards, sections + [_section(f"rest-{n}", name) for n, name in enumerate(rest)]

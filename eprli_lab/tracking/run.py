@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.escaping import shown
-from eprli_lab.masking import masked
 from eprli_lab.tracking.backoff import RETRY, Backoff
 from eprli_lab.tracking.birth import StoreError
-from eprli_lab.tracking.description import PLANNED
+from eprli_lab.tracking.header import run_header
 from eprli_lab.tracking.inputs import DataInput
 from eprli_lab.tracking.mirrors.base import MirroredRun
 from eprli_lab.tracking.mirrors.feed import Mirrors
-from eprli_lab.tracking.provenance import provenance
 from eprli_lab.tracking.send import BATCH, Item, Point, attach, end_run, is_stored, missing, send
 from eprli_lab.tracking.spool import NAME, Spool, SpoolError, SpoolWriter, artifact_entry
-from eprli_lab.tracking.store import log, open_store, process_tags
-from eprli_lab.tracking.uri import absolute, first_line, resolve_uri
+from eprli_lab.tracking.store import log, open_store
+from eprli_lab.tracking.uri import first_line, resolve_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -60,8 +56,7 @@ class RunTracker:
         run_dir.mkdir(parents=True, exist_ok=True)
         spool = _spool_of(run_dir)
         spool.rewind(-1 if resume_step is None else resume_step)
-        spool.header = _header(spec, parent_run_id, spool.header.get("token"), run_dir, engine or {})
-        spool.header |= {"inputs": [data.to_json() for data in inputs]} if inputs else {}
+        spool.header = run_header(spec, parent_run_id, spool.header.get("token"), run_dir, engine or {}, inputs)
         spool.run_id = run_id or spool.run_id
         self._stored: dict[tuple[str, int], float] = {}
         self._queue: deque[Item] = deque()
@@ -84,7 +79,7 @@ class RunTracker:
                 f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, where "
                 "it would go on: remove the directory, and the same command makes the run again"
             )
-        self._file = _writer(spool)
+        self._file = _begun(spool)
         self._spool = spool
         self._step = -1 if resume_step is None else resume_step
         self._held: dict[str, tuple[float, int]] = {}  # this step's values; a later one replaces an earlier one
@@ -257,17 +252,6 @@ class RunTracker:
             self._wake.notify_all()
 
 
-def _writer(spool: Spool) -> SpoolWriter:
-    """The spool's file, with what the spool holds. Raises UserError when it cannot be written."""
-    try:
-        spool.rewrite()
-        return SpoolWriter(spool.path)
-    except OSError as error:
-        raise UserError(
-            f"{spool.path} cannot be written ({error.strerror}): free some space there; the same command goes on"
-        ) from None
-
-
 def _spool_of(run_dir: Path) -> Spool:
     """Raises UserError, with the way out, for a damaged one."""
     try:
@@ -279,25 +263,12 @@ def _spool_of(run_dir: Path) -> Spool:
         ) from None
 
 
-def _header(
-    spec: RunSpec, parent_run_id: str | None, token: str | None, run_dir: Path, engine: Mapping[str, str]
-) -> dict[str, Any]:
-    """Everything that makes the run in a store. `token` names this spool, so that an upload finds its run again.
-
-    `directory` and `cwd`, as they were: a folder that was moved since has its store in the new place.
-    """
-    token = token or uuid.uuid4().hex
-    levels = "+".join(spec.curriculum.levels)
-    name = f"{spec.arm or f'{spec.model.name} {levels}'}/seed{spec.seed}"  # a display name: tags say which run it is
-    tags = {"kind": "run", "seed": str(spec.seed), "fingerprint": spec.fingerprint(), "eprli.token": token}
-    tags |= {"study": spec.study} if spec.study else {}
-    tags |= {"arm": spec.arm} if spec.arm else {}
-    tags |= {PLANNED: spec.planned} if spec.planned else {}
-    tags |= {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
-    tags |= {"mlflow.source.name": "python -m eprli_lab.run", "mlflow.source.type": "LOCAL"}
-    tags["eprli.provenance"] = json.dumps(provenance() | ({"engine": dict(engine)} if engine else {}))
-    params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in spec.flat().items()}
-    tracking = spec.tracking.model_dump() | {"uri": absolute(spec.tracking.uri)}
-    tags |= process_tags()
-    places = {"directory": str(run_dir.resolve()), "cwd": str(Path.cwd())}
-    return {"token": token, "name": name, "tags": tags, "params": masked(params), "tracking": tracking, **places}
+def _begun(spool: Spool) -> SpoolWriter:
+    """The spool on disk as it is remembered, to be appended to. Raises UserError when it cannot be written."""
+    try:
+        spool.rewrite()
+        return SpoolWriter(spool.path)
+    except OSError as error:
+        raise UserError(
+            f"{spool.path} cannot be written ({error.strerror}): free some space there; the same command goes on"
+        ) from None

@@ -105,8 +105,8 @@ def run_address(experiment: str, run_id: str) -> str:
     return f"#/experiments/{experiment}/runs/{run_id}?{TRAINING}"
 
 
-def view_link(tracking: TrackingSpec, study: str | None) -> str:
-    """Where `mlflow ui` (or the server) shows a study's charts by arm, of None all runs.
+def view_link(tracking: TrackingSpec, study: str | None, *, charts: bool = True) -> str:
+    """Where `mlflow ui` (or the server) shows a study by arm, its charts or its table; of None all runs.
 
     '' when the store cannot be reached.
     """
@@ -116,4 +116,4 @@ def view_link(tracking: TrackingSpec, study: str | None) -> str:
         return ""
     uri = resolve_uri(tracking.uri)
     host = _page(uri) if uri.startswith("http") else "http://127.0.0.1:5000"
-    return f"{host}/{view_address(experiment, study, charts=study is not None)}"
+    return f"{host}/{view_address(experiment, study, charts=charts and study is not None)}"

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import planted
 import pytest
@@ -23,7 +24,7 @@ from eprli_lab.reporting.report.sections import study_page
 from eprli_lab.reporting.tables.render import render
 from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.tracking.description import StudyDescription
-from eprli_lab.tracking.notes import study_note
+from eprli_lab.tracking.notes import ANSWER, experiment_note, study_note
 
 pytestmark = pytest.mark.slow  # one of many
 
@@ -185,6 +186,18 @@ def test_figures_show_a_hostile_text_as_it_is(tmp_path: Path, recwarn):
     table = ablation_table(study)
     page = comparison_page([table, table], [])
     assert MARK in write_page(page, tmp_path, "both").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_an_experiments_note_obeys_no_hostile_text(text: str) -> None:
+    described = StudyDescription(question=text).to_tags()
+    tags = {"study": text, ANSWER: text, **described}
+    run = SimpleNamespace(data=SimpleNamespace(tags=tags), info=SimpleNamespace(run_id="0123"))
+    note = experiment_note("1", [run])
+    assert not UNSEEN.search(note), note
+    assert "<script" not in note.lower() and "<img" not in note.lower()
+    links = re.findall(r"(?<!\\)\]\(([^)]*)\)", note)
+    assert all(link.startswith("#/experiments/1/runs") for link in links) and len(links) == 3, links
 
 
 def test_a_note_is_of_the_description():

@@ -49,11 +49,11 @@ def test_a_run_says_which_decode_loop_sampled(tmp_path):
     from helpers import ScriptedBackend
 
     from eprli_lab.backends.build import described
-    from eprli_lab.tracking.run import _header
+    from eprli_lab.tracking.header import run_header
 
     engine = described(backend(decode="torch"))
     assert engine == {"decode": "torch"} and described(ScriptedBackend()) == {}
-    tags = [_header(SPEC, None, None, tmp_path, e)["tags"] for e in (engine, {})]
+    tags = [run_header(SPEC, None, None, tmp_path, e)["tags"] for e in (engine, {})]
     said = [json.loads(t["eprli.provenance"]) for t in tags]
     assert said[0]["engine"] == engine and "engine" not in said[1]
     assert tags[0]["fingerprint"] == tags[1]["fingerprint"]
