@@ -25,7 +25,9 @@ LONGEST = (
     "test_sweeping_launchers",
     "test_sweeping_workers",
 )
-LEFT_BEHIND = ("mlflow.db", "mlruns", "mlartifacts", "outputs", "multirun", "reports", "studies")
+LEFT_BEHIND = (
+    "mlflow.db", "mlruns", "mlartifacts", "outputs", "multirun", "reports", "studies", "tensorboard", "trackio", "wandb",
+)  # fmt: skip
 
 with contextlib.suppress(ImportError):  # the environment of the OpenRLHF rehearsal has no hypothesis
     from hypothesis import HealthCheck, settings

@@ -17,6 +17,8 @@ DOORS = {"sweeps", "difficulty", "warmstart"}  # `python -m eprli_lab.<door>`: o
 # Packages that only these rooms may import, at whatever depth of their code.
 ONLY_IN = {
     "mlflow": {"tracking"},
+    "wandb": {"tracking"},
+    "trackio": {"tracking"},
     "optuna": {"sweeping", "reporting"},
     "hydra": {"run", "cli", "config", "sweeping"},
     "torch": {"algorithm", "backends"},

@@ -22,7 +22,7 @@ MIRRORS = {
 }
 BATCH = 50  # rows that are sent at once, without waiting for flush_seconds
 FARTHEST = 100_000  # rows that may wait: a mirror that is further behind is given up
-FINISH_SECONDS = 15.0  # that the end of a run waits for its mirrors, all together
+FINISH_SECONDS = 120.0  # that the end of a run waits for its mirrors, all together: one that hangs is left then
 
 
 class Mirrors:
