@@ -49,6 +49,7 @@ def wrong_decisions(plan: LookPlan, arms: int, studies: int, seed: int) -> tuple
     return wrong, ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spending", "published"),  # two-sided 5%, three even looks: Lan and DeMets' program, as R's ldbounds gives it
     [("obrien_fleming", (3.7103, 2.5114, 1.9930)), ("pocock", (2.2794, 2.2949, 2.2959))],
