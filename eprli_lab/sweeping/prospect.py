@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eprli_lab.config.spec import RunSpec
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.cost import run_cost
 from eprli_lab.sweeping.look_state import look_plan
@@ -166,23 +167,22 @@ def _cost(plan: Plan, data: StudyData | None) -> Cost | None:
     ]
     if all(seconds > 0 for seconds in past):
         return Cost(sum(past), runs_at_once(plan), gpus, True)
-    if gpus:
-        hours = [_gpu_hours(plan, arm) for arm in first]
-        known = [h for h in hours if h is not None]
-        return Cost(sum(known) * 3600 / gpus, runs_at_once(plan), gpus, False) if len(known) == len(hours) else None
-    counted = [first[run.after.arm] if run.after else run for run in first.values()]
-    costs = [cost for run in counted if (cost := run_cost(run.spec)) is not None]
-    return Cost(sum(costs), runs_at_once(plan), 0, False) if len(costs) == len(counted) else None
+    # what an arm that waits for another one takes from it is not known yet: it counts like that one
+    counted = [first[run.after.arm].spec if run.after else run.spec for run in first.values()]
+    costs = [_gpu_seconds(spec, gpus) if gpus else run_cost(spec) for spec in counted]
+    known = [cost for cost in costs if cost is not None]
+    return Cost(sum(known), runs_at_once(plan), gpus, False) if len(known) == len(costs) else None
 
 
-def _gpu_hours(plan: Plan, arm: str) -> float | None:
-    """Of one run, by the formulas of backends/openrlhf/estimate.py; None for a model of unknown size."""
+def _gpu_seconds(spec: RunSpec, gpus: int) -> float | None:
+    """Of one run on so many GPUs, by the formulas of backends/openrlhf/estimate.py; None: its size is not known."""
     from eprli_lab.backends.model_shape import shape_of
     from eprli_lab.backends.openrlhf.estimate import hours
 
-    spec = next(run.spec for run in plan.runs if run.arm == arm)
+    if spec.budget.unit == "seconds":
+        return spec.budget.amount
     shape = shape_of(spec.model)
-    return None if shape is None else sum(hours(spec, shape.parameters))
+    return None if shape is None else 3600 * sum(hours(spec, shape.parameters)) / gpus
 
 
 def _is_alike(data: StudyData, plan: Plan, arm: str) -> bool:

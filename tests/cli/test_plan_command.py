@@ -75,3 +75,13 @@ def test_past_runs_give_spread_and_cost(capsys):
     assert "spread from seed to seed: the runs of pilot in sqlite:///mlflow.db" in out
     assert "(4 seeds; ." in out and "(sure: " in out and "the same, sure: " in out
     assert "pilot ran l1, l2 with another configuration than is planned" in out
+
+
+@pytest.mark.slow
+def test_a_cluster_is_planned_in_gpu_hours(capsys):
+    assert command.run(["levels", "effect=0.05", "sd=0.04", "experiment=eprli_1p5b", "study.only=[l1_matched]"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    planned = next(line for line in lines if line.startswith("as planned: 4 seeds x 3 arms = 12 runs, about "))
+    hours = float(planned.rpartition("about ")[2].removesuffix(" GPU-hours").replace(",", ""))
+    assert 10 < hours < 100_000  # the arm with as many updates counts like the one that it waits for
+    assert "cost: by formulas (backend.dry_run=true), orders of magnitude" in lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -28,6 +29,7 @@ from eprli_lab.reporting.stats.paired import paired_difference, t_quantile
 from eprli_lab.reporting.stats.sequential import nominal_level, sequential_p, spent
 from eprli_lab.reporting.tables.rows import ablation_table
 from eprli_lab.reporting.tables.verdicts import headline
+from eprli_lab.tracking.description import LOOKS
 
 THIRDS = (1 / 3, 2 / 3, 1.0)
 
@@ -49,6 +51,7 @@ def wrong_decisions(plan: LookPlan, arms: int, studies: int, seed: int) -> tuple
     return wrong, ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spending", "published"),  # two-sided 5%, three even looks: Lan and DeMets' program, as R's ldbounds gives it
     [("obrien_fleming", (3.7103, 2.5114, 1.9930)), ("pocock", (2.2794, 2.2949, 2.2959))],
@@ -214,3 +217,16 @@ def test_one_look_is_the_table_that_it_was():
     assert once.looks is None and ablation_table(once).text() == ablation_table(data).text()
     assert '"looks"' not in data.description.to_tag()
     assert '"looks": 3' in described(data, looks=3).description.to_tag()
+
+
+def test_what_the_sweep_recorded_goes_before_what_the_runs_say():
+    data = looked_at(4, other=(0.3, 0.3, 0.3))
+    assert data.looks is not None and data.looks.is_stopped
+    record = write_looks([Look(1, frozenset({("other", 1)}))], False)  # that run came only after the look
+    recorded = dataclasses.replace(data, tags={LOOKS: record})
+    assert recorded.looks is not None and not recorded.looks.is_stopped
+    (effect,) = ablation_table(recorded).contrasts
+    assert effect.difference.n == 2 and math.isnan(effect.p_holm)
+    assert "two seeds are shown, not judged" in ablation_table(recorded).text()
+    damaged = dataclasses.replace(data, tags={LOOKS: "{}"})
+    assert damaged.looks == data.looks
