@@ -93,6 +93,7 @@ def test_openrlhf_keys():
     assert renamed("openrlhf", keys) == {"train/rollout/reward_mean": "train/whole/all/reward/mean"}
     assert beside("openrlhf", "eval/eval_math_pass1", keys) == {
         "response_tokens": "eval/eval_math_response_length_mean", "truncation_rate": "eval/eval_math_truncated_rate",
+        "pass_at_k": "eval/eval_math_pass4",
     }  # fmt: skip
 
 
