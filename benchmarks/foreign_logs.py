@@ -149,7 +149,7 @@ def _openrlhf_flags(work: Path, out: Path, seed: int, updates: int, reward: str)
         ("--actor.lr_scheduler", "constant"), ("--actor.lr_warmup_ratio", "0"),
         ("--actor.num_nodes", "1"), ("--actor.num_gpus_per_node", "1"), ("--vllm.num_engines", "1"),
         ("--vllm.tensor_parallel_size", "1"), ("--vllm.sync_backend", "gloo"), ("--vllm.enforce_eager",),
-        ("--vllm.gpu_memory_utilization", "0.3"), ("--ds.zero_stage", "2"), ("--ds.param_dtype", "fp32"),
+        ("--vllm.gpu_memory_utilization", "0.3"), ("--ds.zero_stage", "2"), ("--ds.param_dtype", "bf16"),
         ("--ds.attn_implementation", "eager"), ("--eval.steps", str(EVERY)), ("--eval.temperature", "1.0"),
         ("--eval.n_samples_per_prompt", str(SAMPLES)), ("--logger.logging_steps", "1"),
         ("--logger.tensorboard_dir", str(out.parent)), ("--logger.wandb.run_name", out.name),

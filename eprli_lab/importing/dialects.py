@@ -118,6 +118,11 @@ def beside(dialect: str, key: str, keys: Collection[str]) -> dict[str, str]:
         for end, measure, other in BESIDE.get(dialect, ())
         if name.endswith(end)
     }
+    if dialect == "openrlhf" and name.endswith("_pass1"):  # the best of as many samples as each problem had
+        prefix = name.removesuffix("1")
+        numbers = [k.removeprefix(prefix) for k in own if k.startswith(prefix)]
+        k = max((int(n) for n in numbers if n.isdecimal() and n.isascii()), default=1)
+        candidates["pass_at_k"] = own.get(f"{prefix}{k}") if k > 1 else None
     return {measure: found for measure, found in candidates.items() if found is not None}
 
 

@@ -238,7 +238,7 @@ def _notes(score: str | None, chosen: Mapping[str, str], metrics: Mapping[str, S
     out = []
     if any(not key.startswith(("eval", "val", "test")) for key in keys):
         out.append(f"the score is {', '.join(keys)}, which may have been measured on problems that were trained on")
-    if any("reward" in key for key in keys):
+    if any("reward" in key or key.endswith("_pass1") for key in keys):
         out.append("the score is a mean reward: an accuracy only where the reward is 0 or 1")
     return [*out, *_out_of_range(metrics)]
 

@@ -66,6 +66,19 @@ def test_a_real_run_of_trl():
     assert all(not name.startswith("imported/") or name[9:] for name in run.metrics)
 
 
+def test_a_real_run_of_openrlhf():
+    run = read_run("openrlhf", [LOGS / "openrlhf" / "seed0"], "openrlhf", 0)
+    assert run.record.suites == {"heldout": "eval/eval_heldout_pass1"} and run.ends()[1] == 0.640625
+    assert math.isnan(run.ends()[0]) and sorted(run.metrics[names.SCORE]) == [4, 8, 12, 16]
+    assert run.metrics[names.evaluation("heldout", "pass_at_k")][16] == 0.828125
+    assert run.metrics[names.evaluation("heldout", "response_tokens")][16] == pytest.approx(12.2109375)
+    assert run.metrics["train/whole/all/reward/mean"][16] == 0.640625
+    assert run.metrics["policy/whole/entropy"][16] == pytest.approx(0.1995, abs=1e-4)
+    assert run.metrics["optim/grad_norm"][16] == pytest.approx(1.0369, abs=1e-4)
+    assert run.metrics["optim/lr"][16] == pytest.approx(1e-3) and "imported/train/ppo_clip_ratio" in run.metrics
+    assert run.record.notes == ("the score is a mean reward: an accuracy only where the reward is 0 or 1",)
+
+
 def test_verl(tmp_path):
     rows = [
         {"val-core/openai/gsm8k/acc/mean@4": 0.25, "val-core/math/acc/mean@4": 0.5, "val-aux/math/reward/mean@4": 0.5},
@@ -93,6 +106,7 @@ def test_openrlhf_keys():
     assert renamed("openrlhf", keys) == {"train/rollout/reward_mean": "train/whole/all/reward/mean"}
     assert beside("openrlhf", "eval/eval_math_pass1", keys) == {
         "response_tokens": "eval/eval_math_response_length_mean", "truncation_rate": "eval/eval_math_truncated_rate",
+        "pass_at_k": "eval/eval_math_pass4",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -65,6 +66,27 @@ def test_three_seeds_of_trl_and_scores_of_another_arm(store, tmp_path):
     assert run.by_step("imported/loss") == {r["step"]: r["loss"] for r in state if "loss" in r}
     assert imported_status("one", store).splitlines()[0] == "study one: imported, 3 of 3 runs in the store"
     assert imported_status("none", store) is None
+
+
+def test_a_run_of_trl_and_one_of_openrlhf_in_one_study(store):
+    import_runs(store, "trainers", [trl(seed) for seed in (0, 1, 2)])
+    for seed in (0, 1, 2):
+        import_runs(store, "trainers", [read_run("openrlhf", [LOGS / "openrlhf" / f"seed{seed}"], "openrlhf", seed)])
+    study = load_study(store.uri, store.experiment, "trainers")
+    rows = {row.arm: row for row in ablation_table(study).rows}
+    assert rows["trl"].seeds == rows["openrlhf"].seeds == (0, 1, 2) and study.suites == ["heldout"]
+    assert rows["trl"].score == pytest.approx((0.6171875 + 0.5625 + 0.78125) / 3)
+    assert rows["openrlhf"].score == pytest.approx((0.640625 + 0.609375 + 0.5078125) / 3)
+    difference = rows["openrlhf"].difference  # .0234375, .046875, -.2734375: sd .178552, t(2) 4.302653
+    assert difference.n == 3 and difference.mean == pytest.approx(-0.0677083, abs=1e-7)
+    assert (difference.low, difference.high) == pytest.approx((-0.511256, 0.375840), abs=1e-5)
+    assert rows["trl"].score_start == pytest.approx((0.3125 + 0.2421875 + 0.3203125) / 3)
+    assert math.isnan(rows["openrlhf"].score_start), "OpenRLHF evaluated nothing before training"
+    assert rows["openrlhf"].updates == 16.0 and math.isnan(rows["openrlhf"].tokens)
+    assert 0.1 < rows["openrlhf"].entropy < 0.3 and 0.1 < rows["trl"].entropy < 0.3
+    notes = " ".join(study.notes)
+    assert "openrlhf: imported from OpenRLHF, which logged nothing of the score before training" in notes
+    assert "trl: imported from TRL, which logged nothing of generated tokens" in notes
 
 
 def test_a_second_import_adds_an_arm_and_keeps_what_was_said(store, tmp_path):
