@@ -37,15 +37,14 @@ def test_words_lead_to_the_store(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_what_a_sweep_prints_is_run_by_a_shell(tmp_path: Path):
-    program = tmp_path / "bin" / "eprli-lab"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m eprli_lab "$@"\n')
-    program.chmod(0o755)
-    (program.parent / "python").symlink_to(sys.executable)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, words in (("eprli-lab", "-m eprli_lab"), (Path(sys.executable).name, "")):  # of this environment
+        (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {words} "$@"\n')
+        (programs / name).chmod(0o755)
     work = tmp_path / "a place of mine"
     work.mkdir()
-    path = f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(REPO)}
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(REPO)}
     environment |= {"BROWSER": "true %s"}
 
     def shell(line: str) -> str:
