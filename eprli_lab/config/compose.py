@@ -165,8 +165,8 @@ def hydra_error_sentence(error: Exception, overrides: Sequence[str] | None = Non
     if several:
         key = several[1].partition("=")[0]
         return (
-            f"{several[1]}: these are several values: with -m each is an arm of a sweep; a list is written {key}=[...], "
-            "a text with a comma in quotes"
+            f"{several[1]}: these are several values: with -m each is an arm of a sweep; a list is written "
+            f"{key}=[...], a text with a comma in quotes"
         )
     found = re.match(r"Could not override '([^']+)'", text)
     if found:
