@@ -8,6 +8,7 @@ import sys
 import time
 
 CASES = {
+    "(alone)": [],
     "--help": ["--help"],
     "report --help": ["report", "--help"],
     "run --help": ["run", "--help"],

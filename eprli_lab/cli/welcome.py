@@ -10,6 +10,7 @@ import click
 
 from eprli_lab import __version__
 from eprli_lab.cli.command import PROGRAM
+from eprli_lab.errors import shortened
 from eprli_lab.escaping import shown
 from eprli_lab.sweeping.found import FoundStudy, studies_here
 
@@ -41,8 +42,8 @@ def _next_steps(program: str) -> str:
 
 def _here(studies: list[FoundStudy], program: str) -> str:
     width = min(max(len(study.name) for study in studies[:MOST]), 36)
-    lines = [f"In this directory ({_cut(str(Path.cwd()), WIDTH - 22)}):"]
-    lines += [f"  {_cut(study.name, width):<{width}}  {_how_far(study)}" for study in studies[:MOST]]
+    lines = [f"In this directory ({shortened(str(Path.cwd()), WIDTH - 22)}):"]
+    lines += [f"  {shortened(study.name, width):<{width}}  {_how_far(study)}" for study in studies[:MOST]]
     if len(studies) > MOST:
         lines.append(f"  and {len(studies) - MOST} more in studies/ and reports/")
     reports = [(page.stat().st_mtime, study.name) for study in studies if (page := study.report) is not None]
@@ -63,7 +64,3 @@ def _how_far(study: FoundStudy) -> str:
     else:
         far = f"{study.complete} of {study.total} {unit}" if study.total else "begun"
     return far + (", report" if study.report is not None else ", no report yet")
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"...{text[len(text) - width + 3 :]}"

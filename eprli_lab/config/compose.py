@@ -161,6 +161,13 @@ def hydra_error_sentence(error: Exception, overrides: Sequence[str] | None = Non
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         word = _refused_word(error, given)
         return f"{shortened(word) if word else 'the command line'}: Hydra cannot read this ({shortened(text)})"
+    several = re.match(r"Ambiguous value for argument '(.+?)' 1\.", text)
+    if several:
+        key = several[1].partition("=")[0]
+        return (
+            f"{several[1]}: these are several values: with -m each is an arm of a sweep; a list is written "
+            f"{key}=[...], a text with a comma in quotes"
+        )
     found = re.match(r"Could not override '([^']+)'", text)
     if found:
         return f"{found[1]}: unknown key{_nearest_key(found[1], given)}"

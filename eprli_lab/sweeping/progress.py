@@ -47,6 +47,7 @@ def bars(names: int) -> Any:
 
     A task's description is the name, which is cut, and its field `tail` what stands behind it. No row is wrapped.
     """
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
     from rich.text import Text
@@ -65,6 +66,7 @@ def bars(names: int) -> Any:
         Name(table_column=one_line),
         BarColumn(bar_width=bar, table_column=Column(no_wrap=True, min_width=8)),
         note,
+        console=Console(),  # rich's common one keeps the width of its first use
         transient=True,
         refresh_per_second=A_SECOND,
     )

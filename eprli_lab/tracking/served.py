@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 PAGE = "http://127.0.0.1:5000"  # where `mlflow ui` answers unless told otherwise
-PATIENCE = 2.0  # s
+PATIENCE = 5.0  # s that a server may take; where none is, it is known at once
 
 
 def answers(page: str = PAGE) -> bool:

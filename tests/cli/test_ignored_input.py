@@ -26,6 +26,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("run -m", "-m needs a sweep, a file that names its arms"),
         ("run -m optim.learning_rate=3e-4", "-m needs a sweep"),
+        ("run curriculum=l1,l2", "curriculum=l1,l2: these are several values: with -m each is an arm"),
         ("run -m seed=0,1 study.seeds=[1]", "seed=0,1: the seeds are given twice"),
         ("run -m optim.learning_rate=interval(1e-4,1e-3)", "this has no values to run one after another"),
         ("run -m curriculum=l1,l1", "arms curriculum-l1 and curriculum-l1-2 are the same configuration"),
