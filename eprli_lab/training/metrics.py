@@ -195,7 +195,7 @@ def in_catalogue(name: str) -> bool:
 
 def catalogue_markdown() -> str:
     """The catalogue as docs/metrics.md shows it."""
-    what = "Every metric that is logged: its name, unit and definition. `{l}` stands for a level, `{suite}` for a suite."
+    what = "Every metric that is logged: name, unit and definition. `{l}` stands for a level, `{suite}` for a suite."
     made = "Made by `python -m eprli_lab.training.metrics > docs/metrics.md`."
     lines = ["# Metrics", "", what, made, ""]
     lines += ["| name | unit | definition |", "|---|---|---|"]
