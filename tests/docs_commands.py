@@ -40,7 +40,7 @@ MARK = re.compile(r"^<!-- (file|given|with|smaller|exit|not run): (.*) -->$|^<!-
 SERVER = re.compile(r"^(?:\w+=\S+ )*(?:mlflow (?:ui|server)|optuna-dashboard|mkdocs serve)\b")
 PLAN = "import sys; from plans import plan_of; plan_of(*sys.argv[1:])"
 SWEEP = re.compile(r"(?:python -m eprli_lab\.run|eprli-lab run) -m ")
-RUN = re.compile(r"(?:python -m eprli_lab\.run|eprli-lab run)\b")
+RUN = re.compile(r"(?:\w+=\S+ )*(?:python -m eprli_lab\.run|eprli-lab run)\b")
 OURS = re.compile(r"^(?:python|eprli-lab|mlflow|ray|pip|make|sbatch|optuna-dashboard|trackio)\b")
 
 
@@ -106,7 +106,10 @@ def commands(block: Block) -> list[tuple[int, str]]:
     for i, line in enumerate(text.splitlines()):
         start = start if held else block.line + i + 1
         held += line.removesuffix("\\") + (" " if line.endswith("\\") else "")
-        if line.endswith("\\") or held.count('"') % 2:
+        loop = re.search(r"\bdo$", held, re.MULTILINE) and not re.search(r"^done\b", held, re.MULTILINE)
+        if loop and not line.endswith("\\"):
+            held += "\n"
+        if loop or line.endswith("\\") or held.count('"') % 2:
             continue
         command, held = without_comment(held).strip(), ""
         if command and block.all("command"):
@@ -165,7 +168,7 @@ class Reader:
 
     def one(self, block: Block, line: int, command: str) -> Iterator[Outcome]:
         """One command, as its block's marks say."""
-        runs = [m for m in re.split(r" && |; ", command) if RUN.search(m) and "--cfg" not in m and '"' != m[-1]]
+        runs = [part for part in re.split(r" && |; ", command) if RUN.match(part) and "--cfg" not in part]
         smaller = " ".join(block.all("smaller")) if runs else ""
         if smaller or block.all("not run"):
             for run in runs:

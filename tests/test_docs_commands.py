@@ -39,6 +39,12 @@ def test_only_the_part_behind_the_installation_of_a_marked_command_is_run(tmp_pa
     assert docs_commands.commands(block) == [(3, "echo run")]
 
 
+def test_a_loop_is_one_command(tmp_path):
+    text = "```sh\nfor i in 1 2; do\n  test $i = 1 || \\\n    test $i = 2\ndone\nls\n```\n"
+    outcomes = list(docs_commands.follow(page(tmp_path, text)))
+    assert [(o.line, o.code) for o in outcomes] == [(2, 0), (6, 0)]
+
+
 def test_an_unknown_mark_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is no mark"):
         docs_commands.blocks(page(tmp_path, "<!-- skip this -->\n```sh\nls\n```\n"))

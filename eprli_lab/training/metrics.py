@@ -196,8 +196,9 @@ def in_catalogue(name: str) -> bool:
 
 def catalogue_markdown() -> str:
     """The catalogue as docs/metrics.md shows it."""
-    made = "Made by `python -m eprli_lab.training.metrics > docs/metrics.md`. `{l}`: a level; `{suite}`: a suite."
-    lines = ["# Metrics", "", made, ""]
+    what = "Every metric that is logged: name, unit and definition. `{l}` stands for a level, `{suite}` for a suite."
+    made = "Made by `python -m eprli_lab.training.metrics > docs/metrics.md`."
+    lines = ["# Metrics", "", what, made, ""]
     lines += ["| name | unit | definition |", "|---|---|---|"]
     lines += [f"| `{metric.name}` | {metric.unit} | {metric.definition} |" for metric in CATALOGUE]
     return "\n".join(lines) + "\n"
