@@ -9,13 +9,13 @@ from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import Key, parse, sweep_names
 from eprli_lab.errors import UserError
 
-FORMATS = ("png", "svg", "pdf")
+FORMATS = ("png", "svg", "pdf", "csv")
 KEYS = (
     *options.STUDY,
     options.BASELINE,
     Key("compare", "two studies or more, on one page", sweep_names, "levels,order"),
     Key("out", "the directory to write (default: reports/STUDY)", example="DIR"),
-    Key("formats", f"of the figures: {', '.join(FORMATS)} (default: png)", lambda: FORMATS, "png,pdf"),
+    Key("formats", f"of the figures, csv their data: {', '.join(FORMATS)} (default: png)", lambda: FORMATS, "png,pdf"),
     options.MARGIN,
     *options.TRACKING,
 )
