@@ -302,7 +302,7 @@ def test_rows_are_sorted_and_filtered(chromium, tmp_path, width):
 def test_on_a_phone_a_row_says_what_each_number_is(chromium, tmp_path):
     chromium.open(written(tmp_path, page().html()), 390)
     cell = "document.querySelector('#arms tbody tr:nth-child(2) td[data-label^=difference]')"
-    assert chromium.js(f"getComputedStyle({cell}, '::before').content") == '"difference to l1 [95%]"'
+    assert chromium.js(f"getComputedStyle({cell}, '::before').content") == '"difference to l1 [95%], uncorrected"'
     box = chromium.js(f"(() => {{ const b = {cell}.getBoundingClientRect(); return [b.left, b.right]; }})()")
     assert 0 <= box[0] and box[1] <= 390, "the difference is not hidden to the right"
 

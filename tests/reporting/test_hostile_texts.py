@@ -50,7 +50,7 @@ def hostile_study(text: str) -> StudyData:
     arms = tuple(f"{text}{letter}".replace("\ud800", "") for letter in "ab")  # seeds are made of them here
     study = planted.described(
         planted.study(arms=arms, seeds=3, **{arms[1]: (0.05, 0.05, 0.05)}),
-        question=text, claim=text, contrasts=(f"{text}b - {text}a",) if " - " not in text else (),
+        question=text, claim=text, contrasts=(f"{arms[1]} - {arms[0]}",) if " - " not in text else (),
     )  # fmt: skip
     for run in study.runs:
         run.params.update({"data.source.path": text, "algorithm.advantage": f"{text}{run.arm[-1]}"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from eprli_lab.tracking.imported import TAG as IMPORTED
 START = "start"  # the stage before training
 ON_BRIGHT = "#010101"  # of a cell, whatever the page
 ON_DARK = "#ffffff"
+EVEN = 0.179  # luminance of a cell from which both stand out as well, by a contrast of 4.6
 
 
 def stages(run: RunData, suite: str) -> dict[str, float]:
@@ -83,16 +84,22 @@ def _heat_map(ax: Any, by_suite: Mapping[str, Mapping[str, float]], low: float, 
     """A row a suite, a column a stage; cells keep their colours on a dark page, and so does what is written in them."""
     stage_names = list(next(iter(by_suite.values())))
     cells = np.array([[of.get(n, math.nan) for n in stage_names] for of in by_suite.values()])
-    ax.pcolormesh(cells, cmap="cividis", vmin=low, vmax=high, linewidth=0)
+    mesh = ax.pcolormesh(cells, cmap="cividis", vmin=low, vmax=high, linewidth=0)
     for (i, j), value in np.ndenumerate(cells):
         if math.isfinite(value):
-            colour = ON_BRIGHT if value > (low + high) / 2 else ON_DARK
+            colour = ON_BRIGHT if _luminance(mesh.to_rgba(value)[:3]) > EVEN else ON_DARK
             ax.text(j + 0.5, i + 0.5, f"{value:.2f}", ha="center", va="center_baseline", color=colour)
     ax.set_xticks(np.arange(len(stage_names)) + 0.5, [n if n == START else f"level {n}" for n in stage_names])
     ax.set_yticks(np.arange(len(by_suite)) + 0.5, list(by_suite))
     ax.tick_params(length=0)
     ax.invert_yaxis()
     ax.grid(visible=False)
+
+
+def _luminance(rgb: Sequence[float]) -> float:
+    """Relative luminance of an sRGB colour, as WCAG 2.2 defines it."""
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb)
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
 
 
 def q_order(study: StudyData, baseline: str | None = None) -> Picture | None:

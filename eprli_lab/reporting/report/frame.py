@@ -16,7 +16,7 @@ from eprli_lab.reporting.tables.document import TableBlock
 from eprli_lab.reporting.tables.printers import csv, html, latex, markdown
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-_CODE = re.compile(r"`([^`]+)`")
+_COMMAND = re.compile(r"`(eprli-lab [\w .=/-]+)`")  # of ours: what others wrote becomes no markup
 
 
 def render(sections: Sequence[Section], marks: Mapping[str, str], **fields: Any) -> str:
@@ -49,8 +49,8 @@ def copies(block: TableBlock) -> list[tuple[str, str]]:
 
 
 def prose(text: str) -> str:
-    """A sentence as HTML; what stands between backquotes is code."""
-    return _CODE.sub(r"<code>\1</code>", escape(text))
+    """A sentence as HTML; a command between backquotes is code."""
+    return _COMMAND.sub(r"<code>\1</code>", escape(text))
 
 
 def _shown(value: object) -> object:

@@ -46,7 +46,8 @@ def print_table(block: TableBlock, marks: Mapping[str, str] | None = None, stack
         cells = []
         for j, (cell, words, title) in enumerate(zip(row, block.texts, block.header, strict=True)):
             mark = (marks or {}).get(cell.text.split(" - ")[0], "") if title in ARMS else ""
-            label = f' data-label="{escape(title)}"' if stacks and j else ""
+            heads = ", ".join(filter(None, [title, _word(title)]))
+            label = f' data-label="{escape(heads)}"' if stacks and j else ""
             cells.append(_cell(cell, words, j == 0, label + role["cell" if j else "first"], mark))
         ids = f' data-runs="{escape(block.runs[i])}"' if block.runs else ""
         body.append(f"<tr{ids}{role['row']}>{''.join(cells)}</tr>")
@@ -55,9 +56,14 @@ def print_table(block: TableBlock, marks: Mapping[str, str] | None = None, stack
 
 
 def _head(title: str) -> str:
-    """A column's title; an interval and a p say whether they are corrected."""
-    word = "uncorrected" if "difference" in title and title.endswith("[95%]") else CORRECTED.get(title, "")
+    """A column's title, and whether it is corrected."""
+    word = _word(title)
     return escape(title) + (f" <small>{word}</small>" if word else "")
+
+
+def _word(title: str) -> str:
+    """Is what stands under this title corrected for the number of comparisons? "" where that means nothing."""
+    return "uncorrected" if "difference" in title and title.endswith("[95%]") else CORRECTED.get(title, "")
 
 
 def _cell(cell: Cell, is_left: bool, is_first: bool, label: str, mark: str) -> str:
