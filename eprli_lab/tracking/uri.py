@@ -8,13 +8,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from eprli_lab.config.credentials import is_reference, reveal
+from eprli_lab.config.credentials import VARIABLES, is_reference, reveal
+from eprli_lab.config.tracking import DEFAULT_EXPERIMENT, DEFAULT_URI, TrackingSpec
 from eprli_lab.escaping import shown
+from eprli_lab.masking import HIDDEN
 
 if TYPE_CHECKING:
     import sqlite3
-
+ASKED = f"env:{VARIABLES['tracking.uri']}"  # where a URI with a password is asked for
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def store_words(tracking: TrackingSpec) -> list[str]:
+    """Words of a command that lead it to this store, in another terminal too; none for the default one.
+
+    No password is in any: such a URI is asked for in the environment.
+    """
+    words = []
+    if not is_default(tracking.uri) or not is_default(os.environ.get("MLFLOW_TRACKING_URI")):
+        words.append(f"tracking.uri={ASKED if HIDDEN in tracking.uri else tracking.uri}")
+    named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    if {tracking.experiment, named} != {DEFAULT_EXPERIMENT}:
+        words.append(f"tracking.experiment={tracking.experiment}")
+    return words
+
+
+def is_default(uri: str | None) -> bool:
+    """Does it lead, or not said at all, to mlflow.db of the working directory?"""
+    return not uri or absolute(uri) == absolute(DEFAULT_URI)
 
 
 def resolve_uri(uri: str) -> str:

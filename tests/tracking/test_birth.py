@@ -244,7 +244,7 @@ def test_a_disk_that_becomes_full_leaves_a_store_that_goes_on(store: Path, tmp_p
     with sqlite3.connect(store) as db:
         count = "SELECT count(*), count(DISTINCT key || '@' || step) FROM metrics"
         assert db.execute(count).fetchone() == (2000, 2000)
-        assert db.execute("SELECT status FROM runs WHERE name = 'a-seed0'").fetchall() == [("FINISHED",)]
+        assert db.execute("SELECT status FROM runs WHERE name = 'a/seed0'").fetchall() == [("FINISHED",)]
     db.close()
 
 

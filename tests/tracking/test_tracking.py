@@ -117,7 +117,7 @@ def test_a_run_as_it_is_stored(here, base, tmp_path):
 
     run = run_of(tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "l2-seed3"
+    assert run.info.run_name == "l2/seed3"
     assert run.data.params["curriculum.levels.l2.clip.high"] == "0.28"
     assert {
         k: json.loads(v) if not isinstance(mine.flat()[k], str) else v for k, v in run.data.params.items()

@@ -26,9 +26,8 @@ from eprli_lab.reporting.tables.rows import Table, ablation_table, search_note
 from eprli_lab.reporting.tables.rows import wanted as in_table
 from eprli_lab.reporting.tables.verdicts import headline
 from eprli_lab.tracking import names
-from eprli_lab.tracking.commands import tracking_words
 from eprli_lab.tracking.parent import parent_summary
-from eprli_lab.tracking.uri import first_line
+from eprli_lab.tracking.uri import first_line, store_words
 
 
 def read(uri: str, experiment: str, study: str, parent_run_id: str | None = None) -> StudyData:
@@ -108,7 +107,7 @@ def _again(tracking: TrackingSpec, baseline: str | None, margin: float | None) -
     """The words that make this report again; a URI whose password is hidden is asked for instead."""
     words = [f"baseline={baseline}"] if baseline else []
     words += [f"margin={margin:g}"] if margin is not None else []
-    return words + tracking_words(tracking)
+    return words + store_words(tracking)
 
 
 def _write(table: Table | None, text: str, page: Page, out_dir: Path) -> list[Path]:
