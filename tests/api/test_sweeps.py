@@ -37,7 +37,7 @@ def test_how_a_sweep_may_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(command, "run_plan", lambda plan: plan)
     for arguments, more, sentence in (
         (["mien"], {}, "sweep=mien: there is no such sweep .did you mean 'mine'"),
-        (["mine", "seed=3"], {}, "seed=3: the arms of a sweep share study.seeds"),
+        (["mine", "seed=3", "study.seeds=[1]"], {}, "seed=3: the seeds are given twice"),
         (["mine", "hydra/launcher=joblib"], {}, "hydra/launcher=joblib: run_sweep starts its own worker processes"),
         (["mine"], {"workers": 0}, "workers=0: give one or more"),
         (["mine"], {"preset": "smok"}, "preset=smok: there is no such preset .did you mean 'smoke'"),
