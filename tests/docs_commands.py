@@ -38,7 +38,10 @@ LONGEST = 600  # seconds a command may take; 60 for a server to answer
 FENCE = re.compile(r"((?:^<!-- [^\n]*-->\n)*)^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"^<!-- (file|given|with|smaller|exit|not run): (.*) -->$|^<!-- (\w+) command -->$")
 SERVER = re.compile(r"^(?:\w+=\S+ )*(?:mlflow (?:ui|server)|optuna-dashboard|tensorboard)\b")
-PLAN = "import sys; from plans import plan_of; plan_of(*sys.argv[1:])"
+PLAN = (
+    "import sys; from plans import plan_of; from eprli_lab.config.overrides import expand_shortcuts; "
+    "plan_of(*expand_shortcuts(['-m', *sys.argv[1:]])[1:])"
+)
 SWEEP = re.compile(r"(?:python -m eprli_lab\.run|eprli-lab run) -m ")
 RUN = re.compile(r"(?:\w+=\S+ )*(?:python -m eprli_lab\.run|eprli-lab run)\b")
 OURS = re.compile(r"^(?:python|eprli-lab|mlflow|ray|pip|make|sbatch|optuna-dashboard|trackio)\b")
