@@ -37,8 +37,11 @@ PAGES = [REPO / "README.md", *sorted(REPO.glob("docs/*.md"))]
 LONGEST = 600  # seconds a command may take; 60 for a server to answer
 FENCE = re.compile(r"((?:^<!-- [^\n]*-->\n)*)^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"^<!-- (file|given|with|smaller|exit|not run): (.*) -->$|^<!-- (\w+) command -->$")
-SERVER = re.compile(r"^(?:\w+=\S+ )*(?:mlflow (?:ui|server)|optuna-dashboard|mkdocs serve)\b")
-PLAN = "import sys; from plans import plan_of; plan_of(*sys.argv[1:])"
+SERVER = re.compile(r"^(?:\w+=\S+ )*(?:mlflow (?:ui|server)|optuna-dashboard|tensorboard)\b")
+PLAN = (
+    "import sys; from plans import plan_of; from eprli_lab.config.overrides import expand_shortcuts; "
+    "plan_of(*expand_shortcuts(['-m', *sys.argv[1:]])[1:])"
+)
 SWEEP = re.compile(r"(?:python -m eprli_lab\.run|eprli-lab run) -m ")
 RUN = re.compile(r"(?:\w+=\S+ )*(?:python -m eprli_lab\.run|eprli-lab run)\b")
 OURS = re.compile(r"^(?:python|eprli-lab|mlflow|ray|pip|make|sbatch|optuna-dashboard|trackio)\b")
@@ -204,7 +207,8 @@ class Reader:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        process = self.start(command, self.environment | {"MLFLOW_PORT": str(port)})
+        listening = "" if "mlflow" in command else f" --port {port}"
+        process = self.start(command + listening, self.environment | {"MLFLOW_PORT": str(port)})
         until = time.monotonic() + LONGEST / 10
         try:
             while process.poll() is None and time.monotonic() < until:
@@ -232,6 +236,8 @@ class Reader:
 
 def composition(run: str) -> str:
     """A command that composes and validates what a run, or every arm of a sweep, would be given, and starts nothing."""
+    if SWEEP.search(run) and "sweep=" not in run:
+        return f"bash -n -c {shlex.quote(run)}"  # its arms are values on the command line
     if SWEEP.search(run):
         return SWEEP.sub(f"PYTHONPATH={REPO}:{REPO}/tests python -c {shlex.quote(PLAN)} ", run)
     return f"{run} --cfg job > /dev/null"
