@@ -174,6 +174,10 @@ def test_the_forest_begins_with_the_contrasts_and_marks_what_is_detectable():
     ends = [line.get_xdata() for line in ax.lines if line.get_marker() == "|" and len(line.get_xdata()) == 2]
     assert any(x == pytest.approx([-rows[0].detectable, rows[0].detectable]) for x in ends)
     assert not any(e.is_contrast for e in effects_of(study, "b")), "another baseline was asked for"
+    few = planted.described(planted.study(arms=("a", "b", "c"), seeds=2), contrasts=("c - b", "c - a"))
+    first = effects_of(few)[0]
+    sd = np.std(list(first.seeds.values()), ddof=1)
+    assert first.detectable == pytest.approx(minimum_detectable_effect(sd, 2, comparisons=2)), "two seeds count too"
 
 
 def test_the_forest_says_what_an_arm_is_compared_to_where_that_differs():
