@@ -46,6 +46,13 @@ def test_a_themed_figure_by_hand():
     )
 
 
+def test_ids_hold_no_space_and_differ():
+    one, two = (themed(RAW, f"effects-my{c}study-wide", "t", "a") for c in " ?")
+    ids = [re.findall(r' id="([^"]+)"', svg) for svg in (one, two)]
+    assert not set(ids[0]) & set(ids[1]) and all(re.fullmatch(r"[\w-]+", i) for of in ids for i in of)
+    assert 'class="fig-wide"' in one
+
+
 def test_long_names_keep_their_ends_and_differ():
     names = [
         "plain",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,6 @@ def rendered(picture: Picture) -> Figure:
 def _for_page(picture: Picture, layout: Layout) -> str:
     drawn = picture.figure if layout is WIDE else picture.on(layout)
     return themed(raw_svg(drawn), f"{picture.name}-{layout.name}", picture.title, picture.alt, drawn.full)
-
-
-def renamed(picture: Picture, name: str) -> Picture:
-    """Under another file stem."""
-    return replace(picture, name=name)
 
 
 def write(picture: Picture, out_dir: Path, formats: Sequence[str] = ("png", "svg", "pdf")) -> list[Path]:

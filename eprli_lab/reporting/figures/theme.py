@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -56,6 +57,7 @@ def themed(svg: str, name: str, title: str, alt: str, full: Mapping[str, str] | 
 
     `full`: shortened label -> what it stands for, which a pointer shows.
     """
+    name = _as_id(name)
     root = ET.fromstring(svg)
     for parent in list(root.iter()):
         for child in list(parent):
@@ -79,6 +81,12 @@ def themed(svg: str, name: str, title: str, alt: str, full: Mapping[str, str] | 
     ET.register_namespace("", _SVG[1:-1])
     out = ET.tostring(root, encoding="unicode", short_empty_elements=True)
     return re.sub(r">\s+<", "><", out).replace(" />", "/>")
+
+
+def _as_id(name: str) -> str:
+    """Fit for an id, which may hold no space; unlike that of any other name."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    return plain if plain == name else f"f{zlib.crc32(name.encode()):08x}-{plain}"
 
 
 def _root(view: str, name: str) -> dict[str, str]:
