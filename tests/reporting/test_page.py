@@ -22,7 +22,7 @@ from eprli_lab.reporting.load import History, StudyData
 from eprli_lab.reporting.report.answers import answers, detectable, detectable_block, detectable_sentence
 from eprli_lab.reporting.report.comparison import comparison_page
 from eprli_lab.reporting.report.findings import SHOWN, finding_items, findings_section
-from eprli_lab.reporting.report.frame import copies
+from eprli_lab.reporting.report.frame import PRINTED, copies
 from eprli_lab.reporting.report.page import Page
 from eprli_lab.reporting.report.parts import Section
 from eprli_lab.reporting.report.sections import study_page
@@ -340,6 +340,7 @@ def test_a_table_is_copied_in_full_precision():
     cells = [Cell("a"), Cell("+.1 [.0, .2]", 0.1, parts={"low": 0.0, "high": 0.2})]
     (_, _, (_, text)) = copies(TableBlock("t", ["arm", "difference [95%]"], [cells], ["r1"]))
     assert text == "arm,difference,difference low,difference high,runs\na,0.1,0.0,0.2,r1\n"
+    assert [form for form, _ in copies(TableBlock("t", ["arm"], [[Cell("a")]] * (PRINTED + 1)))] == ["CSV"]
 
 
 def test_the_headline_counts_what_the_corrected_intervals_say():
