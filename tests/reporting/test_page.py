@@ -17,11 +17,12 @@ from eprli_lab.errors import UserError
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
 from eprli_lab.reporting.diagnosis.finding import KINDS, Finding
+from eprli_lab.reporting.figures import palette
 from eprli_lab.reporting.load import History, StudyData
 from eprli_lab.reporting.report.answers import answers, detectable, detectable_block, detectable_sentence
 from eprli_lab.reporting.report.comparison import comparison_page
 from eprli_lab.reporting.report.findings import SHOWN, finding_items, findings_section
-from eprli_lab.reporting.report.frame import copies
+from eprli_lab.reporting.report.frame import PRINTED, copies
 from eprli_lab.reporting.report.page import Page
 from eprli_lab.reporting.report.parts import Section
 from eprli_lab.reporting.report.sections import study_page
@@ -339,6 +340,7 @@ def test_a_table_is_copied_in_full_precision():
     cells = [Cell("a"), Cell("+.1 [.0, .2]", 0.1, parts={"low": 0.0, "high": 0.2})]
     (_, _, (_, text)) = copies(TableBlock("t", ["arm", "difference [95%]"], [cells], ["r1"]))
     assert text == "arm,difference,difference low,difference high,runs\na,0.1,0.0,0.2,r1\n"
+    assert [form for form, _ in copies(TableBlock("t", ["arm"], [[Cell("a")]] * (PRINTED + 1)))] == ["CSV"]
 
 
 def test_the_headline_counts_what_the_corrected_intervals_say():
@@ -436,6 +438,16 @@ def test_several_studies_side_by_side():
     second = StudyData("second", two.description, None, two.runs, [])
     text = comparison_page([ablation_table(one), ablation_table(second)]).markdown()
     assert "| planted | other |" in text and "| second | new |" in text and "## second" in text
+
+
+def test_an_arm_has_one_mark_and_two_studies_that_differ_give_none():
+    one = planted.study()
+    moved = planted.described(planted.study(arms=("other", "plain"), seeds=3))
+    mark = palette.styles_of(one.arms)["other"].swatch
+    assert mark in page_of(one).html()
+    same = comparison_page([ablation_table(one), ablation_table(one)]).html()
+    apart = comparison_page([ablation_table(one), ablation_table(moved)]).html()
+    assert mark in same and 'class="swatch"' not in apart
 
 
 def test_a_p_is_printed_beside_its_difference():

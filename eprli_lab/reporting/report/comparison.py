@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.report.drawings import figure_blocks, marks_of
@@ -60,6 +60,12 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
         folds = [Fold("How it reads, arm by arm", reading(t))] if reading(t) else []
         sections.append(Section(f"study-{name}", name, says, figures=shown, folds=folds, essential=True))
     names = " and ".join(t.study.name for t in tables)
-    marks = {arm: mark for t in reversed(tables) for arm, mark in marks_of(t.study).items()}
+    marks = _common([marks_of(t.study) for t in tables])
     summary = f"{len(tables)} studies, {len(rows)} arms."
     return Page(f"{names}, side by side", "", summary, sections, kicker="EPRLI Lab: studies side by side", marks=marks)
+
+
+def _common(of_studies: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Arm -> its mark, where no two studies give an arm of this name different ones."""
+    every = [(arm, mark) for marks in of_studies for arm, mark in marks.items()]
+    return {arm: mark for arm, mark in every if all(m == mark for a, m in every if a == arm)}

@@ -15,6 +15,7 @@ from eprli_lab.reporting.report.parts import Section
 from eprli_lab.reporting.tables.document import TableBlock
 from eprli_lab.reporting.tables.printers import csv, html, latex, markdown
 
+PRINTED = 200  # rows; longer tables are data, and three times their text would double the page
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 _COMMAND = re.compile(r"`(eprli-lab [\w .=/-]+)`")  # of ours: what others wrote becomes no markup
 
@@ -40,11 +41,14 @@ def render(sections: Sequence[Section], marks: Mapping[str, str], **fields: Any)
 
 
 def copies(block: TableBlock) -> list[tuple[str, str]]:
-    """What the buttons at a table copy: (format, the table in it)."""
+    """What the buttons at a table copy: (format, the table in it). Of a table that nobody prints the CSV alone."""
+    data = ("CSV", csv.print_table(block))
+    if len(block.rows) > PRINTED:
+        return [data]
     return [
         ("LaTeX", f"% needs \\usepackage{{booktabs}}\n{latex.print_table(block)}\n"),
         ("Markdown", f"{markdown.print_table(block)}\n"),
-        ("CSV", csv.print_table(block)),
+        data,
     ]
 
 
