@@ -166,7 +166,7 @@ def test_a_run_that_is_not_in_the_store_as_it_was_logged_is_sent_again(
 
 
 def test_what_cannot_be_restored_is_named_with_the_way_out(plan: Plan) -> None:
-    change("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name LIKE 'b-seed%'")
+    change("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name LIKE 'b/seed%'")
     Path("outputs/study/b/seed0", NAME).unlink()
     spool = Path("outputs/study/b/seed1", NAME)
     spool.write_bytes(spool.read_bytes().replace(b'"step": 5', b'"step": 6', 1))
