@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,12 +73,8 @@ class RunTracker:
             raise
         except Exception as error:
             self._go_offline(error)
-        steps = {step for _, step in (*spool.points, *self._stored)}
-        if self._offline is None and resume_step and resume_step not in steps:
-            raise UserError(
-                f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, where "
-                "it would go on: remove the directory, and the same command makes the run again"
-            )
+        if self._offline is None and resume_step:
+            _check_known(resume_step, {step for _, step in (*spool.points, *self._stored)}, run_dir)
         try:
             spool.rewrite()
             self._file = SpoolWriter(spool.path)
@@ -281,6 +277,15 @@ def _spool_of(run_dir: Path) -> Spool:
             f"{error}: move it away where the tracking store has all of it; else remove {run_dir}, and the same "
             "command makes the run again"
         ) from None
+
+
+def _check_known(step: int, steps: Collection[int], run_dir: Path) -> None:
+    """Raises UserError when nothing is known of the step at which a run would go on."""
+    if step not in steps:
+        raise UserError(
+            f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {step}, where it would go "
+            "on: remove the directory, and the same command makes the run again"
+        )
 
 
 def _header(
