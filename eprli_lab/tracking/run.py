@@ -6,7 +6,7 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -73,12 +73,8 @@ class RunTracker:
             raise
         except Exception as error:
             self._go_offline(error)
-        steps = {step for _, step in (*spool.points, *self._stored)}
-        if self._offline is None and resume_step and resume_step not in steps:
-            raise UserError(
-                f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {resume_step}, where "
-                "it would go on: remove the directory, and the same command makes the run again"
-            )
+        if self._offline is None and resume_step:
+            _check_known(resume_step, {step for _, step in (*spool.points, *self._stored)}, run_dir)
         self._file = _begun(spool)
         self._spool = spool
         self._step = -1 if resume_step is None else resume_step
@@ -272,3 +268,12 @@ def _begun(spool: Spool) -> SpoolWriter:
         raise UserError(
             f"{spool.path} cannot be written ({error.strerror}): free some space there; the same command goes on"
         ) from None
+
+
+def _check_known(step: int, steps: Collection[int], run_dir: Path) -> None:
+    """Raises UserError when nothing is known of the step at which a run would go on."""
+    if step not in steps:
+        raise UserError(
+            f"{run_dir}: neither {NAME} nor the tracking store has what was logged at step {step}, where it would go "
+            "on: remove the directory, and the same command makes the run again"
+        )
