@@ -86,7 +86,7 @@ def study_looks(description: StudyDescription, record: str, scores: Scores) -> S
         return None
     plan = LookPlan(description.seeds, description.looks, description.spending)
     try:
-        taken, is_stopped = read_looks(record)
+        taken, is_stopped = read_looks("" if is_broken else record)
     except ValueError:  # somebody wrote into the tag: the runs say the same
         taken, is_stopped = read_looks("")
     pairs = deciding_pairs(description)

@@ -141,32 +141,32 @@ def _keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
 
 def not_run(attributes: Mapping[str, Any]) -> tuple[int, ...]:
     """Seeds that a study in its storage stopped before."""
-    bound: dict[str, Any] = json.loads(attributes.get(PLANNED, '{"looks": 1}'))
-    if bound["looks"] == 1:
-        return ()
-    from eprli_lab.reporting.stats.looks import LookPlan, read_looks
-
-    plan = LookPlan(tuple(bound["seeds"]), bound["looks"], bound["spending"])
-    taken, is_stopped = read_looks(attributes.get(TAKEN, ""))
-    return plan.seeds[len(plan.seeds_of(len(taken))) :] if is_stopped else ()
+    stored = _stored(attributes)
+    return stored.plan.seeds[len(stored.open_seeds) :] if stored is not None and stored.is_stopped else ()
 
 
 def status_lines(attributes: Mapping[str, Any]) -> list[str]:
     """What `eprli-lab status` says of the looks; nothing of a study that is looked at once."""
-    bound: dict[str, Any] = json.loads(attributes.get(PLANNED, '{"looks": 1}'))
-    if bound["looks"] == 1:
+    stored = _stored(attributes)
+    if stored is None:
         return []
-    from eprli_lab.reporting.stats.looks import LookPlan, read_looks
-
-    plan = LookPlan(tuple(bound["seeds"]), bound["looks"], bound["spending"])
-    taken, is_stopped = read_looks(attributes.get(TAKEN, ""))
-    sizes = ", ".join(map(str, plan.sizes))
-    done = len(taken)
-    if is_stopped:
-        rest = len(plan.seeds) - len(plan.seeds_of(done))
-        where = f"stopped at look {done} of {plan.looks}; {rest} seeds are not run"
+    plan = stored.plan
+    done = len(stored.taken)
+    if stored.is_stopped:
+        where = f"stopped at look {done} of {plan.looks}; {len(not_run(attributes))} seeds are not run"
     elif done == plan.looks:
         where = "all taken"
     else:
         where = f"{done} of {plan.looks} taken, the next after {len(plan.seeds_of(done + 1))} seeds"
-    return [f"looks after {sizes} seeds ({plan.spending}): {where}"]
+    return [f"looks after {', '.join(map(str, plan.sizes))} seeds ({plan.spending}): {where}"]
+
+
+def _stored(attributes: Mapping[str, Any]) -> Looked | None:
+    """As the study's storage has it, without its plan; None of a study that is looked at once."""
+    bound: dict[str, Any] = json.loads(attributes.get(PLANNED, '{"looks": 1}'))
+    if bound["looks"] == 1:
+        return None
+    from eprli_lab.reporting.stats.looks import LookPlan, read_looks
+
+    plan = LookPlan(tuple(bound["seeds"]), bound["looks"], bound["spending"])
+    return Looked(plan, *read_looks(attributes.get(TAKEN, "")))
