@@ -303,6 +303,7 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     names = {"report.html", "report.md", "seeds.csv", "table.csv", "table.md", "table.tex", "table.txt"}
     names |= {f"{n}.png" for n in ("buffer", "learning_curves", "effects", "forgetting", "q_order", "pareto")}
     names |= {f"{n}.png" for n in ("learning_curves_updates", "learning_curves_seconds", "clipping_entropy_kl")}
+    names |= {"effects_by_suite.png", "learning_curves_by_suite.png"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "table.txt").read_text() == text + "\n"
     study, table = load("levels"), ablation_table(load("levels"))

@@ -174,6 +174,10 @@ def test_the_forest_begins_with_the_contrasts_and_marks_what_is_detectable():
     ends = [line.get_xdata() for line in ax.lines if line.get_marker() == "|" and len(line.get_xdata()) == 2]
     assert any(x == pytest.approx([-rows[0].detectable, rows[0].detectable]) for x in ends)
     assert not any(e.is_contrast for e in effects_of(study, "b")), "another baseline was asked for"
+    few = planted.described(planted.study(arms=("a", "b", "c"), seeds=2), contrasts=("c - b", "c - a"))
+    first = effects_of(few)[0]
+    sd = np.std(list(first.seeds.values()), ddof=1)
+    assert first.detectable == pytest.approx(minimum_detectable_effect(sd, 2, comparisons=2)), "two seeds count too"
 
 
 def test_the_forest_says_what_an_arm_is_compared_to_where_that_differs():
@@ -244,15 +248,17 @@ def test_verdicts_stack_to_what_was_generated():
 
 
 def test_every_picture_has_words_and_numbers_and_is_written_the_same_twice(tmp_path: Path):
+    (tmp_path / "again").mkdir()
     for name, picture in drawn(planted.study(seeds=5)).items():
         assert picture.title and any(c.isdigit() for c in picture.alt) and "nan" not in picture.alt, name
-        (tmp_path / "again").mkdir(exist_ok=True)
-        first = figures.write(picture, tmp_path)
-        second = figures.write(picture, tmp_path / "again")
+        formats = ("png", "svg", "csv", *(("pdf",) if name == "effects" else ()))
+        first = figures.write(picture, tmp_path, formats)
+        assert len(first) == len(formats) * (1 + len(picture.alternatives)), name
+        second = figures.write(picture, tmp_path / "again", formats)
         assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second], name
         heads = [p.read_bytes()[:5] for p in first]
-        assert heads[0][1:4] == b"PNG" and heads[1] == b"<?xml" and heads[2] == b"%PDF-"
-        assert figures.rendered(picture) == figures.rendered(picture), name
+        assert heads[0][1:4] == b"PNG" and heads[1] == b"<?xml" and heads[2] == b"panel"
+        assert name != "effects" or heads[3] == b"%PDF-"
 
 
 def test_profiles_from_five_seeds_only():

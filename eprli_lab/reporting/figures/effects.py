@@ -58,9 +58,8 @@ def effects_of(study: StudyData, baseline: str | None = None) -> list[Effect]:
     compared_to = {a: b for a, b in baselines(study, baseline).items() if a in arms}
     versus = {(a, b): difference(study, a, b, study.objective) for a, b in compared_to.items()}
     family = comparisons(difference(study, a, b, study.objective) for a, b in baselines(study, baseline).items())
-    out = [
-        _effect(study, c.contrast.arm, c.contrast.reference, c.difference, max(1, c.family), True) for c in contrasts
-    ]
+    many = comparisons(c.difference for c in contrasts)
+    out = [_effect(study, c.contrast.arm, c.contrast.reference, c.difference, many, True) for c in contrasts]
     out += [_effect(study, a, b, d, family, False) for (a, b), d in versus.items()]
     return [e for e in out if e.difference.n or not e.is_contrast]
 
