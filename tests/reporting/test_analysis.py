@@ -316,7 +316,9 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     assert parent.data.metrics["summary/l2/score"] == table.rows[1].score
     assert parent.data.metrics["summary/l2/difference"] == table.rows[1].difference.mean
     note = parent.data.tags["mlflow.note.content"]
-    assert table.markdown().startswith(note) and "<!--" not in note, "the ids of runs are in the file alone"
+    figure = f"![the difference of each arm, with its interval](get-artifact?path=report%2Feffects.png&run_uuid={study.parent_run_id})\n\n"
+    assert note.count(figure) == 1 and "<!--" not in note, "the ids of runs are in the file alone"
+    assert table.markdown().startswith(note.replace(figure, "")), "the figure stands before the first table"
     assert (tmp_path / "out" / "table.md").read_text() == table.markdown()
 
 

@@ -29,4 +29,5 @@ def parent_note(table: Comparison, run_id: str, figure: str | None) -> str:
         return whole
     address = f"get-artifact?path={quote(f'{FOLDER}/{figure}', safe='')}&run_uuid={quote(run_id)}"
     before, bar, table_and_rest = whole.partition("\n\n| ")  # what answers stands before the first table
-    return f"{before.rstrip()}\n\n![the difference of each arm, with its interval]({address})\n{bar}{table_and_rest}"
+    image = f"![the difference of each arm, with its interval]({address})"
+    return f"{before.rstrip()}\n\n{image}" + (f"{bar}{table_and_rest}" if bar else "\n")
