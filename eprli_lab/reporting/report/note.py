@@ -29,5 +29,5 @@ def parent_note(table: Comparison, run_id: str, figure: str | None) -> str:
         return whole
     address = f"get-artifact?path={quote(f'{FOLDER}/{figure}', safe='')}&run_uuid={quote(run_id)}"
     before, bar, table_and_rest = whole.partition("\n\n| ")  # what answers stands before the first table
-    picture = f"![the difference of each arm, with its interval]({address})"
-    return f"{before.rstrip()}\n\n{picture}" + (bar or "\n") + table_and_rest
+    image = f"![the difference of each arm, with its interval]({address})"
+    return f"{before.rstrip()}\n\n{image}" + (f"{bar}{table_and_rest}" if bar else "\n")
