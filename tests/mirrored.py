@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,7 +41,17 @@ def in_mlflow(run_id: str, uri: str = "sqlite:///mlflow.db") -> Points:
 
 
 def in_wandb(folder: Path) -> WandbFile:
-    """The one offline run in a directory of W&B's whose id ends its name."""
+    """The offline run, which ended, in a directory of W&B's: its own process writes the last lines a moment later."""
+    found = _in_wandb(folder)
+    for _ in range(2400):
+        if found.exit_code is not None:
+            break
+        time.sleep(0.05)
+        found = _in_wandb(folder)
+    return found
+
+
+def _in_wandb(folder: Path) -> WandbFile:
     from wandb.proto import wandb_internal_pb2
 
     (file,) = folder.glob("*.wandb")
