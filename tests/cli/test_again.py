@@ -30,8 +30,8 @@ def test_words_lead_to_the_store(monkeypatch: pytest.MonkeyPatch):
     assert store_words(there) == ["tracking.uri=sqlite:///a b.db", "tracking.experiment=Ann's"]
     secret = TrackingSpec(uri="postgresql://ann:secret@host/db")
     assert store_words(secret) == ["tracking.uri=env:EPRLI_TRACKING_URI"]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///a b.db")  # then it is the default
-    assert store_words(there) == ["tracking.experiment=Ann's"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///a b.db")  # the command is for a terminal that has it not, too
+    assert store_words(there) == ["tracking.uri=sqlite:///a b.db", "tracking.experiment=Ann's"]
 
 
 @pytest.mark.slow
