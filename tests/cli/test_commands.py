@@ -115,7 +115,8 @@ def test_the_words_of_the_examples_are_taken(name):
 def test_hydra_composes_the_words_of_the_examples():
     for name in ("run", "sweeps", "warmstart"):
         for words, _ in command_of(name).examples:
-            overrides = [w for w in words.split() if w not in ("-m", "--cfg", "job") and not w.startswith("out=")]
+            ours = ("-m", "--cfg", "job", "out=", "only=")
+            overrides = [w for w in words.split() if not w.startswith(ours)]
             compose_spec(expand_shortcuts(overrides))
     for words, _ in difficulty.command.examples:
         _, _, _, overrides = difficulty._arguments(words.split())

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPO
 from sweeping_work import arms, behave, make_plan, one_run_done
 from terminals import cursor_is_shown, in_terminal, resize, rows
 
@@ -25,6 +26,7 @@ def sweep(columns: int, cwd: Path, *, seconds: float = 0.3, **more) -> tuple[int
 @pytest.fixture(autouse=True)
 def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
 
 
 @pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.exhaustive)])

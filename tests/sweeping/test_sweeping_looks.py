@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import REPO
 from sweeping_work import arms, behave, make_plan, run
 
 from eprli_lab.errors import UserError
@@ -24,6 +26,7 @@ SCORES = {"a": 0.2, "b": 0.7}  # what an arm scores, beside a little luck
 @pytest.fixture(autouse=True)
 def _in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
 
 
 def plan(**changed: Any) -> Plan:

@@ -65,7 +65,7 @@ def test_values_common_to_all_arms_of_a_sweep_file(tmp_path: Path, monkeypatch: 
 
 def test_what_makes_no_sense_in_a_sweep() -> None:
     assert "has its own arms" in refused("sweep=levels", "curriculum=l1,l2")
-    assert "study.seeds" in refused("sweep=levels", "seed=3")
+    assert "study.seeds" in refused("sweep=levels", "seed=3", "study.seeds=[1,2]")
     assert "are the same configuration" in refused("sweep=levels", "curriculum=l2")
     assert "no arm 'l22' (did you mean 'l2'?)" in refused("sweep=levels", "study.only=[l22]")
 
