@@ -35,10 +35,12 @@ def listing(words: list[str]) -> str:
         if plan.search is not None:
             runs += f", after a search of {plan.spec.trials} trials x {len(plan.search.seeds)} seeds"
         blocks.append(f"{name}: {plan.spec.question or ''}\n    {runs}; {price}\n    {', '.join(plan.arms)}")
-    if overrides and len(errors) == len(blocks):
+    if (overrides or asked) and len(errors) == len(blocks):
         raise errors[0]
-    where = measured_rates()["machine"]
-    return "\n".join(blocks) + f"\n\nCPU-minutes as measured on {where}; one run takes one core." + _own_files()
+    text = "\n".join(blocks)
+    if any("CPU-minutes" in block for block in blocks):
+        text += f"\n\nCPU-minutes as measured on {measured_rates()['machine']}; one run takes one core."
+    return text + _own_files()
 
 
 def _own_files() -> str:

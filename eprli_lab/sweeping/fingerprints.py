@@ -188,10 +188,12 @@ def bind(study: Any, binding: Mapping[str, Any], *, force: bool, to_remove: str)
     bound: dict[str, Any] = json.loads(known.get("binding", "{}"))
     changes = differences(bound, now)
     if changes and not force:
+        leave = any(change.kind == "value" for change in changes)  # what is planned is known by its configuration
         raise UserError(
             f"the study {study.study_name} was started with another configuration, code or data "
             f"({summarize(changes)}): give this one its own name (study.name=...), remove {to_remove} to start over, "
             "or go on with study.force=true, which is recorded"
+            + ("; finished runs of another configuration then leave the table, and are not made again" if leave else "")
         )
     if changes:
         at = datetime.now(UTC).isoformat(timespec="seconds")

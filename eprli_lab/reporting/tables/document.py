@@ -19,7 +19,7 @@ NOTES = {
     "training": "",
     "transfer": (
         "of a level's held-out accuracy, mean over levels; forward: before its training less at the start; "
-        "backward: at the end less after its training; forgetting: at its best less at the end"
+        "backward: at the end less after its training; forgetting: at its best after an earlier level less at the end"
     ),
     "levels": "admitted: groups admitted / generated; clipped: fraction of tokens at the low / high clip bound",
 }

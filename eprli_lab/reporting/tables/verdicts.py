@@ -200,11 +200,11 @@ def family_note(table: Comparison) -> str:
         over = f" and over {many} comparisons" if many > 1 else ""
         return (
             f"[95%]: repeated confidence intervals, each comparison by itself: they hold 95% over all looks together; "
-            f"p (raw): of the newest look alone; p (Holm): corrected for the looks{over}, from {JUDGED} common seeds; "
-            "better, worse and bold need it, too"
+            f"p (raw): of the newest look alone; p (Holm): corrected for the looks{over}, where there are {JUDGED} "
+            "common seeds or more; better, worse and bold rest on it"
         )
     over = f"corrected over {many} comparison{'s' if many != 1 else ''}" if many else "corrected"
     return (
-        f"[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): {over}, from {JUDGED} common seeds; "
-        "better, worse and bold need it, too"
+        f"[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): {over}, where there are {JUDGED} "
+        "common seeds or more; better, worse and bold rest on it"
     )
