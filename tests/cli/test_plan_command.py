@@ -56,6 +56,7 @@ def test_a_given_sd_plans_every_named_contrast(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_past_runs_give_spread_and_cost(capsys):
     tracking = parse_tracking("t", uri="sqlite:///mlflow.db")
     (Path("sweeps")).mkdir()

@@ -41,6 +41,7 @@ def test_a_sweep_has_a_bar_a_run_and_no_row_is_wrapped(tmp_path: Path, columns: 
     assert any(row.startswith("[4/4] ") for row in seen)
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_and_a_terminal_that_becomes_narrower(tmp_path: Path):
     done: list[str] = []
 
