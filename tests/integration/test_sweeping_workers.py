@@ -250,7 +250,7 @@ def test_a_controller_that_is_killed_leaves_no_orphans_and_loses_nothing(start: 
 
 
 def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -> None:
-    behave(**SLOW | {"a_0": {"steps": 20, "seconds": 15.0}})  # an orphan notices that it should stop only after a step
+    behave(**SLOW | {"a_0": {"steps": 20, "seconds": 80.0}})  # an orphan notices that it should stop only after a step
     first = start()
     until(lambda: progress("a", 0) >= 1 and held("b"))
     orphan = starts("a", 0)[0][0]
