@@ -34,7 +34,7 @@ def render(sections: Sequence[Section], marks: Mapping[str, str], **fields: Any)
     loader.filters["prose"] = prose
     loader.filters["data_uri"] = lambda text: "data:text/csv;charset=utf-8;base64," + _base64(text.encode())
     template = loader.from_string(_read("report.html.j2"))
-    css, js = _read("report.css") + figures.CSS, _read("report.js")
+    css, js = loader.from_string(_read("report.css.j2")).render() + figures.CSS, _read("report.js")
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_sha256(js)}'"
     policy += "; base-uri 'none'; form-action 'none'"
     return template.render(sections=sections, css=css, js=js, policy=policy, **fields)
