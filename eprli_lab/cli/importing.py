@@ -65,6 +65,7 @@ class _Given:
 
 def _import(words: list[str]) -> None:
     from eprli_lab.importing.study import import_runs
+    from eprli_lab.tracking.commands import tracking_command
 
     given = parse(words)
     keys = given.keys
@@ -82,9 +83,9 @@ def _import(words: list[str]) -> None:
     )
     for run in runs:
         print(_line(run))
-    store = "".join(f" {k.name}={keys[k.name]}" for k in options.TRACKING if k.name in keys)
     print(f"study {study}: arms {', '.join(description.arms)}; seeds {', '.join(map(str, description.seeds))}")
-    print(f"table: eprli-lab table study={study}{store}\nreport: eprli-lab report study={study}{store}")
+    for what in ("table", "report"):
+        print(f"{what}: {tracking_command(['eprli-lab', what, f'study={study}'], tracking)}")
 
 
 def parse(words: Sequence[str]) -> _Given:

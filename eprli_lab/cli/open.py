@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import webbrowser
-from pathlib import Path
 
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.options import TRACKING, of_preset, tracking
 from eprli_lab.cli.words import Key, parse, preset_names
 from eprli_lab.errors import UserError, nearest
-from eprli_lab.sweeping.found import page_of, studies_here, study_here
+from eprli_lab.sweeping.found import REPORTS, page_of, studies_here, study_here
 
 KEYS = (Key("preset", "the preset that it was run at (default: default)", preset_names, "smoke"), *TRACKING)
 USAGE = "write: eprli-lab open NAME [preset=NAME]"
@@ -31,7 +29,7 @@ def _open(words: list[str]) -> None:
     name = checked_name("open", of_preset(names[0], given))
     page = page_of(name)
     if page is None:
-        raise UserError(_missing(name, [f"{k}={v}" for k, v in given.items() if k.startswith("tracking.")]))
+        raise UserError(_missing(name, given))
     shows = has_browser() and webbrowser.open(page.resolve().as_uri())
     print(f"report: {page.resolve()}{'' if shows else '   (no browser here: open this file)'}", flush=True)
     print(_runs(name, given))
@@ -44,11 +42,13 @@ def has_browser() -> bool:
     return any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def _missing(name: str, where: list[str]) -> str:
+def _missing(name: str, given: dict[str, str]) -> str:
     """Why there is no report, and the command that makes one."""
+    from eprli_lab.tracking.commands import tracking_command
+
     study = study_here(name)
-    page = Path("reports") / name / "report.html"
-    again = shlex.join(["eprli-lab", "report", f"study={name}", *where])
+    page = REPORTS / name / "report.html"
+    again = tracking_command(["eprli-lab", "report", f"study={name}"], tracking(given))
     if study is None:
         known = [s.name for s in studies_here()]
         also = nearest(name, known) if known else ""
@@ -60,6 +60,7 @@ def _missing(name: str, where: list[str]) -> str:
 def _runs(name: str, given: dict[str, str]) -> str:
     """Where MLflow shows the runs, or what would."""
     from eprli_lab.tracking import served
+    from eprli_lab.tracking.commands import ui_command
 
     where = tracking(given)
     page = where.uri.rstrip("/") if where.uri.startswith("http") else served.PAGE
@@ -69,7 +70,8 @@ def _runs(name: str, given: dict[str, str]) -> str:
 
             return f"runs: {view_link(where, name)}"
         return f"runs: the MLflow server at {page} holds no study {name}"
-    return "runs: no MLflow server answers here; mlflow ui starts one"
+    command = ui_command(where)
+    return "runs: no MLflow server answers here" + (f"; this starts one: {command}" if command else "")
 
 
 def _names() -> list[str]:
