@@ -10,12 +10,11 @@ from typing import Any
 STUDIES = Path("studies")
 REPORTS = Path("reports")
 LARGEST = 50_000_000  # bytes of a journal that is read for a glance
-_PLAN, _TRIAL, _STATE, _CREATED = (
-    2,
-    4,
-    6,
-    0,
-)  # Optuna's operations: an attribute of a study, a trial, its state, a study
+# Optuna's operations
+_CREATED = 0  # a study
+_PLAN = 2  # an attribute of one
+_TRIAL = 4
+_STATE = 6  # of a trial
 _COMPLETE = 1  # Optuna's state
 
 

@@ -29,7 +29,7 @@ def verdict(
     if d.identical and row.is_identical:
         return f"{_measured(d, objective)}: identical in every logged metric, so what differs never acted on it"
     correction = correction_of(row.family, "arms", looks)
-    return unjudged(d, objective, looks) or _verdict(d, row.p_holm, correction, baseline, objective, direction)
+    return _unjudged(d, objective, looks) or _verdict(d, row.p_holm, correction, baseline, objective, direction)
 
 
 def correction_of(family: int, what: str, looks: StudyLooks | None) -> str:
@@ -39,7 +39,7 @@ def correction_of(family: int, what: str, looks: StudyLooks | None) -> str:
     return " and ".join(filter(None, [many, holm]))
 
 
-def unjudged(d: PairedDifference, objective: str, looks: StudyLooks | None) -> str:
+def _unjudged(d: PairedDifference, objective: str, looks: StudyLooks | None) -> str:
     """The sentence on a difference that the looks do not let judge; "" of all others."""
     if looks is None or not looks.waits:
         return ""
@@ -119,7 +119,7 @@ def contrast_verdict(table: Comparison, effect: ContrastEffect) -> str:
         return f"left out: {why}"
     looks = table.study.looks
     correction = correction_of(effect.family, "contrasts", looks)
-    sentence = unjudged(d, objective, looks) or _verdict(
+    sentence = _unjudged(d, objective, looks) or _verdict(
         d, effect.p_holm, correction, effect.contrast.reference, objective, direction
     )
     return examined(table, effect.contrast) + sentence
