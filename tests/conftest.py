@@ -59,9 +59,14 @@ def _never_in_the_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(autouse=True)
-def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test remembers as a secret is an ordinary word to the next."""
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test remembers as a secret, here and for the processes below, is unknown to the next."""
     monkeypatch.setattr(masking, "_known", set())
+    before = set(os.environ)
+    yield
+    for variable in set(os.environ) - before:
+        if variable.startswith("EPRLI_URI_"):
+            del os.environ[variable]
 
 
 @pytest.fixture(autouse=True)
