@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sys
 import time
 
@@ -23,14 +24,14 @@ from eprli_lab.records import Problem
 
 def asked(name: str, split: Split, count: int) -> tuple[list[Problem], list[str]]:
     """(problems, sentences on entries that were left out); fewer where the set has no more."""
-    while True:
-        notes: list[str] = []
-        try:
-            return generate(GeneratedSpec(family=f"rg_{name}", problems=count), split, notes), notes
-        except UserError:
-            if count <= 4:
-                raise
-            count = count * 2 // 3
+    notes: list[str] = []
+    try:
+        return generate(GeneratedSpec(family=f"rg_{name}", problems=count), split, notes), notes
+    except UserError as error:
+        has = re.search(r"has only (\d+) distinct", str(error))
+        if has is None or not 4 <= int(has[1]) < count:
+            raise
+        return asked(name, split, int(has[1]))
 
 
 def examine(job: tuple[str, int]) -> tuple[str, int, int, int, list[str], float]:

@@ -42,6 +42,11 @@ def shortened(text: str, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[: most - 23]}...{text[-20:]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`: a count before a noun whose plural ends in s."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def reason(error: BaseException) -> str:
     """The first line of what a library raised, of bounded length; its name where it says nothing."""
     return shortened((str(error).strip().splitlines() or [type(error).__name__])[0], 200)

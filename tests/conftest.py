@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import omegaconf.omegaconf as omegaconf
 import pytest
 
 from eprli_lab import masking
@@ -56,6 +60,26 @@ def _never_in_the_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     os.chdir(started)
     left = {name for name in LEFT_BEHIND if (REPO / name).exists()} - before
     assert not left, f"tests wrote into the repository: {sorted(left)}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_config_file_is_parsed_once() -> Iterator[None]:
+    """Hydra parses the same forty files for every config: half the time of a composition, of which tests make a thousand.
+
+    Remembered by their text, so that a file that a test changes is read anew.
+    """
+    reader: Any = omegaconf.yaml
+    known: dict[str, Any] = {}
+
+    def load(stream: Any, **of_reader: Any) -> Any:
+        text = stream if isinstance(stream, str) else stream.read()
+        if text not in known:
+            known[text] = reader.load(text, **of_reader)
+        return copy.deepcopy(known[text])
+
+    omegaconf.yaml = SimpleNamespace(**{**vars(reader), "load": load})
+    yield
+    omegaconf.yaml = reader
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, preset_names, sweep_names
-from eprli_lab.errors import UserError
+from eprli_lab.errors import UserError, counted
 from eprli_lab.escaping import shown
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ def _study(answer: Prospect, planned: int) -> list[str]:
             lines.append(f"{what}: {seeds_text(seeds)} seeds: the effect is too small for its spread")
             continue
         price = f", about {answer.cost.text(seeds)}" if answer.cost else ""
-        lines.append(f"{what}: {seeds:,} seeds x {arms} arms = {seeds * arms:,} runs{price}")
+        size = f"{counted(seeds, 'seed')} x {counted(arms, 'arm')} = {counted(seeds * arms, 'run')}"
+        lines.append(f"{what}: {size}{price}")
     if answer.cost is None:
         return [*lines, "cost: not known for this model; past runs of every arm would say"]
     by = (

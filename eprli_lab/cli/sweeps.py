@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eprli_lab.cli.command import Command
 from eprli_lab.cli.words import ANY, Key, check_overrides, preset_names, sweep_names
-from eprli_lab.errors import UserError, nearest
+from eprli_lab.errors import UserError, counted, nearest
 
 USAGE = "usage: eprli-lab sweeps [only=NAME] [preset=NAME] [KEY=VALUE ...]; how far a study is: eprli-lab status NAME"
 
@@ -31,7 +31,7 @@ def listing(words: list[str]) -> str:
             continue
         cost = plan_cost(plan)
         price = f"about {cost / 60:.1f} CPU-minutes" if cost is not None else "cost not measured for this model"
-        runs = f"{len(plan.arms)} arms x {len(plan.spec.seeds)} seeds"
+        runs = f"{counted(len(plan.arms), 'arm')} x {counted(len(plan.spec.seeds), 'seed')}"
         if plan.search is not None:
             runs += f", after a search of {plan.spec.trials} trials x {len(plan.search.seeds)} seeds"
         blocks.append(f"{name}: {plan.spec.question or ''}\n    {runs}; {price}\n    {', '.join(plan.arms)}")

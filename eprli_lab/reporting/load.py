@@ -206,7 +206,7 @@ def load_study(
     notes += of_others
     chosen, several = _choose(children)
     notes += several + import_notes([(r.tags["arm"], int(r.tags["seed"]), r.tags) for r in chosen])
-    notes += [f"a change was gone over with study.force: {line}" for line in description.forced]
+    notes += [f"a change was accepted with study.force: {line}" for line in description.forced]
     histories: dict[str, dict[str, History]] = {r.run_id: {} for r in chosen}
     always = {o.metric for o in description.objectives} | {description.objective}
     always |= {e.metric for e in description.expected if e.metric is not None}

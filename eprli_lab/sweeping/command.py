@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from eprli_lab.errors import counted
 from eprli_lab.escaping import shown
 from eprli_lab.sweeping.compose_plan import plan_from_hydra
 from eprli_lab.sweeping.fingerprints import data_digests
@@ -119,8 +120,8 @@ def explore(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | No
         search = plan.search
         assert search is not None
         print(
-            f"search {searching.study}: {plan.spec.trials} trials x {len(search.seeds)} seeds over "
-            f"{len(search.dimensions)} values ({search.spec.sampler}, pruner {search.spec.pruner})"
+            f"search {searching.study}: {counted(plan.spec.trials, 'trial')} x {counted(len(search.seeds), 'seed')} "
+            f"over {len(search.dimensions)} values ({search.spec.sampler}, pruner {search.spec.pruner})"
             + (f", {study.finished()} of them done before" if study.finished() else ""),
             flush=True,
         )
@@ -143,8 +144,8 @@ def confirm(plan: Plan, data: dict[str, str], run: Runner, spare: list[Any] | No
     with _open_study(plan, data, spare) as (study, parent):
         done = study.finished()
         already = f", {done} of them done before" if done else ""
-        size = f"{len(plan.arms)} arms x {len(plan.spec.seeds)} seeds = {len(plan.runs)} runs"
-        print(f"study {plan.study}: {size}{already}", flush=True)
+        of = f"{counted(len(plan.arms), 'arm')} x {counted(len(plan.spec.seeds), 'seed')}"
+        print(f"study {plan.study}: {of} = {counted(len(plan.runs), 'run')}{already}", flush=True)
         result = run(plan, study, parent)
         planned = {r.key for r in plan.runs}
         complete = planned & result.complete.keys()

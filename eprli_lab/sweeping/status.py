@@ -77,7 +77,7 @@ def _describe(study: Any, frozen: list[Any], attributes: dict[str, Any]) -> tupl
     pruned = f", {len(trials.in_state(TrialState.PRUNED))} pruned" if searching else ""
     lines = [
         f"study {study.study_name}: {complete} of {total} {'trials' if searching else 'runs'} complete{pruned}, "
-        f"{len(running)} running, {len(free)} to be taken up again"
+        f"{len(running)} running, {len(free)} waiting to resume"
     ]
     if not searching:
         fractions = {int(k): v for note in notes.values() for k, v in note.get("runs", {}).items()}

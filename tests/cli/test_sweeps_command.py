@@ -84,7 +84,7 @@ def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     study.heartbeat({third.number: 0.43})
     assert eprli_lab(["status", "study"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "study study: 1 of 4 runs complete, 1 running, 0 to be taken up again"
+    assert lines[0] == "study study: 1 of 4 runs complete, 1 running, 0 waiting to resume"
     assert [line.split() for line in lines[1:4]] == [
         ["arm", "seed", "0", "seed", "1"],
         ["a", "0.812", "43%"],
@@ -94,7 +94,7 @@ def test_status_of_a_study_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[5] == "failed: b seed 0: the data is bad"
     study.close()
     eprli_lab(["status", "study"])
-    assert "0 running, 1 to be taken up again" in capsys.readouterr().out
+    assert "0 running, 1 waiting to resume" in capsys.readouterr().out
 
 
 def test_status_of_a_search(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,8 @@ QUICK = ("levels", "thresholds", "aa", "smoke")
     ("sweep", "preset"),
     [
         *((sweep, "smoke") for sweep in QUICK),  # every other one too: tests/cli/test_sweeps_command.py
-        *(pytest.param(s, "default", marks=pytest.mark.slow) for s in SWEEPS),
+        *((sweep, "default") for sweep in QUICK),
+        *(pytest.param(s, "default", marks=pytest.mark.exhaustive) for s in SWEEPS if s not in QUICK),
         *(pytest.param(s, "full", marks=pytest.mark.exhaustive) for s in SWEEPS),
     ],
 )

@@ -23,8 +23,8 @@ from sweeping_work import arms, behave, expected, make_plan, run
 from eprli_lab.sweeping.study import Study
 
 NAMES, STEPS = "abcdef", 100
-KILLS = {"journal": 14, "sqlite": 5, "postgresql": 6}  # the whole storm where most studies are kept
-SEEDS = {"journal": 5, "sqlite": 2, "postgresql": 2}
+KILLS = {"journal": 8, "sqlite": 5, "postgresql": 6}  # the whole storm where most studies are kept
+SEEDS = {"journal": 3, "sqlite": 2, "postgresql": 2}
 
 
 @pytest.fixture(autouse=True)

@@ -194,7 +194,7 @@ def test_a_forced_change_is_in_the_table(here):
     parent = open_parent(where, "forced", description)
     for arm in ("l1", "l2"):
         plant(here, parent, "forced", arm, 0)
-    assert "a change was gone over with study.force: code train.py: aaa -> bbb" in ablation_table(load("forced")).text()
+    assert "a change was accepted with study.force: code train.py: aaa -> bbb" in ablation_table(load("forced")).text()
     assert "allow_overlap" not in ablation_table(load("forced")).text()
 
 

@@ -121,7 +121,7 @@ def settled(figure: Canvas) -> Canvas:
     """Its labels as they are to be read and its layout fixed: every draw would move it by a hair."""
     _write_out(figure)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # "none" would leave one behind, for which each savefig draws everything twice
     return figure
 
 

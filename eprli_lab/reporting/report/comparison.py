@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from eprli_lab.errors import counted
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.report.drawings import figure_blocks, marks_of
 from eprli_lab.reporting.report.page import Page
@@ -61,7 +62,7 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
         sections.append(Section(f"study-{name}", name, says, figures=shown, folds=folds, essential=True))
     names = " and ".join(t.study.name for t in tables)
     marks = _common([marks_of(t.study) for t in tables])
-    summary = f"{len(tables)} studies, {len(rows)} arms."
+    summary = f"{len(tables)} studies, {counted(len(rows), 'arm')}."
     return Page(f"{names}, side by side", "", summary, sections, kicker="EPRLI Lab: studies side by side", marks=marks)
 
 

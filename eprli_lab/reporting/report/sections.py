@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eprli_lab.errors import counted
 from eprli_lab.masking import mask
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
@@ -88,8 +89,9 @@ def _summary(study: StudyData, table: Comparison) -> str:
     seeds = ", ".join(map(str, sorted({r.seed for r in study.runs}))) or "none"
     unless = " unless another baseline is named" if table.has_other_baselines else ""
     return (
-        f"{arms_headline(table)} {len(study.runs)} finished runs of {len(study.arms)} arms, seeds {seeds}; objective "
-        f"{study.objective}; differences are to {table.baseline}{unless}, paired over common seeds."
+        f"{arms_headline(table)} {counted(len(study.runs), 'finished run')} of {counted(len(study.arms), 'arm')}, "
+        f"seeds {seeds}; objective {study.objective}; differences are to {table.baseline}{unless}, "
+        "paired over common seeds."
     )
 
 
@@ -114,7 +116,7 @@ def _answering(
 ) -> list[Section]:
     """What answers the study's question, and fits two sheets of paper."""
     whole = document(table)
-    not_bold = "No value is told apart from every other arm's."
+    not_bold = "No value differs significantly from every other arm's."
     open_tables = [t for t in whole.blocks if t.title in OPEN]
     folds = [_folded(t) for t in whole.blocks if t.title not in OPEN]
     least = detectable_sentence(table)

@@ -10,7 +10,7 @@ from eprli_lab.reporting.tables.arm import Comparison
 from eprli_lab.reporting.tables.columns import PICKED, Column, Value, best, chosen, expanded, numbers_of
 from eprli_lab.reporting.tables.verdicts import contrast_lines, examination_note, family_note, looks_note, verdicts
 
-BOLD = "Bold: told apart from every other arm, seed by seed, after correction for the number of arms and columns."
+BOLD = "Bold: differs significantly from every other arm, seed by seed, after correction for arms and columns."
 COMPARED = ("difference", "p_raw", "p_holm")  # columns under which stands what they are corrected over
 # block of columns -> what stands under it; in the order of the document
 NOTES = {
