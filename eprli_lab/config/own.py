@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from eprli_lab.config.paths import CONF_DIR
+from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
 from eprli_lab.errors import UserError, reason
 
 FOLDER = "conf"
+SWEEPS = "sweep"  # the group of the files in ./sweeps
 LAUNCHER = "hydra/launcher"  # Hydra's own group that a cluster's user writes files for
 _ABSENT = object()
 _read: dict[Path, tuple[str, dict[str, Any]]] = {}  # file -> (dotted package, what it sets), as it was last composed
@@ -36,9 +37,13 @@ def own_files(group: str) -> list[Path]:
 
 
 def shadows(file: Path, group: str) -> bool:
-    """Whether a file of ./conf has the name of one of the package, and says something else."""
-    ours = CONF_DIR / group / file.name
+    """Whether a file of ./conf or ./sweeps has the name of one of the package, and says something else."""
+    ours = _ours(file, group)
     return ours.is_file() and ours.read_bytes() != file.read_bytes()
+
+
+def _ours(file: Path, group: str) -> Path:
+    return (SWEEPS_DIR if group == SWEEPS else CONF_DIR / group) / file.name
 
 
 def offered() -> dict[str, list[str]]:
@@ -48,16 +53,18 @@ def offered() -> dict[str, list[str]]:
 
 
 def shadowing() -> list[str]:
-    """Files of ./conf that are refused when they are chosen, as they are written from the working directory."""
-    return [f"{FOLDER}/{g}/{f.name}" for g in groups() for f in own_files(g) if shadows(f, g)]
+    """Files of ./conf and ./sweeps that are refused when they are chosen, as named from the working directory."""
+    files = [(f, g) for g in groups() for f in own_files(g)]
+    files += [(f, SWEEPS) for f in sorted((Path.cwd() / "sweeps").glob("*.yaml"))]
+    return [relative(f) for f, g in files if shadows(f, g)]
 
 
 def refuse_shadow(file: Path, group: str) -> None:
-    """Raises UserError for a file of ./conf that stands where the package has another one of that name."""
+    """Raises UserError for a file of ./conf or ./sweeps that stands where the package has another one of that name."""
     if shadows(file, group):
         raise UserError(
-            f"{FOLDER}/{group}/{file.name}: {group}={file.stem} comes with the package, and this file says something "
-            f"else: rename it, and choose it by its new name (the package's: {CONF_DIR / group / file.name})"
+            f"{relative(file)}: {group}={file.stem} comes with the package, and this file says something "
+            f"else: rename it, and choose it by its new name (the package's: {_ours(file, group)})"
         )
 
 

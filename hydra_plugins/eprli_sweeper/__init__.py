@@ -40,10 +40,12 @@ class SweepFilesSource(FileConfigSource):
         from eprli_lab.config import own
 
         name = config_path.partition("/")[2]
+        file = Path(self.path) / self._normalize_file_name(name)
+        own.refuse_shadow(file, GROUP)
         try:
             return super().load_config(name)
         except (YAMLError, UnicodeDecodeError) as error:
-            raise own.damaged(Path(self.path) / self._normalize_file_name(name), error) from None
+            raise own.damaged(file, error) from None
 
     def list(self, config_path: str, results_filter: Any) -> Any:
         if config_path == GROUP:

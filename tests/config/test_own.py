@@ -9,7 +9,7 @@ import pytest
 from eprli_lab.cli.words import config_groups
 from eprli_lab.config import own
 from eprli_lab.config.compose import compose_spec, compose_tree
-from eprli_lab.config.paths import CONF_DIR
+from eprli_lab.config.paths import CONF_DIR, SWEEPS_DIR
 from eprli_lab.errors import UserError
 
 
@@ -45,6 +45,16 @@ def test_a_name_of_the_package_is_refused_when_it_is_chosen_and_says_something_e
     with pytest.raises(UserError, match=r"^conf/model/ladder\.yaml: model=ladder comes with the package.*rename it"):
         compose_spec(["model=ladder"])
     assert own.shadowing() == ["conf/model/ladder.yaml"] and own.offered() == {}
+
+
+def test_so_is_the_name_of_a_shipped_sweep():
+    Path("sweeps").mkdir()
+    Path("sweeps/levels.yaml").write_bytes((SWEEPS_DIR / "levels.yaml").read_bytes())
+    Path("sweeps/aa.yaml").write_text("study: {name: mine}\n")
+    compose_tree(["sweep=levels"])
+    with pytest.raises(UserError, match=r"^sweeps/aa\.yaml: sweep=aa comes with the package.*rename it"):
+        compose_tree(["sweep=aa"])
+    assert own.shadowing() == ["sweeps/aa.yaml"]
 
 
 @pytest.mark.parametrize(
