@@ -24,7 +24,7 @@ from eprli_lab.data.gym_levels import (
     level_of,
     small_configuration,
 )
-from eprli_lab.data.gym_safety import may_be_scored, without_eval
+from eprli_lab.data.gym_safety import may_be_scored, with_an_end, without_eval
 
 RIGHT = 1 - 1e-9  # a score from here on is right; what a set gives for a part of an answer is not
 
@@ -68,6 +68,7 @@ def dataset(name: str, operations: int, small: bool) -> Any:
         config = levels[level_of(operations, len(levels))]
     kind = factory().DATASETS[name][0]
     without_eval(kind)
+    with_an_end(kind)
     with _quiet(0):
         return kind(config)
 

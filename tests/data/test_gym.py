@@ -148,6 +148,26 @@ def test_entries_are_made_again_exactly() -> None:
         assert score(task.answer, source_of(task.checks)) == 1.0
 
 
+def test_an_entry_that_would_never_be_made_is_an_error_and_the_others_are_what_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten blocks of different colours, of which there are nine; a number that is squared a dozen times over."""
+    with pytest.raises(RuntimeError, match="not made after 100,000 draws"):
+        entry_of(Source("arc_1d", 5, 142))
+    of_arc, of_numbers = (
+        [Source("arc_1d", 5, i) for i in range(100)],
+        [Source("number_sequence", 1, i) for i in range(200)],
+    )
+    hardest = [entry_of(Source("number_sequence", 8, i))["question"] for i in range(300)]
+    assert len(set(hardest)) > 250 and max(map(len, hardest)) < 100
+    ended = [entry_of(source) for source in (*of_arc, *of_numbers)]
+    entry_of.cache_clear()
+    numbers = sys.modules["reasoning_gym.cognition.number_sequences"]
+    monkeypatch.setattr(sys.modules["reasoning_gym.arc.arc_1d"], "Random", random.Random)
+    monkeypatch.setattr(numbers.PatternRule, "apply", numbers.PatternRule.apply.__wrapped__)
+    assert [entry_of(source) for source in (*of_arc, *of_numbers)] == ended
+
+
 def test_the_global_stream_and_stdout_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     state = random.getstate()
     make_family("rg_bf").draw(8, random.Random(3))
