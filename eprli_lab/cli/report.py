@@ -47,7 +47,8 @@ def _report(words: list[str]) -> None:
     columns = terminal_columns()
     where, baseline = (tracking.uri, tracking.experiment), given.get("baseline")
     print(write_report(*where, name, out, baseline, formats, margin, width=columns))
-    print("\n".join([f"\nreport: {out / 'report.html'}", *where_to_look(tracking, name)]))
+    how = "" if "out" in given else f"   open it: eprli-lab open {name}"
+    print("\n".join([f"\nreport: {out / 'report.html'}{how}", *where_to_look(tracking, name)]))
 
 
 def _compare(given: dict[str, str]) -> None:

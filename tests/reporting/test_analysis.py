@@ -22,6 +22,7 @@ from stores import LEVELS, STEPS, SUITES, describe, open_parent, plant, spec_of
 
 from eprli_lab.cli import options
 from eprli_lab.cli.report import command as report
+from eprli_lab.cli.table import command as table
 from eprli_lab.config.spec import TrackingSpec
 from eprli_lab.errors import UserError
 from eprli_lab.reporting.figures import buffer_rates, mean_curve
@@ -323,14 +324,16 @@ def test_the_report_is_written_and_attached_to_the_parent(here, tmp_path):
     assert (tmp_path / "out" / "table.md").read_text() == table.markdown()
 
 
-def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path):
+def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path, capsysbinary):
     write_report("sqlite:///mlflow.db", "eprli_lab", "levels", tmp_path)
-    environment = os.environ | {"PYTHONPATH": str(REPO)}
-    for form, ending in (("csv", "csv"), ("md", "md"), ("latex", "tex"), ("text", "txt")):
-        command = [sys.executable, "-m", "analysis.table", "study=levels", f"format={form}"]
-        done = subprocess.run(command, cwd=here, capture_output=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == (tmp_path / f"table.{ending}").read_bytes(), form
+    capsysbinary.readouterr()
+    for form, ending in (("csv", "csv"), ("md", "md"), ("latex", "tex")):
+        assert table.run(["study=levels", f"format={form}"]) == 0
+        assert capsysbinary.readouterr().out == (tmp_path / f"table.{ending}").read_bytes(), form
+    command = [sys.executable, "-m", "analysis.table", "study=levels", "format=text"]
+    done = subprocess.run(command, cwd=here, capture_output=True, env=os.environ | {"PYTHONPATH": str(REPO)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (tmp_path / "table.txt").read_bytes()
 
 
 @pytest.mark.parametrize("study", ["one", "bare", "empty", "orphans"])
@@ -384,7 +387,7 @@ def test_the_command_works_from_any_directory(here, tmp_path):
     command = [sys.executable, "-m", "analysis.report", "sweep=levels"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "" and "/report.html   open it: eprli-lab open levels\n" in done.stdout
     assert (tmp_path / "reports" / "levels" / "table.md").is_file()
 
 

@@ -436,8 +436,13 @@ def test_any_of_k_stands_beside_one_sample():
 def test_several_studies_side_by_side():
     one, two = planted.study(), planted.study(arms=("plain", "new"))
     second = StudyData("second", two.description, None, two.runs, [])
+    for run in two.runs:
+        run.params["optim.learning_rate"] = "0.125"
     text = comparison_page([ablation_table(one), ablation_table(second)]).markdown()
     assert "| planted | other |" in text and "| second | new |" in text and "## second" in text
+    baselines = [line for line in text.splitlines() if line.startswith("| ") and "| baseline |" in line]
+    assert "from planted" not in baselines[0]
+    assert baselines[1].endswith("| from planted's plain: optim.learning_rate=0.125 |")
 
 
 def test_an_arm_has_one_mark_and_two_studies_that_differ_give_none():

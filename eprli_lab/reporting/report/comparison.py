@@ -10,7 +10,8 @@ from eprli_lab.reporting.report.drawings import figure_blocks, marks_of
 from eprli_lab.reporting.report.page import Page
 from eprli_lab.reporting.report.parts import Fold, Section
 from eprli_lab.reporting.report.sections import reading
-from eprli_lab.reporting.tables.arm import Comparison
+from eprli_lab.reporting.tables.arm import ArmRow, Comparison
+from eprli_lab.reporting.tables.config_diff import config_differences
 from eprli_lab.reporting.tables.document import Cell, TableBlock
 from eprli_lab.reporting.tables.numbers import difference_text, fraction, p_text
 from eprli_lab.reporting.tables.verdicts import headline
@@ -44,7 +45,7 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
                 Cell(f"{difference_text(d)} to {r.baseline}" if d else "baseline", d.mean if d else NAN),
                 Cell(p_text(d.p) if d else "", d.p if d else NAN),
                 Cell(p_text(r.p_holm) if d else "", r.p_holm), Cell(f"{r.updates:,.1f}", r.updates),
-                Cell(", ".join(r.config_diff), words=True),
+                Cell(_differs(r, t, tables[0]), words=True),
             ])  # fmt: skip
             runs.append(t.run_ids(r))
     note = (
@@ -64,6 +65,14 @@ def comparison_page(tables: Sequence[Comparison], drawn: Sequence[figures.Pictur
     marks = _common([marks_of(t.study) for t in tables])
     summary = f"{len(tables)} studies, {counted(len(rows), 'arm')}."
     return Page(f"{names}, side by side", "", summary, sections, kicker="EPRLI Lab: studies side by side", marks=marks)
+
+
+def _differs(row: ArmRow, table: Comparison, first: Comparison) -> str:
+    """Config values by which an arm differs from its baseline; of a study's baseline, from that of the first study."""
+    if row.difference is not None or table is first:
+        return ", ".join(row.config_diff)
+    between = config_differences(table.study.of(row.arm), first.study.of(first.baseline))
+    return f"from {first.study.name}'s {first.baseline}: {', '.join(between) or 'nothing'}"
 
 
 def _common(of_studies: Sequence[Mapping[str, str]]) -> dict[str, str]:
