@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from eprli_lab.cli import options
@@ -45,8 +47,24 @@ def _status(words: list[str]) -> None:
     if not watch:
         print(shown(_look(name, storage).text))
         return
-    with contextlib.suppress(KeyboardInterrupt):  # who had enough
-        _watch(lambda: _look(name, storage), every)
+    with contextlib.suppress(KeyboardInterrupt), _remembering_ctrl_c() as had_enough:
+        _watch(lambda: _look(name, storage), every, had_enough)
+
+
+@contextlib.contextmanager
+def _remembering_ctrl_c() -> Iterator[threading.Event]:
+    """Set by Ctrl-C, beside the exception, which is lost where it falls into a library's callback or destructor."""
+    pressed = threading.Event()
+
+    def handle(_number: int, _frame: object) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _look(name: str, storage: str | None) -> Look:
@@ -63,14 +81,14 @@ def _look(name: str, storage: str | None) -> Look:
         return Look(text, text.partition("\n")[0], True)
 
 
-def _watch(ask: Callable[[], Look], every: float) -> None:
+def _watch(ask: Callable[[], Look], every: float, had_enough: threading.Event) -> None:
     """In a terminal in place; elsewhere a line a change. Ends when nothing of the study is left."""
     from eprli_lab.sweeping.progress import is_live
 
     seen = ask()
     if not is_live():
         print(shown(seen.text), flush=True)
-        while not seen.is_over:
+        while not seen.is_over and not had_enough.is_set():
             time.sleep(every)
             before, seen = seen, ask()
             if seen.summary != before.summary:
@@ -81,7 +99,7 @@ def _watch(ask: Callable[[], Look], every: float) -> None:
 
     console = Console(highlight=False)
     with Live(_at(seen), console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
-        while not seen.is_over:
+        while not seen.is_over and not had_enough.is_set():
             time.sleep(every)
             seen = ask()
             live.update(_at(seen), refresh=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import pytest
 from conftest import REPO
 from sweeping_work import arms, behave, make_plan, one_run_done
 from terminals import cursor_is_shown, in_terminal, resize, rows
+
+from eprli_lab.cli.status import command as status
+from eprli_lab.sweeping.status import Look
 
 pytestmark = pytest.mark.slow  # real processes
 
@@ -72,6 +77,21 @@ def test_a_dumb_terminal_has_plain_lines_and_no_colour_is_obeyed(tmp_path: Path)
     assert code == 0 and "━" in written and "\x1b[3" not in written
 
 
+def test_a_ctrl_c_that_a_library_swallows_ends_the_watch_too(monkeypatch: pytest.MonkeyPatch):
+    looks: list[int] = []
+
+    def look(name: str, storage: str | None) -> Look:
+        looks.append(1)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return Look("study", "study", False)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("eprli_lab.cli.status._look", look)
+    assert status.run(["study", "--watch", "every=0.5"]) == 0
+    assert len(looks) == 1 and signal.getsignal(signal.SIGINT) is before
+
+
 def test_watching_a_study_in_place_ends_with_ctrl_c_and_code_0(tmp_path: Path):
     one_run_done(make_plan({"arms": arms("a", "b"), "seeds": [0, 1]}))
     sent: list[int] = []
@@ -84,6 +104,6 @@ def test_watching_a_study_in_place_ends_with_ctrl_c_and_code_0(tmp_path: Path):
     command = [sys.executable, "-m", "eprli_lab", "status", "study", "--watch", "every=0.5"]
     code, written = in_terminal(command, 80, tmp_path, meanwhile=meanwhile)
     seen = rows(written)
-    assert code == 0 and sent and cursor_is_shown(written)
+    assert code == 0 and sent and cursor_is_shown(written), written
     assert seen[0].startswith("study study: 1 of 4 runs complete") and max(map(len, seen)) <= 80
     assert "\x1b[1A" in written or "\x1b[2K" in written, "in place"
