@@ -31,7 +31,7 @@ it is attached to the study's parent run."""
 def _report(words: list[str]) -> None:
     from eprli_lab.reporting.report.write import write_report
     from eprli_lab.reporting.tables.printers.text import terminal_columns
-    from eprli_lab.tracking.commands import where_to_look
+    from eprli_lab.tracking.commands import open_command, where_to_look
 
     given = parse(words, [key.name for key in KEYS], USAGE)
     tracking = options.tracking(given)
@@ -47,7 +47,7 @@ def _report(words: list[str]) -> None:
     columns = terminal_columns()
     where, baseline = (tracking.uri, tracking.experiment), given.get("baseline")
     print(write_report(*where, name, out, baseline, formats, margin, width=columns))
-    how = "" if "out" in given else f"   open it: eprli-lab open {name}"
+    how = "" if "out" in given else f"   open it: {open_command(tracking, name)}"
     print("\n".join([f"\nreport: {out / 'report.html'}{how}", *where_to_look(tracking, name)]))
 
 

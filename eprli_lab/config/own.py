@@ -48,7 +48,7 @@ def _ours(file: Path, group: str) -> Path:
 
 def offered() -> dict[str, list[str]]:
     """Config group -> names that ./conf adds to it."""
-    found = {g: [f.stem for f in own_files(g) if not (CONF_DIR / g / f.name).is_file()] for g in groups()}
+    found = {g: [f.stem for f in own_files(g) if not _ours(f, g).is_file()] for g in groups()}
     return {group: names for group, names in found.items() if names}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eprli_lab.errors import UserError, nearest
+from eprli_lab.errors import UserError, counted, nearest
 from eprli_lab.records import Verdict
 from eprli_lab.reporting.derived import generated_groups, reward_variance, verdict_counts
 from eprli_lab.reporting.diagnosis.finding import equivalence_margin
@@ -60,7 +60,7 @@ def compare(study: StudyData, margin: float | None = None) -> list[str]:
             (names.evaluation(e.suite, e.metric), e.difference, e.p_holm) for e in by_suite if e.arm == row.arm
         ]
         for metric, d, p in compared:
-            seeds = f"{d.n} common seed{'s' if d.n != 1 else ''}"
+            seeds = counted(d.n, "common seed")
             shown = _what_is_shown(study, row, metric, d, p, margin)
             lines.append(f"{pair}, {metric}: {difference_text(d)} over {seeds}: {shown}")
         updates = [mean(list(last_by_seed(study, a, names.UPDATES).values())) for a in (row.arm, row.baseline)]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from eprli_lab.config.fields import AsTuple, Strict
 from eprli_lab.config.spec import TrackingSpec
+from eprli_lab.errors import counted
 from eprli_lab.reporting.diagnosis.finding import param_of
 from eprli_lab.reporting.load import RunData, StudyData
 from eprli_lab.reporting.stats.effects import difference, last_by_seed
@@ -115,7 +116,7 @@ def _check(study: StudyData, expectation: Expectation) -> tuple[Check, int]:
     verdict: Verdict = "passed" if holds else "failed"
     if not d.is_judged or math.isnan(d.low):
         verdict = "too few seeds"
-    seeds = f"{d.n} seed{'s' if d.n != 1 else ''}"
+    seeds = counted(d.n, "seed")
     text = f"{expectation.contrast}{where}: {expected}"
     return Check(expected=text, found=f"{difference_text(d)}, {seeds}", verdict=verdict), d.n
 
@@ -129,7 +130,7 @@ def _check_mean(study: StudyData, expectation: Expectation, metric: str, where: 
     if len(values) < JUDGED:
         verdict = "too few seeds"
     expected = f"{expectation.arm}{where}: {fraction(expectation.near)} ± {fraction(expectation.within)}"
-    seeds = f"{len(values)} seed{'s' if len(values) != 1 else ''}"
+    seeds = counted(len(values), "seed")
     return Check(expected=expected, found=f"{fraction(found)}, {seeds}", verdict=verdict), len(values)
 
 

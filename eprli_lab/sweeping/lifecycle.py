@@ -81,7 +81,7 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
     """
     from eprli_lab.reporting.report.write import write_report
     from eprli_lab.reporting.tables.printers.text import terminal_columns
-    from eprli_lab.tracking.commands import tracking_command, where_to_look
+    from eprli_lab.tracking.commands import open_command, tracking_command, where_to_look
     from eprli_lab.tracking.description import LOOKS
     from eprli_lab.tracking.parent import tag_parent
 
@@ -95,5 +95,5 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
         write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id, width=columns)
     )
     again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
-    print(f"\nreport: {out}/   open it: eprli-lab open {plan.study}\nagain: {again}")
+    print(f"\nreport: {out}/   open it: {open_command(where, plan.study)}\nagain: {again}")
     print("\n".join(where_to_look(where, plan.study)))

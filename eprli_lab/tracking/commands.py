@@ -19,6 +19,11 @@ def tracking_command(words: list[str], tracking: TrackingSpec) -> str:
     return shlex.join([*words, *store_words(tracking)])
 
 
+def open_command(tracking: TrackingSpec, study: str) -> str:
+    """What opens the report that a study has in ./reports."""
+    return tracking_command(["eprli-lab", "open", study], tracking)
+
+
 def ui_command(tracking: TrackingSpec) -> str:
     """What starts MLflow's page on this store from the working directory; '' for a server, which has one already."""
     uri = tracking.uri

@@ -74,10 +74,10 @@ def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm
         in_second_level(tmp_path, process, updates)
         if what == "ctrl-c":
             process.send_signal(signal.SIGINT)
-            assert process.wait(LONG) == 130
+            assert process.wait(240) == 130
         else:
             os.kill(victim(process, what), signal.SIGKILL)
-            assert process.wait(LONG) == (-9 if what == "driver" else 2)
+            assert process.wait(240) == (-9 if what == "driver" else 2)
         said = (tmp_path / "log").read_text()
         assert gone(before), f"left behind after the death of the {what}"
         if what in ("actor", "engine"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from eprli_lab.errors import counted
 from eprli_lab.reporting.diagnosis.finding import Finding, Rows
 from eprli_lab.reporting.load import StudyData
 from eprli_lab.reporting.stats.effects import (
@@ -43,7 +44,7 @@ def inactive_arms(study: StudyData, baseline: str | None, outcomes: Rows) -> lis
             a for a, b in pairs if {a.run_id, b.run_id} <= outcomes.keys() and outcomes[a.run_id] != outcomes[b.run_id]
         ]
         if any(a.histories for a, _ in pairs) and not differ and is_identical(study, arm, base):
-            seeds = f"{len(pairs)} common seed{'s' if len(pairs) > 1 else ''}"
+            seeds = counted(len(pairs), "common seed")
             sentence = (
                 f"{arm}: logged the numbers of {base} at all {seeds} (every metric but the clock's): what it changes "
                 f"never acted, so it says nothing of it; see how the arms differ in their configuration"

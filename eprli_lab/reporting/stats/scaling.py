@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eprli_lab.errors import counted
 from eprli_lab.reporting.stats.aggregates import Estimate
 from eprli_lab.reporting.stats.paired import paired_difference, t_quantile
 
@@ -137,7 +138,7 @@ def _unidentified(gain: Estimate, midpoint: float, so_far: float, most: float, b
 def _unfit(runs: Sequence[Run], start: float) -> str:
     """Why no curve is tried; "" where one is."""
     if len(runs) < MIN_SEEDS:
-        return f"{len(runs)} seed{'s' if len(runs) != 1 else ''}: a curve with intervals needs {MIN_SEEDS}"
+        return f"{counted(len(runs), 'seed')}: a curve with intervals needs {MIN_SEEDS}"
     points = min(len(set(r.tokens.tolist())) for r in runs)
     if points < MIN_POINTS:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from eprli_lab.errors import counted
 from eprli_lab.reporting.looked import StudyLooks
 from eprli_lab.reporting.stats.effects import ContrastEffect
 from eprli_lab.reporting.stats.paired import ALPHA, JUDGED, PairedDifference
@@ -43,7 +44,7 @@ def _unjudged(d: PairedDifference, objective: str, looks: StudyLooks | None) -> 
     """The sentence on a difference that the looks do not let judge; "" of all others."""
     if looks is None or not looks.waits:
         return ""
-    return f"{signed(d.mean)} in {objective} over {d.n} common seed{'s' if d.n != 1 else ''}: {looks.waits}"
+    return f"{signed(d.mean)} in {objective} over {counted(d.n, 'common seed')}: {looks.waits}"
 
 
 def _verdict(
@@ -80,7 +81,7 @@ def judgement(
 
 
 def _measured(d: PairedDifference, objective: str) -> str:
-    return f"{difference_text(d)} in {objective} over {d.n} common seed{'s' if d.n > 1 else ''}"
+    return f"{difference_text(d)} in {objective} over {counted(d.n, 'common seed')}"
 
 
 def verdicts(table: Comparison, row: ArmRow) -> str:
@@ -203,7 +204,7 @@ def family_note(table: Comparison) -> str:
             f"p (raw): of the newest look alone; p (Holm): corrected for the looks{over}, where there are {JUDGED} "
             "common seeds or more; better, worse and bold rest on it"
         )
-    over = f"corrected over {many} comparison{'s' if many != 1 else ''}" if many else "corrected"
+    over = f"corrected over {counted(many, 'comparison')}" if many else "corrected"
     return (
         f"[95%] and p (raw): each comparison by itself, uncorrected; p (Holm): {over}, where there are {JUDGED} "
         "common seeds or more; better, worse and bold rest on it"
