@@ -120,7 +120,8 @@ def grid(layout: Layout, count: int, columns: int, height: float, narrow: int = 
 def settled(figure: Canvas) -> Canvas:
     """Its labels as they are to be read and its layout fixed: every draw would move it by a hair."""
     _write_out(figure)
-    figure.draw_without_rendering()
+    layout: Any = figure.get_layout_engine()
+    layout.execute(figure)
     figure.set_layout_engine(None)  # "none" would leave one behind, for which each savefig draws everything twice
     return figure
 
