@@ -123,12 +123,13 @@ def test_a_preset_is_examined_on_problems_that_need_no_file_and_any_group_is_adm
     assert not any(w.startswith(("data.generated", "evaluation.suites")) for w in named)
 
 
-def test_a_lock_of_a_killed_compilation_is_a_red_row_and_refused_at_every_start(tmp_path, monkeypatch):
+def test_a_lock_of_a_killed_compilation_is_a_red_row_and_refused_at_every_start(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     lock = tmp_path / "py311_cpu" / "deepspeed_shm_comm" / "lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
     check_compiled()  # somebody may be compiling just now
+    assert f"{lock}: another process compiles" in caplog.text
     os.utime(lock, (0, 0))
     with pytest.raises(UserError, match=f"{lock}: .* remove the file"):
         check_compiled()

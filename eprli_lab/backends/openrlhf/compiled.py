@@ -6,12 +6,14 @@ torch guards the compilation by a file `lock`, and waits without end for one who
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
 
 from eprli_lab.errors import UserError
 
+log = logging.getLogger(__name__)
 OLD = 600.0  # s: no operator takes that long to compile
 
 
@@ -21,11 +23,15 @@ def extensions_directory() -> Path:
 
 
 def check_compiled() -> None:
-    """Raises UserError for a lock that is older than any compilation."""
+    """Raises UserError for a lock that is older than any compilation; a younger one is warned of."""
     locks = [*extensions_directory().glob("*/lock"), *extensions_directory().glob("*/*/lock")]
-    old = [file for file in locks if file.is_file() and time.time() - file.stat().st_mtime > OLD]
-    if old:
-        raise UserError(
-            f"{old[0]}: a process that was killed while it compiled an operator of DeepSpeed left this lock, and every "
-            "start would wait for it without end: remove the file"
-        )
+    for file in filter(Path.is_file, locks):
+        if time.time() - file.stat().st_mtime > OLD:
+            raise UserError(
+                f"{file}: a process that was killed while it compiled an operator of DeepSpeed left this lock, and "
+                "every start would wait for it without end: remove the file"
+            )
+        log.warning(
+            "%s: another process compiles an operator of DeepSpeed, or was killed while it did; the start waits for "
+            "it: if nothing else starts on OpenRLHF, stop this command and remove the file", file,
+        )  # fmt: skip
