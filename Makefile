@@ -10,7 +10,7 @@ quick:      ## the quick part of the tests
 	python -m pytest -n 2 -m 'not slow'
 test:       ## the tests
 	python -m pytest -n 2
-exhaustive: ## every launcher, storage and entry once more, and the notebook
+exhaustive: ## before a release: every launcher, storage, entry and page once more, and the notebook
 	python -m pytest -n 2 -m exhaustive
 nightly:    ## random inputs and damages for an hour; what fails is printed as a small case
 	HYPOTHESIS_PROFILE=nightly EPRLI_FUZZ_EXAMPLES=$${EPRLI_FUZZ_EXAMPLES:-3000} python -m pytest -n 2 --maxfail=20 -m '' \

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,6 +109,12 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the real data sets (../shared/data) are not on this machine")
     return path
+
+
+def rest_exhaustive(cases: Sequence[Any], always: int = 1) -> list[Any]:
+    """Parameters of a test: the first ones are always tried, the others by `-m exhaustive`."""
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*v, marks=[] if n < always else [pytest.mark.exhaustive]) for n, v in enumerate(values)]
 
 
 def pytest_configure(config: pytest.Config) -> None:

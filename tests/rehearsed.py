@@ -24,6 +24,12 @@ SMALL = [
     *[f"evaluation.suites.heldout_{d}.generated.problems=32" for d in ("easy", "medium", "hard")],
 ]
 
+# Small updates, a dozen or more in each level within seconds.
+QUICK = (
+    "budget.amount=8000",
+    *(f"curriculum.levels.{lv}.{n}" for lv in ("l1", "l2") for n in ("group_size=4", "buffer_groups=3")),
+)
+
 MARK = "EPRLI_TEST_MARK"
 os.environ[MARK] = uuid.uuid4().hex  # of what these tests start, whatever else runs on this machine
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import rest_exhaustive
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from eprli_lab.backends.local.engine import LocalBackend
@@ -86,7 +87,7 @@ def batch_of(groups: list[tuple[Response, ...]]) -> Batch:
     return Batch(responses, advantages, index, (True,) * len(responses))
 
 
-@pytest.mark.parametrize("name", list(CONFIGS))
+@pytest.mark.parametrize("name", rest_exhaustive(list(CONFIGS), 4))
 def test_sampler_and_trainer_agree(name: str, tmp_path: Path):
     backend = engine(checkpoint(name, tmp_path))
     assert packable(backend.policy) is CONFIGS[name][2]

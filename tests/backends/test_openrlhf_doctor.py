@@ -35,6 +35,7 @@ def test_an_engine_that_is_refused_at_its_start_is_a_red_row_by_its_check(
     assert found[-1].check == "runs" and found[-1].verdict == "-"
 
 
+@pytest.mark.exhaustive
 def test_every_row_is_green(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done: Any = CliRunner().invoke(group, ["doctor", *WORDS])

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
-from rehearsed import gone, ours, processes, start
+from rehearsed import QUICK, gone, ours, processes, start
 
 pytestmark = pytest.mark.slow
-LONGER = "budget.amount=40000"  # enough updates in level 2 for every kill
 LONG = 1500.0  # s, of a busy machine
 
 
@@ -60,7 +59,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run."""
     where = tmp_path_factory.mktemp("calm")
     before = processes()
-    process = start(where, LONGER)
+    process = start(where, *QUICK)
     assert process.wait(LONG) == 0, (where / "log").read_text()[-3000:]
     assert gone(before), "Ray processes were left behind after success"
     return where
@@ -70,7 +69,7 @@ def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm
     """Ctrl-C, its engine, its actor, its driver: each after one more update, each resumed by the same command."""
     before = processes()
     for updates, what in enumerate(("ctrl-c", "engine", "actor", "driver"), 1):
-        process = start(tmp_path, LONGER)
+        process = start(tmp_path, *QUICK)
         in_second_level(tmp_path, process, updates)
         if what == "ctrl-c":
             process.send_signal(signal.SIGINT)
@@ -85,7 +84,7 @@ def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(calm
             assert last.startswith("eprli_lab: backend: the run's processes on Ray"), last
             assert "the same command resumes" in last
         assert said.count("resuming") == updates - 1
-    again = start(tmp_path, LONGER)
+    again = start(tmp_path, *QUICK)
     assert again.wait(LONG) == 0, (tmp_path / "log").read_text()[-3000:]
     assert outcome(tmp_path) == outcome(calm)
     assert gone(before), "left behind at the end"

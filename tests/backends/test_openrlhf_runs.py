@@ -16,7 +16,7 @@ import pytest
 from conftest import REPO
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
-from rehearsed import SMALL, command, environment, gone, processes
+from rehearsed import QUICK, SMALL, command, environment, gone, processes
 from sessions import Session, settings
 
 from eprli_lab.config.compose import compose_spec
@@ -149,7 +149,7 @@ def test_the_users_functions_act_on_this_engine_too(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     head = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\nstudy: "
     (tmp_path / "sweeps" / "two.yaml").write_text(head + json.dumps(study) + "\n")
-    words = [sys.executable, "-W", "ignore", "-m", "eprli_lab.run", "-m", "sweep=two", *SMALL, "budget.amount=7000"]
+    words = [sys.executable, "-W", "ignore", "-m", "eprli_lab.run", "-m", "sweep=two", *SMALL, *QUICK]
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     ledgers = {a: (tmp_path / f"outputs/two/{a}/seed0/ledger.jsonl").read_text().splitlines() for a in arms}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import BashComplete, ShellComplete
 from click.testing import CliRunner, Result
-from conftest import REPO
+from conftest import REPO, rest_exhaustive
 
 from eprli_lab import __version__
 from eprli_lab.cli import check, data, difficulty, report, status, table, upload, warmstart
@@ -252,23 +252,24 @@ def test_no_command_imports_what_is_heavy(tmp_path):
 
 @pytest.mark.parametrize(
     ("door", "command"),
-    [
-        (["eprli_lab.sweeps", "status", "levels"], ["status", "levels"]),
-        pytest.param(
-            ["eprli_lab.sweeps", "budget.amount=-1"], ["sweeps", "budget.amount=-1"], marks=pytest.mark.exhaustive
-        ),
-        (["eprli_lab.difficulty", "k=0"], ["difficulty", "k=0"]),
-        (["eprli_lab.warmstart", "data=jsonl"], ["warmstart", "data=jsonl"]),
-        (["eprli_lab.tracking", "upload", "nowhere"], ["upload", "nowhere"]),
-        (["eprli_lab.tracking"], ["upload"]),
-        (["eprli_lab.run", "--cfg", "job"], ["--cfg", "job"]),
-        (["eprli_lab.run", "--cfg", "hydra"], ["run", "--cfg", "hydra"]),
-        (["eprli_lab.run", "-m", "sweep=levls"], ["-m", "sweep=levls"]),
-        (["eprli_lab.run", "--hydra"], ["run", "--hydra"]),
-        (["analysis.report", "sweep=levels"], ["report", "sweep=levels"]),
-        (["analysis.table", "--help"], ["table", "--help"]),
-        (["analysis.check", "levls"], ["check", "levls"]),
-    ],
+    rest_exhaustive(
+        [
+            (["eprli_lab.sweeps", "status", "levels"], ["status", "levels"]),
+            (["eprli_lab.difficulty", "k=0"], ["difficulty", "k=0"]),
+            (["eprli_lab.run", "-m", "sweep=levls"], ["-m", "sweep=levls"]),
+            (["analysis.check", "levls"], ["check", "levls"]),
+            (["eprli_lab.sweeps", "budget.amount=-1"], ["sweeps", "budget.amount=-1"]),
+            (["eprli_lab.warmstart", "data=jsonl"], ["warmstart", "data=jsonl"]),
+            (["eprli_lab.tracking", "upload", "nowhere"], ["upload", "nowhere"]),
+            (["eprli_lab.tracking"], ["upload"]),
+            (["eprli_lab.run", "--cfg", "job"], ["--cfg", "job"]),
+            (["eprli_lab.run", "--cfg", "hydra"], ["run", "--cfg", "hydra"]),
+            (["eprli_lab.run", "--hydra"], ["run", "--hydra"]),
+            (["analysis.report", "sweep=levels"], ["report", "sweep=levels"]),
+            (["analysis.table", "--help"], ["table", "--help"]),
+        ],
+        4,
+    ),
     ids=lambda words: " ".join(words),
 )
 def test_a_door_is_the_command(tmp_path, door, command):

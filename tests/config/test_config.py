@@ -230,13 +230,13 @@ def test_flat_has_the_dotted_paths():
         (["-m", "sweep=levls"], "sweep=levls: there is no such sweep (did you mean 'levels'?)"),
         (["sweep=levels"], "add -m to the command line"),
         pytest.param(
-            ["-m", "sweep=levels", "study.only=[l5]"], "study.only: there is no arm 'l5'", marks=pytest.mark.slow
+            ["-m", "sweep=levels", "study.only=[l5]"], "study.only: there is no arm 'l5'", marks=pytest.mark.exhaustive
         ),
-        pytest.param(["-m", "sweep=levels", "study.seeds=[0,0]"], "names a seed twice", marks=pytest.mark.slow),
+        pytest.param(["-m", "sweep=levels", "study.seeds=[0,0]"], "names a seed twice", marks=pytest.mark.exhaustive),
         pytest.param(
             ["-m", "sweep=levels", "curriculum.levels.l7.group_size=4"],
             "no arm has a level 'l7'",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.exhaustive,
         ),
         (["curriculum.levels.l1.quality_threshold=0.1"], "the stratum of l1 is empty"),
         (
@@ -246,7 +246,7 @@ def test_flat_has_the_dotted_paths():
         pytest.param(
             ["data=jsonl", "data.source.path=x.jsonl", "data.difficulty_file=x"],
             "name suites of your own",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.exhaustive,
         ),
         (
             ["-m", "sweep=levels", "curriculum.levels.l3.clip.low=7"],
@@ -255,10 +255,10 @@ def test_flat_has_the_dotted_paths():
         pytest.param(
             ["model=path", "model.path=/nowhere/model"],
             "model.path: /nowhere/model holds no checkpoint",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.exhaustive,
         ),
         (["objective=scroe"], "objective: no run logs 'scroe' (did you mean 'score'?)"),
-        pytest.param(["seed=x"], "seed: input should be a valid integer", marks=pytest.mark.slow),
+        pytest.param(["seed=x"], "seed: input should be a valid integer", marks=pytest.mark.exhaustive),
     ],
 )
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPO
+from conftest import REPO, rest_exhaustive
 
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.data.load import load_suite, read_training
@@ -180,7 +180,7 @@ def test_training_data_of_its_exact_schema(name: str, tmp_path: Path) -> None:
     assert problems[0].steps == STEPS.get(name, ())
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", rest_exhaustive(list(SUITES), 4))
 def test_suites_of_their_exact_schema(name: str, tmp_path: Path) -> None:
     path = written([SUITES[name](i) for i in range(2)], tmp_path / name)
     key = f"evaluation.suites.{name}"

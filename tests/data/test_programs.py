@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+from conftest import rest_exhaustive
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,7 +107,7 @@ def test_the_tokenizer_keeps_what_it_knew() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["program", "mod10_xs", "mod10_m", "mod10_l"])
+@pytest.mark.parametrize("name", rest_exhaustive(["program", "mod10_xs", "mod10_m", "mod10_l"], 2))
 def test_shipped_policies_start_where_their_provenance_says(name: str) -> None:
     from eprli_lab.backends.local.model import find_asset, recipe_fingerprint
     from eprli_lab.backends.local.warmstart import start_accuracy

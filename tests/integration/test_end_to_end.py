@@ -20,7 +20,7 @@ from conftest import REPO
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["preset=smoke", "budget.amount=10000", "study.name=small", "checkpoint.every_updates=2"] + [
+SMALL = ["preset=smoke", "budget.amount=7000", "study.name=small", "checkpoint.every_updates=2"] + [
     f"evaluation.suites.heldout_{s}.generated.problems=96" for s in ("easy", "medium", "hard")
 ]
 ONE_SKILL = ["model=mod10", "evaluation=heldout"]  # at this budget the ladder is not climbed
@@ -197,6 +197,7 @@ def test_the_report_again_and_the_sweep_again(swept):
     assert len(Store(directory).runs()) == 12
 
 
+@pytest.mark.exhaustive
 def test_a_changed_config_under_the_same_name_is_refused(swept):
     done = lab(*SWEEP, "optim.learning_rate=1e-4", cwd=swept[0])
     assert done.returncode == 2

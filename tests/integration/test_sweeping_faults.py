@@ -152,6 +152,7 @@ SEARCH = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", EACH)
 def test_a_target_of_twenty_with_four_processes_is_twenty(kind: str) -> None:

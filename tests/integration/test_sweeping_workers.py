@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPO
+from conftest import REPO, rest_exhaustive
 from sweeping_work import STEPS, arms, behave, expected, make_plan, run
 
 from eprli_lab.errors import UserError
@@ -105,7 +105,7 @@ def test_a_killed_worker_costs_one_retry_that_goes_on_from_the_checkpoint(capfd:
     assert "a seed 0: the worker died with signal 9; it goes on from its last checkpoint" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("retries", [0, 1, 2])
+@pytest.mark.parametrize("retries", rest_exhaustive([1, 0, 2]))
 def test_a_failing_run_is_retried_so_often_and_the_others_go_on(
     retries: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,7 +267,7 @@ def test_the_next_controller_waits_for_the_orphans_of_a_killed_one(start: Any) -
     whole_result()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", rest_exhaustive([signal.SIGTERM, signal.SIGINT]))
 def test_a_controller_that_is_interrupted_lets_the_runs_save(start: Any, number: signal.Signals) -> None:
     behave(**SLOW)
     first = start()

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import planted
 import pytest
+from conftest import rest_exhaustive
 from scipy import stats
 from stores import LEVELS, STEPS, SUITES, describe, open_parent, plant, spec_of
 
@@ -336,7 +337,7 @@ def test_the_report_and_the_table_command_print_the_same_document(here, tmp_path
     assert done.stdout == (tmp_path / "table.txt").read_bytes()
 
 
-@pytest.mark.parametrize("study", ["one", "bare", "empty", "orphans"])
+@pytest.mark.parametrize("study", rest_exhaustive(["bare", "one", "empty", "orphans"], 2))
 def test_poor_studies_give_a_report_too(here, tmp_path, study):
     text = write_report("sqlite:///mlflow.db", "eprli_lab", study, tmp_path)
     assert "arm" in text and "nan" not in text
@@ -381,6 +382,7 @@ def test_names_of_studies():
         options.study_name({"sweep": "levels", "study": "mine"}, "")
 
 
+@pytest.mark.exhaustive
 def test_the_command_works_from_any_directory(here, tmp_path):
     shutil.copy(here / "mlflow.db", tmp_path / "mlflow.db")
     environment = os.environ | {"PYTHONPATH": str(REPO)}

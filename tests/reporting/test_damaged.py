@@ -283,6 +283,7 @@ def test_interrupts_and_full_disks(capsys):
     )
 
 
+@pytest.mark.exhaustive
 def test_a_terminal_without_our_letters(store, tmp_path):
     tag(store, "eprli.study", json.dumps(describe(["l1", "l2"], [0, 1]) | {"question": "größer → besser?"}))
     env = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import planted
 import pytest
+from conftest import rest_exhaustive
 
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.artifacts import Artifacts
@@ -91,7 +92,7 @@ class _Parsed(HTMLParser):
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u2028\ufeff\ud800-\udfff]")
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", rest_exhaustive(TEXTS, 6))
 def test_no_output_obeys_a_hostile_text(text: str, tmp_path: Path):
     study, plain = hostile_study(text), hostile_study("plain")
     table, known = ablation_table(study), ablation_table(plain)

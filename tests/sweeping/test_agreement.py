@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import rest_exhaustive
 from sweeping_work import make_plan, tracked
 
 from eprli_lab.config.spec import TrackingSpec
@@ -108,7 +109,7 @@ def test_a_study_that_agrees_is_left_as_it_is(plan: Plan, done: Path) -> None:
     assert table() == scores(done)
 
 
-@pytest.mark.parametrize("how", ["replaced", "not a database"])
+@pytest.mark.parametrize("how", rest_exhaustive(["replaced", "not a database"]))
 def test_a_store_that_is_gone_is_restored_from_outputs(plan: Plan, done: Path, how: str) -> None:
     for file in Path().glob("mlflow.db*"):
         file.unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPO
+from conftest import REPO, rest_exhaustive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeping_work import arms, behave, make_plan, run
@@ -218,7 +218,7 @@ def points(plan: Plan, count: int, value: Any = lambda p: 0.5) -> list[dict[str,
         study.close()
 
 
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "qmc", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.exhaustive), "qmc", "random"])
 def test_points_keep_the_requirements_are_new_and_reproducible(sampler: str, tmp_path: Path) -> None:
     space = {Q1: "range(0.125,1,0.125)", Q2: "range(0.25,1.125,0.125)"}
     plan = planned(space, {"sampler": sampler, "require": [f"{Q1} < {Q2}"]}, trials=12, search_seeds=[7])
@@ -311,7 +311,7 @@ def test_a_search_that_was_killed_between_two_seeds_goes_on_with_the_next() -> N
     assert again is not None and again.number == task.number and again.run.seed == 8
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize("pruner", rest_exhaustive(["median", "hyperband"]))
 def test_evaluations_stop_a_run_that_is_behind(pruner: str) -> None:
     behave(curve_={"steps": 8, "seconds": 0.15})
     plan = make_plan(

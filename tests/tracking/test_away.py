@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import rest_exhaustive
 from helpers import small_spec
 
 from eprli_lab.config.spec import RunSpec, TrackingSpec
@@ -178,7 +179,7 @@ def test_a_server_that_starts_later_gets_the_run_from_the_run_itself(
     assert [p.name for p in Path(run.info.artifact_uri.removeprefix("file://")).iterdir()] == ["note.txt"]
 
 
-@pytest.mark.parametrize("trouble", ["error", "hang", "refused"])
+@pytest.mark.parametrize("trouble", rest_exhaustive(["refused", "error", "hang"]))
 def test_a_server_that_is_gone_for_a_while_costs_nothing(door: Door, tmp_path: Path, trouble: str) -> None:
     door.open()
     mine = spec(door, trouble)

@@ -218,6 +218,7 @@ def test_a_disk_that_is_full_while_it_is_made_leaves_nothing(whole: Path, tmp_pa
         assert schema_fault(file) == ""
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_becomes_full_leaves_a_store_that_goes_on(store: Path, tmp_path: Path) -> None:
     """A run whose store may not grow any more is spooled; once there is space, all of it is sent, and nothing twice."""
     mine = small_spec("tracking.flush_seconds=0.01").model_copy(update={"arm": "a", "study": "s"})

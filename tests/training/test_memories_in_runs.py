@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import rest_exhaustive
 from helpers import ScriptedBackend, small_spec
 from loops import TINY, Killed, Mortal, run, small_levels, tables, trainer
 
@@ -51,7 +52,7 @@ def whole(spec: RunSpec, where: Path) -> tuple[dict[tuple[int, str], float], dic
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", rest_exhaustive(list(ARMS), 4))
 def test_a_killed_run_ends_as_the_uninterrupted_one(arm: str, tmp_path: Path) -> None:
     spec = spec_of(*ARMS[arm])
     expected, rows = whole(spec, tmp_path / "whole")

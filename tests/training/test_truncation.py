@@ -6,6 +6,7 @@ import dataclasses
 from itertools import pairwise
 
 import pytest
+from conftest import rest_exhaustive
 from helpers import ScriptedBackend, group, response, small_spec
 from test_train import Log, trainer
 
@@ -198,7 +199,9 @@ def test_a_run_that_measures_trains_as_the_run_that_does_not(tmp_path):
     assert not logs["off"].series("time/continue")
 
 
-@pytest.mark.parametrize(("truncated", "continued"), [(0, 0), (1, 1), (64, 64), (65, 64), (200, 64)])
+@pytest.mark.parametrize(
+    ("truncated", "continued"), rest_exhaustive([(64, 64), (65, 64), (0, 0), (1, 1), (200, 64)], 2)
+)
 def test_at_most_so_many_of_a_step_are_gone_on_with_evenly_over_it(tmp_path, truncated, continued):
     class Recorder(ScriptedBackend):
         def sample(self, problems, sampling, *, seed):
