@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from eprli_lab.reporting.load import History, RunData, StudyData
+from eprli_lab.reporting.report.parts import Section
+from eprli_lab.reporting.tables.document import TableBlock
 from eprli_lab.tracking import names
 from eprli_lab.tracking.description import Objective, StudyDescription
 
@@ -94,3 +96,8 @@ def described(data: StudyData, **changed: object) -> StudyData:
         changed["objectives"] = tuple(Objective(metric=m, direction=d) for m, d in changed["objectives"])
     description = StudyDescription.model_validate({**dict(data.description), **changed})
     return dataclasses.replace(data, description=description)
+
+
+def tables_of(section: Section) -> list[TableBlock]:
+    """A report's section: tables that stand open, then those that fold out."""
+    return [*section.tables, *(t for fold in section.folds for t in fold.tables)]

@@ -174,7 +174,7 @@ def written(directory: Path, text: str) -> Path:
 
 def buttons(of: Page) -> list[tuple[str, str]]:
     """(format, text) of every button, in the order of the page."""
-    return [text for s in of.sections for table in s.every_table for text in copies(table)]
+    return [text for s in of.sections for table in planted.tables_of(s) for text in copies(table)]
 
 
 @pytest.fixture(scope="module")

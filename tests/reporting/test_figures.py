@@ -15,7 +15,7 @@ from scipy import stats
 from eprli_lab.reporting import figures
 from eprli_lab.reporting.figures import arms, curves, sampling, search, stages
 from eprli_lab.reporting.figures.effects import effects_of
-from eprli_lab.reporting.figures.palette import colour_of, styles_of
+from eprli_lab.reporting.figures.palette import styles_of
 from eprli_lab.reporting.figures.style import MOST_ARMS, shown_arms
 from eprli_lab.reporting.load import History, RunData, StudyData
 from eprli_lab.reporting.stats.power import minimum_detectable_effect
@@ -208,7 +208,7 @@ def test_an_arm_has_one_look_in_every_figure_whichever_arms_are_shown():
             lines = [n for ax in picture.figure.axes for n in ax.lines if n.get_label().split(" ")[0] == "a10"]
             assert lines and {(n.get_color(), n.get_marker()) for n in lines} == {(style.colour, style.marker)}, name
     ax = drawn(study, "buffer")["buffer"].figure.axes[[*shown_arms(study)].index("a10") * 2]
-    assert to_hex(ax.patches[0].get_facecolor()).upper() == style.colour == colour_of(names)["a10"]
+    assert to_hex(ax.patches[0].get_facecolor()).upper() == style.colour
 
 
 def test_the_front_is_who_nobody_beats():
@@ -244,7 +244,7 @@ def test_verdicts_stack_to_what_was_generated():
     assert sum(areas.values()) == pytest.approx(hand)
     assert areas["admitted"] == pytest.approx(6 * planted.STEPS)
     assert {p.get_label(): p.get_alpha() for p in ax.patches[:2]} == {"admitted": None, "too hard": 0.62}
-    assert to_hex(ax.patches[0].get_facecolor()).upper() == colour_of(study.arms)["plain"]
+    assert to_hex(ax.patches[0].get_facecolor()).upper() == styles_of(study.arms)["plain"].colour
 
 
 def test_every_picture_has_words_and_numbers_and_is_written_the_same_twice(tmp_path: Path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eprli_lab.reporting.figures.palette import COLOURS, DASHES, MARKERS, colour_of, shade, styles_of
+from eprli_lab.reporting.figures.palette import COLOURS, DASHES, MARKERS, shade, styles_of
 
 APART = 20.0  # CIE 1976; 2.3 is the least that is seen at all
 CONTRAST = 3.0  # WCAG 2.1, 1.4.11, of graphical objects
@@ -71,7 +71,6 @@ def test_an_arm_keeps_its_look_and_no_two_arms_share_one():
         assert len({look(s) for s in styles.values()}) == 28
     assert [s.colour for s in styles.values()][:8] == [*COLOURS, COLOURS[0]]
     assert {s.marker for s in styles.values()} == set(MARKERS) and {s.dash for s in styles.values()} == set(DASHES)
-    assert colour_of(["x", "y"]) == {"x": COLOURS[0], "y": COLOURS[1]}
 
 
 def test_a_swatch_is_the_arm_s_line_and_marker_and_has_no_text():

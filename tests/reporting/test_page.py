@@ -206,7 +206,7 @@ def test_five_printers_print_the_same_document():
                 assert line in (" ".join(text.split()) if form == "text" else text), (form, line)
     page = page_of(clear_winner())
     (arms,) = [s for s in page.sections if s.id == "arms"]
-    assert arms.every_table == list(whole.blocks), "the report's tables are the document's"
+    assert planted.tables_of(arms) == list(whole.blocks), "the report's tables are the document's"
     picked = document(table, chosen(table, ["arm", "score"]))
     assert (picked.title, picked.remarks, len(picked.blocks)) == ("", [], 1)
 

@@ -387,7 +387,7 @@ def cells(
     study: StudyData, table: str, arm: str, artifacts: Artifacts | None = None, margin: float = 0.03
 ) -> list[str]:
     page = study_page(study, ablation_table(study), [], artifacts or Artifacts({}, {}, []), None, margin)
-    grid = next(g for s in page.sections for g in s.every_table if g.title == table)
+    grid = next(g for s in page.sections for g in planted.tables_of(s) if g.title == table)
     return next([c.text for c in row] for row in grid.rows if row[0].text == arm)
 
 

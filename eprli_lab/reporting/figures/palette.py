@@ -72,11 +72,6 @@ def styles_of(arms: Sequence[str]) -> dict[str, ArmStyle]:
     }
 
 
-def colour_of(arms: Sequence[str]) -> dict[str, str]:
-    """Arm -> #RRGGBB, of all arms of the study in its order."""
-    return {arm: style.colour for arm, style in styles_of(arms).items()}
-
-
 def shade(rank: int, count: int, least: float = 0.3) -> float:
     """Opacity of the rank-th of `count` levels, from `least` to full: levels have shades, arms colours."""
     return 1.0 if count < 2 else least + (1 - least) * rank / (count - 1)

@@ -81,8 +81,3 @@ class Section:
     samples: Sequence[SampleBlock] = ()
     folds: Sequence[Fold] = ()
     essential: bool = False  # printed on paper: the first two pages
-
-    @property
-    def every_table(self) -> list[TableBlock]:
-        """Those that stand open, then those that fold out."""
-        return [*self.tables, *(t for fold in self.folds for t in fold.tables)]
