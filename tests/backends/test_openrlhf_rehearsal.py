@@ -19,7 +19,7 @@ from eprli_lab.backends.build import build_backend
 from eprli_lab.config.compose import compose_spec
 from eprli_lab.errors import UserError
 from eprli_lab.records import Sampling
-from eprli_lab.training.doctor_engine import _Engine
+from eprli_lab.training.doctor_engine import MISMATCH, _Engine
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,8 @@ def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -
 
 def test_sampler_and_trainer_agree_as_far_as_bfloat16_goes(session: Session) -> None:
     terms = session.backend.update(session.batch(11), settings(session.spec))
-    assert terms.mismatch_kl is not None and terms.mismatch_kl < 1e-4
+    assert terms.mismatch_kl is not None  # 3e-5 to 1.3e-4 by processor: their bfloat16 kernels differ
+    assert 0.0 < terms.mismatch_kl < MISMATCH["bfloat16"]
     assert terms.clip_fraction_low == terms.clip_fraction_high == 0.0, "one step on fresh samples: nothing to clip"
     assert terms.optimizer_steps == 1 and 0.0 < terms.grad_norm < 10.0 and 0.0 < terms.entropy < 3.0
     assert {name for name, _ in terms.phases} == {"rollout", "train", "broadcast"}
