@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_samples_in_any_company(session: Session) -
 
 def test_sampler_and_trainer_agree_as_far_as_bfloat16_goes(session: Session) -> None:
     terms = session.backend.update(session.batch(11), settings(session.spec))
-    assert terms.mismatch_kl is not None  # 3e-5 to 1.3e-4 by processor: their bfloat16 kernels differ
+    assert terms.mismatch_kl is not None  # 1.3e-4 was seen once; docs/cluster.md has 2.6e-5 to 4.5e-4
     assert 0.0 < terms.mismatch_kl < MISMATCH["bfloat16"]
     assert terms.clip_fraction_low == terms.clip_fraction_high == 0.0, "one step on fresh samples: nothing to clip"
     assert terms.optimizer_steps == 1 and 0.0 < terms.grad_norm < 10.0 and 0.0 < terms.entropy < 3.0

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from conftest import REPO, rest_exhaustive
 from sweeping_work import arms, behave, make_plan, one_run_done
 from terminals import cursor_is_shown, in_terminal, resize, rows
 
@@ -34,7 +34,7 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PYTHONPATH", f"{REPO}{os.pathsep}{REPO / 'tests'}")
 
 
-@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("columns", rest_exhaustive([80, 120]))
 def test_a_sweep_has_a_bar_a_run_and_no_row_is_wrapped(tmp_path: Path, columns: int):
     code, written = sweep(columns, tmp_path)
     seen = rows(written)

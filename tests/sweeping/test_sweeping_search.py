@@ -218,7 +218,7 @@ def points(plan: Plan, count: int, value: Any = lambda p: 0.5) -> list[dict[str,
         study.close()
 
 
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.exhaustive), "qmc", "random"])
+@pytest.mark.parametrize("sampler", rest_exhaustive(["tpe", "qmc", "random", "gp"], 3))
 def test_points_keep_the_requirements_are_new_and_reproducible(sampler: str, tmp_path: Path) -> None:
     space = {Q1: "range(0.125,1,0.125)", Q2: "range(0.25,1.125,0.125)"}
     plan = planned(space, {"sampler": sampler, "require": [f"{Q1} < {Q2}"]}, trials=12, search_seeds=[7])
