@@ -22,7 +22,7 @@ os.environ.setdefault("EPRLI_LAB_EVALUATIONS", "0")  # a test that breaks the sa
 
 REPO = Path(__file__).resolve().parent.parent
 LONGEST = (
-    "test_openrlhf_kills",
+    "test_openrlhf_whole_runs",
     "test_openrlhf_runs",
     "test_end_to_end",
     "test_sweeping_faults",

@@ -17,13 +17,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eprli_lab.config.compose import compose_tree
 from eprli_lab.errors import Interrupted, UserError
-from eprli_lab.sweeping.controller import StudyResult, run_study
-from eprli_lab.sweeping.plan import Plan, build_plan
-from eprli_lab.sweeping.study import Study
+
+if TYPE_CHECKING:  # a worker imports this file anew, and needs none of it
+    from eprli_lab.sweeping.controller import StudyResult
+    from eprli_lab.sweeping.plan import Plan
 
 STEPS = 5
 
@@ -38,6 +38,8 @@ def expected(seed: int, steps: int = STEPS) -> float:
 
 def one_run_done(plan: Plan) -> None:
     """A study whose first run is finished, with a score of .25."""
+    from eprli_lab.sweeping.study import Study
+
     study = Study(plan)
     task = study.claim()
     assert task is not None
@@ -119,6 +121,9 @@ def crash(*_: Any) -> dict[str, Any]:
 
 def make_plan(node: dict[str, Any], command_line: list[str] | None = None) -> Plan:
     """A plan over the package's own configuration."""
+    from eprli_lab.config.compose import compose_tree
+    from eprli_lab.sweeping.plan import build_plan
+
     full = {"name": "study", "baseline": next(iter(node["arms"]), "a"), "seeds": [0]} | node
     return build_plan(compose_tree, full, "default", command_line or [])
 
@@ -136,6 +141,9 @@ def behave(**how: Any) -> None:
 
 def run(plan: Plan, executor: str = "sweeping_work:work") -> StudyResult:
     """Take the study up, run it, let go of it. The environment's ON_HOST: as a process of that machine."""
+    from eprli_lab.sweeping.controller import run_study
+    from eprli_lab.sweeping.study import Study
+
     host = os.environ.get("ON_HOST")
     study = Study(plan, process_id=f"{host}:{os.getpid()}:1" if host else None)
     try:

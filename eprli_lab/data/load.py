@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from eprli_lab.config.data import DataSpec, SuiteSpec
+from eprli_lab.config.data import DataSpec, GeneratedSpec, SuiteSpec
 from eprli_lab.config.paths import LABELS_DIR, PACKAGED, difficulty_path
 from eprli_lab.data.strata import by_prompt_length, shuffle_labels
 from eprli_lab.data.tasks import Split
@@ -53,9 +54,10 @@ def _read(
 ) -> list[Problem]:
     """Problems of a family's side of the partition, or of a source; `where`: the source's config key."""
     if spec.generated is not None:
-        from eprli_lab.data.families import generate
-
-        return generate(spec.generated, split, notes)
+        problems, said = _generated(spec.generated, split)
+        if notes is not None:
+            notes += said
+        return list(problems)
     from eprli_lab.data.files import read_source
 
     assert spec.source is not None
@@ -63,6 +65,27 @@ def _read(
     if notes is not None:
         notes += loaded.notes(where)
     return loaded.problems
+
+
+def _generated(spec: GeneratedSpec, split: Split) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+    """Problems of a family and what it says of them; one of this package is not asked twice.
+
+    The runs of a worker mostly want the same ones, and they are half the time of a short run.
+    """
+    from eprli_lab.data.families import make_family
+
+    ours = type(make_family(spec.family)).__module__.startswith("eprli_lab.")  # a user's may change meanwhile
+    return _remembered(spec, split) if ours else _made(spec, split)
+
+
+def _made(spec: GeneratedSpec, split: Split) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+    from eprli_lab.data.families import generate
+
+    notes: list[str] = []
+    return tuple(generate(spec, split, notes)), tuple(notes)
+
+
+_remembered = functools.lru_cache(maxsize=16)(_made)
 
 
 def measured_file(name: str) -> Path:

@@ -66,7 +66,7 @@ def finish_search(
     if parent:
         out = Path("reports") / plan.study
         where = plan.sample.tracking
-        write_report(where.uri, where.experiment, plan.study, out, parent_run_id=parent)
+        write_report(where.uri, where.experiment, plan.study, out, parent_run_id=parent, with_figures=plan.spec.figures)
         lines = [markdown_paragraph(line) if line.strip() else "" for line in text.splitlines()]
         (out / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         note = f"## {plan.study}\n\n{code_block(text)}"
@@ -90,10 +90,20 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
     parent_run_id = parent or None
     if looks and parent_run_id:
         tag_parent(where, parent_run_id, {LOOKS: looks})
-    columns = terminal_columns()
+    figures = plan.spec.figures
     print(
-        write_report(where.uri, where.experiment, plan.study, out, end=True, parent_run_id=parent_run_id, width=columns)
+        write_report(
+            where.uri,
+            where.experiment,
+            plan.study,
+            out,
+            end=True,
+            parent_run_id=parent_run_id,
+            width=terminal_columns(),
+            with_figures=figures,
+        )
     )
     again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
-    print(f"\nreport: {out}/   open it: {open_command(where, plan.study)}\nagain: {again}")
+    print(f"\nreport: {out}/   open it: {open_command(where, plan.study)}")
+    print(f"{'again' if figures else 'with figures (study.figures=false left them out)'}: {again}")
     print("\n".join(where_to_look(where, plan.study)))

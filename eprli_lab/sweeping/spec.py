@@ -102,6 +102,7 @@ class StudySpec(Strict):
     lease_seconds: float = Field(default=60.0, ge=1.0)  # a process of another machine not heard for so long is gone
     allow_duplicates: bool = False
     force: bool = False  # go on although configuration, code or data changed; recorded
+    figures: bool = True  # false: the report at the end has none; eprli-lab report draws them
     pinned: list[str] = Field(default_factory=list)
 
     @field_validator("storage")

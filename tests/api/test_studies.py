@@ -23,7 +23,7 @@ from eprli_lab.reporting.tables.rows import ablation_table as report_table
 pytestmark = pytest.mark.slow
 
 SUITES = ["heldout_easy", "heldout_medium", "heldout_hard"]
-OVERRIDES = [*SMALL, "budget.amount=3000"]
+OVERRIDES = [*SMALL, "budget.amount=3000", "study.figures=false"]
 ARMS = "    a: {overrides: [curriculum=l1]}\n    b: {overrides: [curriculum=l2]}\n"
 
 

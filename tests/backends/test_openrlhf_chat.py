@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
 from chat_model import make_chat_model, overrides, write_sums
-from conftest import rest_exhaustive
 
 from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
 from eprli_lab.config.compose import compose_spec
@@ -25,7 +24,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_chat_model(tmp_path_factory.mktemp("chat-model"))
 
 
-@pytest.mark.parametrize("template", rest_exhaustive(["auto", "none"]))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("template", ["auto", "none"])
 def test_it_scores_with_its_template_and_not_without(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
 ) -> None:

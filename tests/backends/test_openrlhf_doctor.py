@@ -23,6 +23,7 @@ WORDS = ["backend=openrlhf_cpu", "backend.start_seconds=900"]  # a busy machine 
 # These two come first: each starts, and ends, a Ray of its own.
 
 
+@pytest.mark.exhaustive
 def test_an_engine_that_is_refused_at_its_start_is_a_red_row_by_its_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_adapters_that_the_model_cannot_have_are_refused_before_anything_starts(
         initial_policy(compose_spec([*REHEARSAL, f"model.lora={lora}"]), tmp_path)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_rehearsal_trains_adapters_and_the_engines_hold_them_merged(tmp_path: Path) -> None:
     pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")

@@ -1,22 +1,17 @@
-"""Whole rehearsed runs: the knobs arrive, the user's functions act, and nothing is left on Ray."""
+"""Rehearsed runs in this process: the knobs arrive, the reference stays, real data flows through."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
-import sqlite3
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPO
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
-from rehearsed import QUICK, SMALL, command, environment, gone, processes
+from rehearsed import SMALL, command, environment, gone, processes
 from sessions import Session, settings
 
 from eprli_lab.config.compose import compose_spec
@@ -123,42 +118,3 @@ def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: py
     from eprli_lab.training.metrics import in_catalogue
 
     assert all(in_catalogue(n) for n in names)
-
-
-# ---------------------------------------------------------------------------------------------- the user's functions
-
-
-def test_the_users_functions_act_on_this_engine_too(tmp_path: Path) -> None:
-    """The files of docs/extending.md as arms: an objective in OpenRLHF's actor, the others in our loop."""
-    page = (REPO / "docs" / "extending.md").read_text()
-    for source in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        (tmp_path / source.splitlines()[0].removeprefix("# ")).write_text(source)
-    arms = {
-        "plain": [],
-        "truncated": ["algorithm.objective=my_losses:truncated_weight"],
-        "mine": [
-            "curriculum.levels.l1.length_term=my_terms:quadratic",
-            "curriculum.levels.l1.length_coef=0.2",
-            "curriculum.levels.l1.reward=my_terms:by_difficulty",
-            "algorithm.advantage=my_losses:max_rl",
-            "curriculum.selection=my_curriculum:Retry",
-            "curriculum.schedule=my_curriculum:RoundRobin",
-        ],
-    }
-    study = {"name": "two", "baseline": "plain", "seeds": [0], "arms": {a: {"overrides": o} for a, o in arms.items()}}
-    (tmp_path / "sweeps").mkdir()
-    head = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: ablation\nstudy: "
-    (tmp_path / "sweeps" / "two.yaml").write_text(head + json.dumps(study) + "\n")
-    words = [sys.executable, "-W", "ignore", "-m", "eprli_lab.run", "-m", "sweep=two", *SMALL, *QUICK]
-    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    ledgers = {a: (tmp_path / f"outputs/two/{a}/seed0/ledger.jsonl").read_text().splitlines() for a in arms}
-    first = [json.loads(line) for line in ledgers["plain"] if json.loads(line)["step"] == 1]
-    assert [json.loads(line) for line in ledgers["truncated"] if json.loads(line)["step"] == 1] == first
-    assert ledgers["truncated"] != ledgers["plain"], "the objective was never used"
-    assert {json.loads(line)["level"] for line in ledgers["mine"] if json.loads(line)["step"] <= 2} == {"l1", "l2"}
-    rewards = {r for line in ledgers["mine"] for r in json.loads(line)["rewards"] if json.loads(line)["level"] == "l1"}
-    assert len(rewards) > 2 and 0.0 in rewards, "reward by difficulty, and a length term: more than two values"
-    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
-        kept = {k for (k,) in store.execute("SELECT DISTINCT key FROM latest_metrics WHERE key LIKE 'sampler/%'")}
-    assert kept == {"sampler/l1/waiting", "sampler/l2/waiting"}

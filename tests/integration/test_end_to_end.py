@@ -24,7 +24,7 @@ SMALL = ["preset=smoke", "budget.amount=7000", "study.name=small", "checkpoint.e
     f"evaluation.suites.heldout_{s}.generated.problems=96" for s in ("easy", "medium", "hard")
 ]
 ONE_SKILL = ["model=mod10", "evaluation=heldout"]  # at this budget the ladder is not climbed
-SWEEP = ["-m", "sweep=levels", *ONE_SKILL, *SMALL, "curriculum.levels.l2.clip.high=0.2718"]
+SWEEP = ["-m", "sweep=levels", *ONE_SKILL, *SMALL, "curriculum.levels.l2.clip.high=0.2718", "study.figures=false"]
 ARMS = ("l1", "l1_matched", "l2", "l3", "l4", "l3_shuffled")
 CHEAP = ["checkpoint.every_updates=2", "evaluation.samples=2", "evaluation.boundary_problems=8"] + [
     f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")
@@ -180,6 +180,14 @@ def test_one_number_walks_from_the_command_line_to_the_table(swept):
     assert "0.2718" in (directory / "reports" / "small" / "table.csv").read_text()
 
 
+def test_figures_that_were_left_out_are_not_there_and_the_command_that_draws_them_is_printed(swept):
+    directory, printed = swept
+    report = directory / "reports" / "small"
+    assert not list(report.glob("*.png")) and "<figure" not in (report / "report.html").read_text()
+    assert "\nwith figures (study.figures=false left them out): eprli-lab report study=small" in printed
+    assert "\nagain: " not in printed
+
+
 @pytest.mark.exhaustive
 def test_the_report_again_and_the_sweep_again(swept):
     directory, printed = swept
@@ -190,6 +198,7 @@ def test_the_report_again_and_the_sweep_again(swept):
     for figure in ("learning_curves.png", "buffer.png", "effects.png", "reward_variance.png"):
         assert (directory / "reports" / "small" / figure).read_bytes()[:4] == b"\x89PNG"
     page = (directory / "reports" / "small" / "report.html").read_text()
+    assert page.count("<figure") > 4
     assert "eprli_lab.run -m sweep=" in page and "torch 2" in page, "the command and the versions that made it"
     assert "on new problems" in page and "outcomes.parquet is not there" not in page
     again = lab(*SWEEP, cwd=directory)

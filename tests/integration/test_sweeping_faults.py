@@ -104,6 +104,7 @@ def wait_for_work(controller: subprocess.Popen[str]) -> list[int]:
     return found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", EACH)
 def test_four_processes_that_are_killed_one_after_another(kind: str) -> None:

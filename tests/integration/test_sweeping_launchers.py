@@ -13,7 +13,7 @@ import optuna
 import pytest
 from conftest import REPO
 
-SMALL = ["sweep=smoke", "study.seeds=[0,1]", "study.workers=2", "budget.amount=3000"] + [
+SMALL = ["sweep=smoke", "study.seeds=[0,1]", "study.workers=2", "budget.amount=3000", "study.figures=false"] + [
     f"evaluation.suites.heldout_{s}.generated.problems=16" for s in ("easy", "medium", "hard")
 ]
 

@@ -129,7 +129,7 @@ def test_two_seeds_judge_nothing_however_far_apart():
         assert all(math.isnan(e.p_holm) for e in suite_effects(table.study)) and "none is judged" in headline(table)
 
 
-@pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.parametrize("seeds", rest_exhaustive([5, 10]))
 def test_whole_row_intervals_of_mean_and_iqm(seeds):
     rng, studies = np.random.default_rng(seeds), 500
     truths = {"mean": float(STRATA.mean()), "iqm": iqm(runs(rng, 1, 200_000)[0])}

@@ -90,6 +90,7 @@ def note(store) -> str:
     return store("SELECT value FROM tags WHERE key = 'mlflow.note.content'")[0][0]
 
 
+@pytest.mark.exhaustive
 def test_a_report_leaves_what_is_not_its_own(store, tmp_path):
     """The parent's status, a person's note, and, with another baseline, the summary."""
     store("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE name = 's'")

@@ -267,8 +267,10 @@ def test_and_the_prompt_limit_of_openrlhf() -> None:
 
 
 def test_a_family_without_steps_takes_no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eprli_lab.data import load
     from eprli_lab.data.families import IntChains
 
+    monkeypatch.setattr(load, "_remembered", load._made)
     monkeypatch.setattr(IntChains, "steps", lambda self, task: ())  # as Family's own
     said = refusal(HARD, "curriculum=l1", "curriculum.levels.l1.hint.fraction=0.5")
     assert said.startswith("curriculum.levels.l1.hint: 4096 of 4096 problems have no worked steps, mod10-")

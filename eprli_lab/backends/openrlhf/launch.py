@@ -53,7 +53,7 @@ def start_ray(spec: OpenRLHFSpec) -> None:
         from eprli_lab.backends.openrlhf.rehearsal import ENVIRONMENT
 
         variables |= ENVIRONMENT
-        environment["worker_process_setup_hook"] = "eprli_lab.backends.openrlhf.rehearsal.install"
+        environment["worker_process_setup_hook"] = "eprli_lab.backends.openrlhf.rehearsal.install_in_actor"
     if address is None:
         reaper.start()
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}

@@ -51,13 +51,13 @@ def write_report(
     end: bool = False,
     parent_run_id: str | None = None,
     width: int = WIDTH,
+    with_figures: bool = True,
 ) -> str:
     """Write report, tables and figures, attach them to the study's parent run; the text table in `width` columns.
 
     Summary and note of the parent are of the study's own baselines: a report with another baseline leaves them alone.
     `end`: the study is done. `parent_run_id`: of several plans of this name, whose (default: the one started last). A
     parent that cannot be reached costs a sentence on standard error.
-
     Raises UserError when the study does not exist, holds no run, or is a search and a baseline is given.
     """
     from eprli_lab.reporting import figures
@@ -72,11 +72,11 @@ def write_report(
     table = None if data.is_search else ablation_table(data, baseline)
     text = table.text() if table else visible(search_note(data))
     artifacts = read_artifacts(tracking, data)
-    drawn = list(figures.pictures(data, baseline, outcomes=artifacts.outcomes, ledger=artifacts.ledger))
+    drawn = list(figures.pictures(data, baseline, None, artifacts.outcomes, artifacts.ledger)) if with_figures else []
     least = equivalence_margin(data, data.objective, margin)
     control = check_control(data) if table is not None and baseline is None else None
-    is_ours = table is not None and not is_imported(data)  # controls say nothing of another trainer
-    instrument = instrument_section(data, control, records_of(tracking)) if is_ours else None
+    ours = table and not is_imported(data)  # controls say nothing of another trainer
+    instrument = instrument_section(data, control, records_of(tracking)) if ours else None
     again = _again(tracking, baseline, margin)
     page = study_page(data, table, drawn, artifacts, baseline, least, again, instrument)
     try:

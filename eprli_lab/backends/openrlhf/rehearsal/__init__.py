@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": vllm_cpu.KV_CACHE_GIB,
     "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the worker in the engine's process, as on one GPU (platforms/cpu.py)
     "EPRLI_REHEARSAL": "1",  # vLLM's own processes know by it
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -65,6 +67,16 @@ def install() -> None:
 
     torch.empty = on_cpu
     torch.set_num_threads(1)
+
+
+def install_in_actor() -> None:
+    """In Ray's workers: also without DeepSpeed's collectives over shared memory, which it would compile for a minute.
+
+    A GPU has none of them, and training asks for none.
+    """
+    install()
+    backend: Any = import_module("deepspeed.comm.torch")  # by attribute it would be PyTorch itself
+    backend.build_shm_op = lambda: None
 
 
 def plain_adam(strategy: Any) -> None:
