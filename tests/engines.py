@@ -16,7 +16,7 @@ PROBLEMS = load_training(SPEC.data)[:4]
 
 
 def backend(kl: bool = False, **options) -> LocalBackend:
-    spec = SPEC.backend.model_copy(update=options)
+    spec = SPEC.backend.model_copy(update={"device": "cpu", **options})  # by default a GPU, where there is one
     return LocalBackend(SPEC.model, SPEC.optim, spec, family="mod10", kl_reference=kl, seed=0)
 
 

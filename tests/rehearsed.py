@@ -66,9 +66,15 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
 
-def start(where: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(where: Path, *overrides: str, process_group: int | None = None) -> subprocess.Popen[str]:
     where.mkdir(parents=True, exist_ok=True)
     log = open(where / "log", "a")
     return subprocess.Popen(
-        command(*overrides), cwd=where, env=environment(), stdout=log, stderr=subprocess.STDOUT, text=True
+        command(*overrides),
+        cwd=where,
+        env=environment(),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=process_group,
     )

@@ -44,6 +44,9 @@ ANY_GROUP = {
 }
 
 
+WINDOW = "backend.prompt_tokens=64"  # of the package's policies: OpenRLHF's default is four times their whole context
+
+
 def default_backend() -> str:
     """The engine of this machine: OpenRLHF where it is installed, on CPU its rehearsal; else the local one."""
     from eprli_lab.backends.openrlhf.versions import installed
@@ -63,6 +66,9 @@ def doctor_words(overrides: list[str]) -> list[str]:
             words.append(f"backend.gpus_per_node={len(gpus())}")
     words += () if any(w.startswith("data=") for w in overrides) else DATA
     words += () if any(w.startswith("evaluation=") for w in overrides) else SUITES
+    if any(w.startswith("backend=openrlhf") for w in (*words, *overrides)):
+        if compose_spec([*words, *overrides]).model.path is None:
+            words.append(WINDOW)
     words += map(_absolute, overrides)
     if any(w.startswith(("model=", "experiment=")) for w in overrides):
         known = {w.partition("=")[0] for w in overrides}

@@ -91,7 +91,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-@pytest.mark.parametrize("deaths", rest_exhaustive([(("driver",),), (("ctrl-c", "engine", "actor"),)]))
+@pytest.mark.parametrize("deaths", rest_exhaustive([(("driver",),), (("ctrl-c", "group", "engine", "actor"),)]))
 def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(
     calm: Path, tmp_path: Path, deaths: tuple[str, ...]
 ) -> None:
@@ -99,10 +99,10 @@ def test_a_run_killed_again_and_again_in_level_2_ends_as_if_it_had_not_been(
     before = processes()
     for resumed, what in enumerate(deaths):
         updates = updates_of_l2(tmp_path)
-        process = start(tmp_path, *QUICK)
+        process = start(tmp_path, *QUICK, process_group=0)
         one_more_update(tmp_path, process, updates)
-        if what == "ctrl-c":
-            process.send_signal(signal.SIGINT)
+        if what in ("ctrl-c", "group"):  # as a terminal does it, and as Slurm or `timeout`
+            process.send_signal(signal.SIGINT) if what == "ctrl-c" else os.killpg(process.pid, signal.SIGTERM)
             assert process.wait(240) == 130
         else:
             os.kill(victim(process, what), signal.SIGKILL)

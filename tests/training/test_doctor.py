@@ -23,6 +23,7 @@ from eprli_lab.training import doctor_run
 from eprli_lab.training.doctor import SMALL, doctor_words, examine
 from eprli_lab.training.doctor_engine import distance, engine_checks
 from eprli_lab.training.doctor_machine import machine_checks
+from eprli_lab.training.problems import read_problems
 
 WORDS = doctor_words(["backend=local"])
 SPEC = compose_spec(WORDS)
@@ -121,6 +122,18 @@ def test_a_preset_is_examined_on_problems_that_need_no_file_and_any_group_is_adm
     assert {lv.length_term for lv in spec.curriculum.levels.values()} == {"group_relative"}
     named = doctor_words(["backend=local", "data=jsonl", "data.source.path=x.jsonl", "evaluation=benchmarks"])
     assert not any(w.startswith(("data.generated", "evaluation.suites")) for w in named)
+
+
+@pytest.mark.parametrize("words", [["backend=openrlhf"], ["backend=openrlhf", "model=mod10"], ["backend=openrlhf_cpu"]])
+def test_the_packages_own_policy_fits_its_context_on_every_engine(words):
+    spec = compose_spec(doctor_words(words))
+    read_problems(spec)  # raises for what does not fit
+    assert spec.backend.prompt_tokens == 64
+    assert compose_spec(doctor_words([*words, "backend.prompt_tokens=70"])).backend.prompt_tokens == 70
+
+
+def test_a_model_of_the_users_keeps_its_window():
+    assert compose_spec(doctor_words(["experiment=one_gpu"])).backend.prompt_tokens == 1024
 
 
 def test_a_lock_of_a_killed_compilation_is_a_red_row_and_refused_at_every_start(tmp_path, monkeypatch, caplog):

@@ -27,9 +27,12 @@ from eprli_lab.config.spec import RunSpec
 
 GPUS = (80e9, 24e9)  # bytes: an H100 or A100; an RTX 4090, A10 or L4
 PEAK = 989e12  # an H100 SXM: dense bf16 FLOP/s (its data sheet)
-ROLLOUT_SHARE, TRAIN_SHARE = 0.08, 0.35  # of the peak
+# Of the peak. Rollout: 256 responses at once of a model of 1.5 G parameters took .053 on an H200 (docs/cluster.md).
+ROLLOUT_SHARE, TRAIN_SHARE = 0.05, 0.35
 USABLE = 0.92  # of a GPU's memory
 WORK = 2e9  # bytes that an engine needs beside weights and cache
+# Bytes that stay on the GPU of who sleeps, the policy's beside its weights; measured on an H200 (docs/cluster.md).
+ENGINE_ASLEEP, POLICY_ASLEEP = 1.2e9, 2.2e9
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def fit(spec: RunSpec, shape: Shape, gpu: float) -> Fit:
     cache = engine - 2 * shape.parameters / b.engine_gpus - WORK
     sequences = max(0.0, cache) / (shape.cache_bytes / b.engine_gpus * context(spec))
     if b.sleep:  # engine and trainer take turns
-        return Fit(gpu, train, engine + parts["weights"], sequences)
+        return Fit(gpu, train + ENGINE_ASLEEP, engine + parts["weights"] + POLICY_ASLEEP, sequences)
     return Fit(gpu, train + engine, train + engine, sequences)
 
 

@@ -7,7 +7,9 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,8 @@ def start_ray(spec: OpenRLHFSpec) -> None:
     main = threading.current_thread() is threading.main_thread()
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
     try:
-        ray.init(address=address, runtime_env=environment, **options)
+        with servers_in_their_own_groups():
+            ray.init(address=address, runtime_env=environment, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         what = f"the Ray cluster {address} cannot be reached" if address else "Ray cannot be started here"
         raise UserError(f"backend: {what}: {str(error).strip().splitlines()[0]}") from None
@@ -75,6 +78,23 @@ def start_ray(spec: OpenRLHFSpec) -> None:
             f"backend: the run needs {spec.gpus} GPUs (nodes x gpus_per_node), Ray has {there}: change backend.nodes "
             "and backend.gpus_per_node, or connect to a larger cluster (backend.ray_address)"
         )
+
+
+@contextlib.contextmanager
+def servers_in_their_own_groups() -> Iterator[None]:
+    """What Ray starts within leads process groups of its own.
+
+    A SIGTERM to the run's group (scancel, `timeout`, a shell's kill %1) would end Ray's servers at once, and with them
+    the engines, while the run still means to save. Ray shields them from SIGINT itself.
+    """
+    from ray._private import services
+
+    popen = services.ConsolePopen
+    services.ConsolePopen = partial(popen, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
 
 
 def start_engines(args: Any, spec: OpenRLHFSpec, trust_remote_code: bool) -> Engines:
