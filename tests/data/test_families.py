@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from eprli_lab.data.families import LABELS, Chain, demonstration, draw, draw_fro
 from eprli_lab.data.load import load_suite, load_training
 from eprli_lab.errors import UserError
 from eprli_lab.grading.answers import extract_boxed
+from eprli_lab.records import Problem
 
 pytestmark = pytest.mark.slow  # one of many
 
@@ -263,3 +266,28 @@ def test_what_a_family_says_of_itself_is_not_taken_for_a_lack_of_problems(monkey
     monkeypatch.setattr(type(make_family("mod10")), "draw", draw)
     with pytest.raises(UserError, match="is not installed: install it"):
         generate(GeneratedSpec(family="mod10", operations=(1, 2), problems=4), "train")
+
+
+def test_a_set_of_the_package_is_made_once_a_process_and_a_users_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def counted(spec: GeneratedSpec, *more: Any) -> list[Problem]:
+        made.append(spec.family)
+        return generate(spec, *more)
+
+    monkeypatch.setattr("eprli_lab.data.families.generate", counted)
+    (tmp_path / "my_digits.py").write_text(
+        "from eprli_lab.data.families import Mod10Chains\nclass Mine(Mod10Chains):\n    name = 'mine'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def load(family: str, seed: int = 1913) -> list[Problem]:
+        return load_suite("x", SuiteSpec(generated=GeneratedSpec(family=family, problems=12, seed=seed)))
+
+    first = load("mod10")
+    first.reverse()  # the list is the caller's own
+    assert load("mod10") == first[::-1] and made == ["mod10"]
+    assert load("mod10", seed=1914) != load("mod10") and made == ["mod10"] * 2
+    assert load("my_digits:Mine") == load("my_digits:Mine") and made[2:] == ["my_digits:Mine"] * 2
