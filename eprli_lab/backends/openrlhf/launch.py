@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def servers_in_their_own_groups() -> Iterator[None]:
     A SIGTERM to the run's group (scancel, `timeout`, a shell's kill %1) would end Ray's servers at once, and with them
     the engines, while the run still means to save. Ray shields them from SIGINT itself.
     """
-    from ray._private import services
-
+    services: Any = import_module("ray._private.services")
     popen = services.ConsolePopen
     services.ConsolePopen = partial(popen, process_group=0)
     try:
