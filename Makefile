@@ -1,5 +1,5 @@
 # One command a target, run in the active environment (pip install -c constraints.txt -e '.[dev]'); .ci/run calls them.
-.PHONY: help quick test exhaustive nightly lint format types docs commands sweeps rehearsal wheel ci
+.PHONY: help quick test extended exhaustive nightly lint format types docs commands sweeps rehearsal wheel ci
 
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
@@ -10,6 +10,8 @@ quick:      ## the quick part of the tests
 	python -m pytest -n 2 -m 'not slow'
 test:       ## the tests
 	python -m pytest -n 2
+extended:   ## the tests that start processes, servers, browsers and whole studies
+	python -m pytest -n 2 -m 'extended and not exhaustive'
 exhaustive: ## before a release: every launcher, storage, entry and page once more, and the notebook
 	python -m pytest -n 2 -m exhaustive
 nightly:    ## random inputs and damages for an hour; what fails is printed as a small case

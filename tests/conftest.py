@@ -29,6 +29,14 @@ LONGEST = (
     "test_sweeping_launchers",
     "test_sweeping_workers",
 )
+# Rooms and files whose tests start processes, servers, browsers or whole studies: not in README's test command.
+EXTENDED = (
+    "integration", "fuzz", "importing", "test_studies", "test_runs", "test_calibrate", "test_gym", "test_sandbox",
+    "test_analysis", "test_browser", "test_coverage", "test_damaged", "test_figures", "test_figures_page",
+    "test_hostile_texts", "test_membership", "test_agreement", "test_soak", "test_sweeping_looks",
+    "test_sweeping_plan", "test_sweeping_search", "test_away", "test_birth", "test_damaged_store", "test_mirrors",
+    "test_damaged_runs",
+)  # fmt: skip
 LEFT_BEHIND = (
     "mlflow.db", "mlruns", "mlartifacts", "outputs", "multirun", "reports", "studies", "tensorboard", "trackio", "wandb",
 )  # fmt: skip
@@ -117,6 +125,12 @@ def rest_exhaustive(cases: Sequence[Any], always: int = 1) -> list[Any]:
     return [pytest.param(*v, marks=[] if n < always else [pytest.mark.exhaustive]) for n, v in enumerate(values)]
 
 
+def is_extended(path: Path, named: Sequence[Path]) -> bool:
+    """Is this file of tests one of `make extended`? Not where it, or its room, was named on the command line."""
+    by_name = any(p == path or (p in path.parents and REPO / "tests" in p.parents) for p in named)
+    return not by_name and (path.stem in EXTENDED or path.parent.name in EXTENDED)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """With several processes (`-n`): a file stays in one, because its tests share what takes long to make."""
     if getattr(config.option, "dist", "no") in ("load", "loadfile"):
@@ -125,10 +139,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is exhaustive is slow; what takes longest comes first, so that all processes end at the same time."""
+    named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
     for item in items:
-        if item.get_closest_marker("exhaustive"):
+        if is_extended(item.path, named):
+            item.add_marker("extended")
+        if item.get_closest_marker("exhaustive") or item.get_closest_marker("extended"):
             item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 

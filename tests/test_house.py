@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from conftest import EXTENDED, REPO, is_extended
 
 # Top floor first. A module may import of its own floor and of those below; `masking` is the cellar.
 FLOORS = (
@@ -115,3 +115,12 @@ def test_files_and_functions_are_short():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno <= 60, f"{path}: {node.name}"
+
+
+def test_what_is_extended_is_there_and_what_is_named_is_run_whole() -> None:
+    tests = REPO / "tests"
+    assert set(EXTENDED) <= {p.stem for p in tests.rglob("test_*.py")} | {p.name for p in tests.iterdir()}
+    file = tests / "reporting" / "test_analysis.py"
+    assert is_extended(file, [tests]) and is_extended(file, [tests / "algorithm"]) and is_extended(file, [REPO])
+    assert not is_extended(file, [file]) and not is_extended(file, [file.parent])
+    assert is_extended(tests / "fuzz" / "test_fuzz_data.py", []) and not is_extended(tests / "test_house.py", [])
