@@ -605,14 +605,8 @@ def test_the_dry_run_prints_and_starts_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "flags accepted by its parser; nothing was started" in done.stdout
     assert not list(tmp_path.iterdir())
-    sweep = [
-        *command[:3],
-        "-m",
-        *command[3:],
-        "sweep=levels",
-        "preset=smoke",
-        "study.only=[l2]",
-    ]  # Hydra wants its words first
+    two_arms = ["sweep=levels", "preset=smoke", "study.only=[l2]"]
+    sweep = [*command[:3], "-m", *command[3:], *two_arms]  # Hydra wants its words first
     done = subprocess.run(sweep, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nothing was started") == 2 and not list(tmp_path.iterdir())
