@@ -73,6 +73,8 @@ def work(
     steps = how.get("steps", STEPS)
     while step < steps:
         if stop():
+            with open(directory / "ends", "a") as f:  # the last that it writes here
+                f.write(f"{os.getpid()}\n")
             raise Interrupted(f"stopped after step {step}; state saved")
         total, step = (31 * total + spec["seed"] + step) % 1009, step + 1
         state.with_suffix(".tmp").write_text(json.dumps([step, total]))

@@ -36,7 +36,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 KINDS = ["journal", "sqlite", "postgresql"]
-EACH = [pytest.param(k, marks=[pytest.mark.exhaustive] if k != "journal" else []) for k in KINDS]
 
 
 @contextlib.contextmanager
@@ -106,7 +105,7 @@ def wait_for_work(controller: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", KINDS)
 def test_four_processes_that_are_killed_one_after_another(kind: str) -> None:
     """By turns the worker alone and the whole process over it, at a random moment of a run; now and then another one
     while it starts. Steps take their time until the file `calm` is there, so no run ends before the storm does."""
@@ -155,7 +154,7 @@ SEARCH = {
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_target_of_twenty_with_four_processes_is_twenty(kind: str) -> None:
     with opened(kind) as storage:
         node = {**SEARCH, "trials": 20, "workers": 1, "storage": storage}
