@@ -22,13 +22,13 @@ lint:       ## ruff's rules
 format:     ## is every file as ruff would write it?
 	ruff format --check .
 types:      ## mypy, strict
-	mypy
+	mypy --num-workers 2
 docs:       ## the documentation as a site, in site/
 	mkdocs build --strict
 commands:   ## every command of README and docs/, run page by page
 	python tests/docs_commands.py $(PAGES)
 sweeps:     ## every sweep at its smallest scale, one seed, each to its table
-	python benchmarks/all_sweeps.py smoke "study.seeds=[0]" budget.amount=5000 study.figures=false
+	python benchmarks/all_sweeps.py smoke "study.seeds=[0]" budget.amount=5000 evaluation.samples=1 study.figures=false
 rehearsal:  ## OpenRLHF on CPU, in an environment of its own
 	.ci/rehearsal
 wheel:      ## sdist and wheel, used from another directory

@@ -81,12 +81,14 @@ def application(arguments: Sequence[str]) -> int:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.argv = [f"{PROGRAM} run", *defer_level_overrides(defer_values(expand_shortcuts(hide_words(arguments))))]
+    words = defer_level_overrides(defer_values(expand_shortcuts(hide_words(arguments))))
+    options = _options(words)
+    sys.argv = [f"{PROGRAM} run", *_options_first(words, options.overrides)]
     _exit_codes.clear()
     _errors.clear()
     start = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)
     with composing():
-        if _check_options(sys.argv[1:]).package is None:
+        if options.package is None:
             start()
         else:
             _show_package(start)
@@ -95,7 +97,19 @@ def application(arguments: Sequence[str]) -> int:
     return max(_exit_codes, default=0)
 
 
-def _check_options(words: list[str]) -> Any:
+def _options_first(words: list[str], overrides: list[str]) -> list[str]:
+    """`backend=local -m sweep=levels` as `-m backend=local sweep=levels`: Hydra wants all overrides in one piece."""
+    left = list(overrides)
+    options = []
+    for word in words:
+        if word in left:
+            left.remove(word)
+        else:
+            options.append(word)
+    return [*options, *overrides]
+
+
+def _options(words: list[str]) -> Any:
     """Hydra's options in the words. Raises UserError for those that it does not have: it would print its usage."""
     from hydra._internal.utils import get_args_parser
 
@@ -104,7 +118,9 @@ def _check_options(words: list[str]) -> Any:
 
     parser: Any = get_args_parser()
     parser.error = refuse
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        refuse(f"unrecognized arguments: {' '.join([w for w in unknown if w.startswith('-')] or unknown)}")
     if options.experimental_rerun is not None:
         raise UserError("--experimental-rerun reads a pickle, which could run anything: give the overrides themselves")
     return options

@@ -606,7 +606,7 @@ def test_the_dry_run_prints_and_starts_nothing(tmp_path: Path) -> None:
     assert "flags accepted by its parser; nothing was started" in done.stdout
     assert not list(tmp_path.iterdir())
     two_arms = ["sweep=levels", "preset=smoke", "study.only=[l2]"]
-    sweep = [*command[:3], "-m", *command[3:], *two_arms]  # Hydra wants its words first
+    sweep = [*command, "-m", *two_arms]
     done = subprocess.run(sweep, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nothing was started") == 2 and not list(tmp_path.iterdir())

@@ -1,10 +1,10 @@
-"""Rehearsed runs in this process: the knobs arrive, the reference stays, real data flows through."""
+"""A rehearsed run in this process: the knobs arrive, the reference stays; real data flows through."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,115 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="OpenRLHF is not installed in this environment")
 from rehearsed import SMALL, command, environment, gone, processes
-from sessions import Session, settings
 
 from eprli_lab.config.compose import compose_spec
+from eprli_lab.records import LossTerms
 from eprli_lab.tracking.store import prepare
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_reference_stays_at_the_base_model(tmp_path: Path) -> None:
+KNOBS: dict[str, dict[str, Any]] = {
+    "l1": {"clip.low": 0.11, "clip.high": 0.33, "group_size": 4, "buffer_groups": 3, "inner_iterations": 2,
+           "max_response_tokens": 30, "admission.accuracy_min": 0.25, "admission.accuracy_max": 0.75},
+    "l2": {"clip.low": 0.05, "clip.high": 0.5, "group_size": 6, "buffer_groups": 2, "minibatches": 2,
+           "max_response_tokens": 60, "length_term": "group_relative", "length_coef": 0.3},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen around one update of a run."""
+
+    groups: int
+    in_force: dict[str, Any]  # in the running actor
+    terms: LossTerms
+    again: LossTerms | None  # of the same update, when what was saved before it had been loaded
+    reference: list[list[float]]  # log-probabilities (nats) of the first update's responses
+    trainer: list[list[float]]  # the same under the policy before this update
+    digests: tuple[dict[str, str], list[dict[str, str]]] | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    directory: Path
+    updates: list[Seen]
+    metrics: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
+    """A run of two levels on two ranks of ZeRO 3 and two engines, with a reference policy and knobs of each level."""
+    import ray
+
+    from eprli_lab.backends.openrlhf.checks import weight_digests
+    from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
+    from eprli_lab.backends.openrlhf.rows import rows_of
+    from eprli_lab.training.execute import execute
+
+    where = tmp_path_factory.mktemp("observed")
     before = processes()
-    made = Session(tmp_path, "algorithm.kl_coef=0.1", "backend.zero_stage=3", "backend.gpus_per_node=2")
-    try:
-        trainer, engines = made.digests()
-        assert len(engines) == 2 and engines[0] == engines[1] == trainer and len(trainer) == 24
-        first = made.backend.update(made.batch(1, count=3), settings(made.spec))
-        assert first.kl_ref == pytest.approx(0.0, abs=1e-3)
-        second = made.backend.update(made.batch(2, count=3), settings(made.spec))
-        assert second.kl_ref is not None and second.kl_ref > 5 * abs(first.kl_ref or 0.0) > -1
-        assert {name for name, _ in second.phases} == {"rollout", "train", "broadcast", "reference"}
-        made.backend.save(tmp_path)
-        work = made.batch(3, count=3)
-        after = made.backend.update(work, settings(made.spec))
-        made.backend.load(tmp_path)
-        assert replace(made.backend.update(work, settings(made.spec)), phases=()) == replace(after, phases=())
-    finally:
-        made.backend.close()
+    overrides = [f"curriculum.levels.{lv}.{k}={v}" for lv, own in KNOBS.items() for k, v in own.items()]
+    overrides += ["algorithm.kl_coef=0.1", "backend.zero_stage=3", "backend.gpus_per_node=2", "budget.amount=5000"]
+    spec = compose_spec([*SMALL, *overrides])
+    seen: list[Seen] = []
+    rows: list[Any] = []
+    update = OpenRLHFBackend.update
+
+    def read(self: OpenRLHFBackend, group: Any) -> list[list[float]]:
+        values = self._read("looked at", group, rows)
+        del self.phases["looked at"]
+        return [line.tolist() for line in values]
+
+    def spy(self: OpenRLHFBackend, batch: Any, how: Any) -> Any:
+        assert self.engines is not None
+        rows.extend(rows_of(batch) if not rows else [])
+        logprobs = read(self, self.engines.reference), read(self, self.engines.policy)
+        digests, again = (None, None) if seen else (weight_digests(self), None)
+        kept = where / f"kept-{len(seen)}"
+        if len(seen) == 1:  # the optimizer has moments
+            kept.mkdir()
+            self.save(kept)
+        terms = update(self, batch, how)
+        if kept.is_dir():
+            self.load(kept)
+            again = update(self, batch, how)
+        in_force = ray.get(self.engines.ranks[0].settings_in_force.remote())
+        seen.append(Seen(len(set(batch.groups)), in_force, terms, again, *logprobs, digests))
+        return terms
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(where)
+        patch.setattr(OpenRLHFBackend, "update", spy)
+        prepare(spec.tracking)
+        result = execute(spec.model_dump_json(), str(where / "run"), None)
     assert gone(before)
+    return Observed(where / "run", seen, result["metrics"])
+
+
+def test_the_reference_stays_at_the_base_model(observed: Observed) -> None:
+    first, *others = observed.updates
+    assert len(others) >= 2
+    for a, b in zip(first.reference, first.trainer, strict=True):
+        assert a == pytest.approx(b, abs=1e-4), "the policy begins as the reference"
+    assert all(later.reference == first.reference for later in others)
+    assert all(later.trainer != first.trainer for later in others)
+    drift = [u.terms.kl_ref for u in observed.updates]
+    assert {name for name, _ in first.terms.phases} == {"rollout", "train", "broadcast", "reference"}
+    assert drift[0] is not None and drift[-1] is not None and drift[-1] > drift[0] > -1e-4
+
+
+def test_ranks_and_engines_hold_the_same_weights(observed: Observed) -> None:
+    assert observed.updates[0].digests is not None
+    trainer, engines = observed.updates[0].digests
+    assert len(engines) == 2 and engines[0] == engines[1] == trainer and len(trainer) == 24
+
+
+def test_an_update_from_a_loaded_state_is_the_same_update(observed: Observed) -> None:
+    """Of two ranks of ZeRO 3: weights, moments and the engines' weights."""
+    second = observed.updates[1]
+    assert second.again is not None
+    assert replace(second.again, phases=()) == replace(second.terms, phases=())
 
 
 def test_too_few_gpus_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
@@ -69,43 +151,18 @@ def test_a_real_rl_training_set_flows_through(shared_data: Path) -> None:
         assert len(problems) == 60 and len(wrong) <= 1, wrong
 
 
-def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_knob_of_a_level_is_seen_to_arrive(observed: Observed) -> None:
     """Clip, mu, minibatches read back from the running actor; band, Len, G, N, K from what was sampled and trained on."""
-    import ray
-
-    from eprli_lab.backends.openrlhf.engine import OpenRLHFBackend
-    from eprli_lab.training.execute import execute
-
-    monkeypatch.chdir(tmp_path)
-    knobs = {
-        "l1": {"clip.low": 0.11, "clip.high": 0.33, "group_size": 4, "buffer_groups": 3, "inner_iterations": 2,
-               "max_response_tokens": 30, "admission.accuracy_min": 0.25, "admission.accuracy_max": 0.75},
-        "l2": {"clip.low": 0.05, "clip.high": 0.5, "group_size": 6, "buffer_groups": 2, "minibatches": 2,
-               "max_response_tokens": 60, "length_term": "group_relative", "length_coef": 0.3},
-    }  # fmt: skip
-    overrides = [f"curriculum.levels.{lv}.{k}={v}" for lv, own in knobs.items() for k, v in own.items()]
-    spec = compose_spec([*SMALL, "budget.amount=5000", *overrides])
-    seen: list[tuple[int, Any, dict[str, Any]]] = []
-    update = OpenRLHFBackend.update
-
-    def spy(self: OpenRLHFBackend, batch: Any, how: Any) -> Any:
-        terms = update(self, batch, how)
-        assert self.engines is not None
-        seen.append((len(set(batch.groups)), how, ray.get(self.engines.ranks[0].settings_in_force.remote())))
-        return terms
-
-    monkeypatch.setattr(OpenRLHFBackend, "update", spy)
-    prepare(spec.tracking)
-    result = execute(spec.model_dump_json(), str(tmp_path / "run"), None)
-    by_level = {lv: [s for s in seen if s[2]["clip_low"] == own["clip.low"]] for lv, own in knobs.items()}
+    seen = observed.updates
+    by_level = {lv: [s for s in seen if s.in_force["clip_low"] == own["clip.low"]] for lv, own in KNOBS.items()}
     assert len(by_level["l1"]) >= 1 and len(by_level["l2"]) >= 1 and sum(map(len, by_level.values())) == len(seen)
-    for level, own in knobs.items():
-        for groups, _, found in by_level[level]:
-            assert groups == own["buffer_groups"] and found["clip_high"] == own["clip.high"]
-            assert found["optimizer_steps"] == 2
-    rows = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
+    for level, own in KNOBS.items():
+        for update in by_level[level]:
+            assert update.groups == own["buffer_groups"] and update.in_force["clip_high"] == own["clip.high"]
+            assert update.in_force["optimizer_steps"] == 2
+    rows = [json.loads(line) for line in (observed.directory / "ledger.jsonl").read_text().splitlines()]
     for row in rows:
-        own = knobs[row["level"]]
+        own = KNOBS[row["level"]]
         assert len(row["rewards"]) == own["group_size"] and max(row["response_tokens"]) <= own["max_response_tokens"]
         if row["level"] == "l1":
             assert set(row["rewards"]) <= {0.0, 1.0}
@@ -113,7 +170,7 @@ def test_every_knob_of_a_level_is_seen_to_arrive(tmp_path: Path, monkeypatch: py
             assert (row["verdict"] == "too_hard") == (row["accuracy"] < 0.25)
     shaped = [r for row in rows if row["level"] == "l2" for r in row["rewards"]]
     assert any(r not in (0.0, 1.0) for r in shaped) and -0.15 - 1e-9 <= min(shaped) and max(shaped) <= 1.15 + 1e-9
-    names = set(result["metrics"])
+    names = set(observed.metrics)
     assert {"policy/l2/mismatch_kl", "buffer/l1/admission_rate", "time/engine/broadcast", "score"} <= names
     from eprli_lab.training.metrics import in_catalogue
 

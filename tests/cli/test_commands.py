@@ -126,6 +126,14 @@ def test_hydra_composes_the_words_of_the_examples():
     assert warmstart.command.examples
 
 
+def test_options_may_stand_anywhere_among_the_overrides(capsys):
+    shown = []
+    for words in ("--cfg job -p budget seed=1 budget.amount=3000", "seed=1 --cfg job budget.amount=3000 -p budget"):
+        assert run_module.main(words.split()) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] and "amount: 3000" in shown[0]
+
+
 MISTAKES = [
     (["tabel"], "tabel: there is no such command (did you mean 'table'?)"),
     (["levels"], "levels: there is no such command"),

@@ -42,6 +42,8 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("run -m sweep=smoke study.only=[nope]", "study.only: there is no arm 'nope'"),
         ("run --experimental-rerun=x", "--experimental-rerun reads a pickle"),
         ("run --nope", "unrecognized arguments: --nope; eprli-lab run --help says more"),
+        ("run seed=1 --nope budget.amount=5000", "unrecognized arguments: --nope; eprli-lab run --help says more"),
+        ("run study.only=[nope] -m sweep=smoke", "study.only: there is no arm 'nope'"),
         ("data ++study.seeds=[1]", "++study.seeds=[1]: there is no study here"),
         ("data +sweep=levels", "there is no study here"),
         ("report study=mine preset=smoke", "preset=smoke: study=mine is the whole name already"),
