@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +11,17 @@ from eprli_lab.errors import UserError
 from eprli_lab.escaping import code_block, markdown_paragraph
 from eprli_lab.tracking.parent import open_parent
 from eprli_lab.tracking.store import close_dead_runs, prepare
-from eprli_lab.training.preflight import check_logged, check_writable, logged_names, preflight
+from eprli_lab.training.preflight import (
+    check_inputs,
+    check_launch,
+    check_logged,
+    check_writable,
+    foresee_launches,
+    logged_names,
+)
 
 if TYPE_CHECKING:
+    from eprli_lab.config.spec import RunSpec
     from eprli_lab.sweeping.plan import Plan
 
 
@@ -27,20 +37,32 @@ def check_study(plan: Plan) -> list[str]:
     specs += [parse_spec(tree) for tree in plan.search.bases.values()] if plan.search else []
     lines: list[str] = []
     known: set[str] = set()
-    for spec in {s.fingerprint(): s for s in (s.model_copy(update={"seed": 0}) for s in specs)}.values():
-        try:
-            prompts = preflight(spec)
+    unlike = list({s.fingerprint(): s for s in (s.model_copy(update={"seed": 0}) for s in specs)}.values())
+    for spec in unlike:
+        with _said_of(spec):
+            prompts = check_inputs(spec)
             for o in plan.objectives:
                 check_logged("study.objectives", o.metric, spec)
             for e in plan.spec.expected:
                 if e.metric is not None and e.arm in (None, spec.arm):
                     check_logged("study.expected", e.metric, spec)
-        except UserError as error:
-            raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
         lines = lines or prompts.lines()
         lines += [f"warning: arm {spec.arm}: {note}" for note in prompts.notes() if known and note not in known]
         known |= {"", *prompts.notes()}
+    foresee_launches(unlike)
+    for spec in unlike:
+        with _said_of(spec):
+            check_launch(spec)
     return lines
+
+
+@contextlib.contextmanager
+def _said_of(spec: RunSpec) -> Iterator[None]:
+    """What is refused names its arm."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{f'arm {spec.arm}' if spec.arm else 'study.search'}: {error}") from None
 
 
 def start_study(plan: Plan, forced: list[str]) -> str:

@@ -20,7 +20,34 @@ if TYPE_CHECKING:
 
 def preflight(spec: RunSpec) -> PromptReport:
     """Everything a run reads, read before anything is started; its first prompts. Raises UserError."""
+    prompts = check_inputs(spec)
+    check_launch(spec)
+    return prompts
+
+
+def check_launch(spec: RunSpec) -> None:
+    """Raises UserError for what OpenRLHF would refuse; slow, but after `foresee_launches` of several runs."""
     from eprli_lab.config.backend import OpenRLHFSpec
+
+    if isinstance(spec.backend, OpenRLHFSpec):
+        from eprli_lab.backends.openrlhf import dry_run
+
+        dry_run.check_launch(spec)
+
+
+def foresee_launches(specs: Sequence[RunSpec]) -> None:
+    """What `check_launch` asks about each run, asked about all of them at once."""
+    from eprli_lab.config.backend import OpenRLHFSpec
+
+    theirs = [spec for spec in specs if isinstance(spec.backend, OpenRLHFSpec)]
+    if theirs:
+        from eprli_lab.backends.openrlhf import dry_run
+
+        dry_run.foresee_launches(theirs)
+
+
+def check_inputs(spec: RunSpec) -> PromptReport:
+    """All of `preflight` but the launch."""
     from eprli_lab.tracking.mirrors.check import check_mirrors
     from eprli_lab.training.extensions import check_extensions
     from eprli_lab.training.problems import check_window, read_problems
@@ -32,10 +59,6 @@ def preflight(spec: RunSpec) -> PromptReport:
     problems = read_problems(spec)
     check_format(spec, problems)
     check_window(spec)
-    if isinstance(spec.backend, OpenRLHFSpec):
-        from eprli_lab.backends.openrlhf.dry_run import check_launch
-
-        check_launch(spec)
     return prompt_report(spec, problems)
 
 
@@ -88,8 +111,9 @@ def dry_run(specs: Sequence[RunSpec]) -> bool:
     from eprli_lab.config.backend import OpenRLHFSpec
 
     asked = [s for s in specs if isinstance(s.backend, OpenRLHFSpec) and s.backend.dry_run]
+    foresee_launches(asked)
     for spec in asked:
-        from eprli_lab.backends.openrlhf.dry_run import check_launch, describe_launch
+        from eprli_lab.backends.openrlhf.dry_run import describe_launch
 
         check_launch(spec)
         print((f"== {spec.arm}\n" if spec.arm else "") + describe_launch(spec))

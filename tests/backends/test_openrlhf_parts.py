@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ from eprli_lab.algorithm.length_terms import soft_overlong
 from eprli_lab.algorithm.loss import clipped_objective, k3, sequence_weights
 from eprli_lab.algorithm.seeding import derive_seed
 from eprli_lab.backends.model_shape import shape_of
-from eprli_lab.backends.openrlhf import reaper
+from eprli_lab.backends.openrlhf import flag_check, reaper
 from eprli_lab.backends.openrlhf.dry_run import describe_launch, inert
 from eprli_lab.backends.openrlhf.engine import step_settings
 from eprli_lab.backends.openrlhf.estimate import estimate, fit, hours, memory
-from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
+from eprli_lab.backends.openrlhf.flags import Flag, flags, refuse_unsupported
 from eprli_lab.backends.openrlhf.rows import Row, pad, pad_microbatches, shard_by_tokens
 from eprli_lab.backends.openrlhf.versions import check_versions, installed
 from eprli_lab.backends.token_loss import context_for, corrected_losses
@@ -572,29 +573,42 @@ def test_every_flag_of_every_preset_is_taken_by_the_real_parser() -> None:
         ["algorithm.is_correction=icepop"],
     ):
         wanted[" ".join(more)] = flags(compose_spec(["backend=openrlhf_cpu", *more]), "policy", "run")
-    code = (
-        "import json, sys\n"
-        "from eprli_lab.backends.openrlhf.rehearsal import install\ninstall()\n"
-        "from eprli_lab.backends.openrlhf.flags import parse\n"
-        "for name, emitted in json.load(sys.stdin).items():\n"
-        "    parse([tuple(flag) for flag in emitted]), print('taken', name)\n"
-    )
-    words = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(words, input=json.dumps(wanted), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert [line for line in done.stdout.splitlines() if line.startswith("taken")] == [f"taken {n}" for n in wanted]
+    asked = [tuple(emitted) for emitted in wanted.values()]
+    flag_check.ask([(emitted, True) for emitted in asked])
+    for emitted in asked:
+        flag_check.check(emitted, True)
+
+
+def test_the_parser_is_asked_once_and_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[tuple[Flag, ...]]] = []
+
+    def answered(asked: Sequence[tuple[Flag, ...]], rehearsal: bool) -> list[str]:
+        started.append(list(asked))
+        return [f"no {emitted[0][0]}" if "bad" in emitted[0][0] else "" for emitted in asked]
+
+    monkeypatch.setattr(flag_check, "_answered", answered)
+    monkeypatch.setattr(flag_check, "_answers", {})
+    good, other, bad = (("--good", "1"),), (("--other", "1"),), (("--bad", "1"),)
+    flag_check.ask([(good, True), (bad, True), (other, True), (good, True)])
+    flag_check.check(good, True)
+    flag_check.check(other, True)
+    with pytest.raises(UserError, match="no --bad"):
+        flag_check.check(bad, True)
+    assert started == [[good, bad, other]]
+    flag_check.check(good, False)  # what a rehearsal's parser takes, a GPU's may not
+    assert started == [[good, bad, other], [good]]
 
 
 @with_openrlhf
-def test_a_flag_that_is_gone_is_named() -> None:
-    from eprli_lab.backends.openrlhf.flags import check
-
-    emitted = (*flags(compose_spec(["backend=openrlhf_cpu"]), "policy", "run"), ("--actor.adam.learning_rate", "1"))
+def test_what_the_real_parser_does_not_take_is_named() -> None:
+    known = flags(compose_spec(["backend=openrlhf_cpu"]), "policy", "run")
+    gone = (*known, ("--actor.adam.learning_rate", "1"))
+    bad = tuple(("--ds.zero_stage", "two") if f[0] == "--ds.zero_stage" else f for f in known)
+    flag_check.ask([(gone, True), (bad, True)])
     with pytest.raises(UserError, match=r"no flag --actor.adam.learning_rate"):
-        check(tuple(emitted), True)
-    bad = [("--ds.zero_stage", "two") if f[0] == "--ds.zero_stage" else f for f in emitted[:-1]]
+        flag_check.check(gone, True)
     with pytest.raises(UserError, match=r"OpenRLHF refuses its flags: argument --ds.zero_stage: invalid int value"):
-        check(tuple(bad), True)
+        flag_check.check(bad, True)
 
 
 @with_openrlhf

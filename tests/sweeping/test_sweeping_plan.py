@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from plans import own_sweep, plan_of
 
+from eprli_lab.backends.openrlhf import dry_run, flag_check, versions
+from eprli_lab.backends.openrlhf.flags import Flag
 from eprli_lab.config.overrides import expand_shortcuts
 from eprli_lab.errors import UserError
 from eprli_lab.sweeping.lifecycle import check_study
@@ -185,6 +188,34 @@ def test_an_objective_that_no_run_logs_is_refused_before_anything_starts(
     with pytest.raises(UserError) as caught:
         check_study(plan)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_openrlhfs_parser_is_asked_about_all_arms_at_once_and_after_what_they_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def answered(flags: Sequence[tuple[Flag, ...]], rehearsal: bool) -> list[str]:
+        asked.append(len(flags))
+        return ["it has no such estimator" if ("--algo.advantage.estimator", "rloo") in f else "" for f in flags]
+
+    monkeypatch.setattr(flag_check, "_answered", answered)
+    monkeypatch.setattr(flag_check, "_answers", {})
+    monkeypatch.setattr(versions, "missing", lambda rehearsal: [])
+    monkeypatch.setattr(dry_run, "missing", lambda rehearsal: [])
+    monkeypatch.setattr(versions, "installed", lambda package: versions.KNOWN[0])
+    monkeypatch.chdir(tmp_path)
+    own_sweep(
+        tmp_path, "    a: {}\n    b: {overrides: [algorithm.advantage=rloo]}\n    c: {overrides: [curriculum=l1]}\n"
+    )
+    plan = plan_of("sweep=mine", "backend=openrlhf_cpu", "study.seeds=[0,1]")
+    with pytest.raises(UserError, match="^arm b: it has no such estimator$"):
+        check_study(plan)
+    assert asked == [3]
+    own_sweep(tmp_path, "    a: {}\n    b: {overrides: [verify.grader=nowhere:f]}\n", name="other")
+    with pytest.raises(UserError, match=r"^arm b: verify\.grader"):
+        check_study(plan_of("sweep=other", "backend=openrlhf_cpu", "optim.learning_rate=1e-4"))
+    assert asked == [3], "what takes seconds comes after what does not"
 
 
 def test_every_arm_of_two_objectives_aims_at_the_first() -> None:

