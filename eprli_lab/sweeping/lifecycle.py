@@ -93,6 +93,7 @@ def finish_search(
         (out / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         note = f"## {plan.study}\n\n{code_block(text)}"
         parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
+        text += "\n" + "\n".join(_report_lines(plan, out))
     return text
 
 
@@ -103,7 +104,7 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
     """
     from eprli_lab.reporting.report.write import write_report
     from eprli_lab.reporting.tables.printers.text import terminal_columns
-    from eprli_lab.tracking.commands import open_command, tracking_command, where_to_look
+    from eprli_lab.tracking.commands import where_to_look
     from eprli_lab.tracking.description import LOOKS
     from eprli_lab.tracking.parent import tag_parent
 
@@ -112,7 +113,6 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
     parent_run_id = parent or None
     if looks and parent_run_id:
         tag_parent(where, parent_run_id, {LOOKS: looks})
-    figures = plan.spec.figures
     print(
         write_report(
             where.uri,
@@ -122,10 +122,17 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
             end=True,
             parent_run_id=parent_run_id,
             width=terminal_columns(),
-            with_figures=figures,
+            with_figures=plan.spec.figures,
         )
     )
+    print("\n".join(["", *_report_lines(plan, out), *where_to_look(where, plan.study)]))
+
+
+def _report_lines(plan: Plan, out: Path) -> list[str]:
+    """Where the report is, and how it is drawn again."""
+    from eprli_lab.tracking.commands import open_command, tracking_command
+
+    where = plan.sample.tracking
     again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
-    print(f"\nreport: {out}/   open it: {open_command(where, plan.study)}")
-    print(f"{'again' if figures else 'with figures (study.figures=false left them out)'}: {again}")
-    print("\n".join(where_to_look(where, plan.study)))
+    how = "again" if plan.spec.figures else "with figures (study.figures=false left them out)"
+    return [f"report: {out}/   open it: {open_command(where, plan.study)}", f"{how}: {again}"]

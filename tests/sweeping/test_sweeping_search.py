@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sweeping_work import arms, behave, make_plan, run
 
 from eprli_lab.errors import UserError
+from eprli_lab.sweeping.lifecycle import finish_search, start_study
 from eprli_lab.sweeping.plan import Plan
 from eprli_lab.sweeping.space import Dimension, Requirement, expand, parse_dimension, set_values, sobol, value_at
 from eprli_lab.sweeping.study import Study
@@ -367,6 +368,30 @@ def test_a_search_that_ended_early_says_so_and_confirms_nothing() -> None:
     text, _ = summarise(plan, study.points(), study.winners(1), study.early_end())
     assert why in text.splitlines() and "no winner is run again (the search did not come to its end; the same" in text
     study.close()
+
+
+@pytest.mark.parametrize(
+    ("figures", "how"), [(True, "again"), (False, "with figures (study.figures=false left them out)")]
+)
+def test_a_search_says_where_its_report_is(monkeypatch: pytest.MonkeyPatch, figures: bool, how: str) -> None:
+    drawn: list[bool] = []
+
+    def write_report(uri: str, experiment: str, study: str, out: Path, *, with_figures: bool, **_: Any) -> None:
+        out.mkdir(parents=True)  # its runs are the tests' own and in no store
+        drawn.append(with_figures)
+
+    monkeypatch.setattr("eprli_lab.reporting.report.write.write_report", write_report)
+    plan = planned({RATE: "interval(0.1,0.9)"}, search_seeds=[7], trials=1, figures=figures)
+    study = Study(plan)
+    task = study.claim()
+    assert task is not None and study.succeed(task, {"score": 0.5}, 1.0) == "complete"
+    parent = start_study(plan, [])
+    *_, where, again = finish_search(plan, study.points(), study.winners(1), parent).splitlines()
+    study.close()
+    assert where == f"report: reports/{plan.study}/   open it: eprli-lab open {plan.study}"
+    assert again == f"{how}: eprli-lab report study={plan.study}"
+    assert drawn == [figures]
+    assert "reports/" not in (Path("reports") / plan.study / "search.md").read_text(), "there it is kept"
 
 
 def test_a_space_that_is_exhausted_confirms_what_there_is_and_says_so() -> None:
