@@ -138,10 +138,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False  # in the order below
 
 
+def _named(config: pytest.Config) -> list[Path]:
+    return [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file of which README's command, or `make extended`, would leave out every test is not even imported."""
+    if not (collection_path.is_file() and collection_path.name.startswith("test_")):
+        return None
+    left_out = {"not exhaustive and not extended": True, "extended and not exhaustive": False}
+    return True if left_out.get(config.option.markexpr) is is_extended(collection_path, _named(config)) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is exhaustive is slow; what takes longest comes first, so that all processes end at the same time."""
-    named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    named = _named(config)
     for item in items:
         if is_extended(item.path, named):
             item.add_marker("extended")

@@ -24,9 +24,9 @@ SMALL = [
     *[f"evaluation.suites.heldout_{d}.generated.problems=32" for d in ("easy", "medium", "hard")],
 ]
 
-# Small updates, a dozen or more in each level within seconds.
+# Small updates, some in each level within seconds.
 QUICK = (
-    "budget.amount=8000",
+    "budget.amount=5000",
     *(f"curriculum.levels.{lv}.{n}" for lv in ("l1", "l2") for n in ("group_size=4", "buffer_groups=3")),
 )
 
