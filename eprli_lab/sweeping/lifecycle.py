@@ -22,6 +22,7 @@ from eprli_lab.training.preflight import (
 
 if TYPE_CHECKING:
     from eprli_lab.config.spec import RunSpec
+    from eprli_lab.config.tracking import TrackingSpec
     from eprli_lab.sweeping.plan import Plan
 
 
@@ -93,7 +94,7 @@ def finish_search(
         (out / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         note = f"## {plan.study}\n\n{code_block(text)}"
         parent_summary(where, parent, values, artifacts=[out / "search.md"], note=note, end=True)
-        text += "\n" + "\n".join(_report_lines(plan, out))
+        text += "\n" + "\n".join(_report_lines(plan, where, out))
     return text
 
 
@@ -125,14 +126,13 @@ def finish_study(plan: Plan, parent: str = "", looks: str = "") -> None:
             with_figures=plan.spec.figures,
         )
     )
-    print("\n".join(["", *_report_lines(plan, out), *where_to_look(where, plan.study)]))
+    print("\n".join(["", *_report_lines(plan, where, out), *where_to_look(where, plan.study)]))
 
 
-def _report_lines(plan: Plan, out: Path) -> list[str]:
+def _report_lines(plan: Plan, where: TrackingSpec, out: Path) -> list[str]:
     """Where the report is, and how it is drawn again."""
     from eprli_lab.tracking.commands import open_command, tracking_command
 
-    where = plan.sample.tracking
     again = tracking_command(["eprli-lab", "report", f"study={plan.study}"], where)
     how = "again" if plan.spec.figures else "with figures (study.figures=false left them out)"
     return [f"report: {out}/   open it: {open_command(where, plan.study)}", f"{how}: {again}"]
